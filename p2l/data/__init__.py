@@ -1,0 +1,32 @@
+"""Prompts and votes: the one prompt encoder, vote tables, the simulated arena, batching by tokens."""
+
+from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
+from p2l.data.datamodule import VoteDataModule
+from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
+from p2l.data.prompts import PromptEncoder, PromptFormat, load_tokenizer, turns_of
+from p2l.data.readers import read_table
+from p2l.data.sources import FileVotes, VoteSplits
+from p2l.data.splits import split_votes
+from p2l.data.votes import SkipReport, VoteTable, load_votes
+
+__all__ = [
+    "BatchPlan",
+    "EncodedPrompts",
+    "FileVotes",
+    "PromptBatch",
+    "PromptEncoder",
+    "PromptFormat",
+    "PromptLoader",
+    "SkipReport",
+    "VoteBatch",
+    "VoteDataModule",
+    "VoteLoader",
+    "VoteSplits",
+    "VoteTable",
+    "encode_prompts",
+    "load_tokenizer",
+    "load_votes",
+    "read_table",
+    "split_votes",
+    "turns_of",
+]

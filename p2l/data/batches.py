@@ -1,0 +1,190 @@
+"""Batches of votes for training: every optimizer step takes the next votes in order, whatever the micro-batches.
+
+Within one step each prompt is encoded and run once for all its votes, prompts of like length share a micro-batch,
+and every rank gets the same number of micro-batches. The gradient of the step is that of the plain mean over its
+votes. Every step has the same number of micro-batches, so that gradient accumulation is a constant of the trainer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from p2l.data.encoding import EncodedPrompts, PromptBatch
+from p2l.data.packing import deal, pack_into, pack_within
+from p2l.data.votes import VoteTable
+from p2l.errors import ConfigError
+from p2l.types import Battle
+
+Shuffle = Literal["none", "votes", "prompts"]
+
+
+class VoteBatch(NamedTuple):
+    """One micro-batch: its prompts, the votes on them, and by what their summed loss is to be multiplied.
+
+    ``scale`` makes the mean over micro-batches and ranks of ``scale * sum of losses`` the mean loss of the votes of
+    the optimizer step.
+    """
+
+    prompts: PromptBatch
+    battle: Battle
+    kinds: Float[Tensor, "votes 4"]
+    weight: Float[Tensor, " votes"]
+    scale: Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How votes are cut into steps and micro-batches.
+
+    Attributes:
+        batch_size: votes in an optimizer step, over all ranks (the published global batch).
+        token_budget: most tokens, padding included, in a micro-batch; a longer prompt gets one of its own.
+        shuffle: "none" keeps the order of the table (published: chronological), "votes" draws votes at random each
+            epoch, "prompts" draws prompts and keeps the votes of each together.
+        seed: of the shuffle; the order depends on the seed and the epoch only.
+    """
+
+    batch_size: int = 512
+    token_budget: int = 16384
+    shuffle: Shuffle = "none"
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.token_budget < 1:
+            raise ConfigError(
+                f"batch_size and token_budget must be positive; got {self.batch_size} and {self.token_budget}"
+            )
+        if self.shuffle not in ("none", "votes", "prompts"):
+            raise ConfigError(f"shuffle must be none, votes or prompts; got {self.shuffle!r}")
+
+    def order(self, table: VoteTable, epoch: int) -> np.ndarray:
+        """Positions of the votes in the order in which an epoch feeds them."""
+        if self.shuffle == "none":
+            return np.arange(len(table))
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.shuffle == "votes":
+            return rng.permutation(len(table))
+        rank_of_prompt = rng.permutation(len(table.prompts))
+        return np.argsort(rank_of_prompt[table.prompt_index], kind="stable")
+
+
+class VoteLoader:
+    """Iterates over the micro-batches of one rank; resumes in mid-epoch from its state.
+
+    Args:
+        table: the votes.
+        prompts: the encoded prompts of the table.
+        plan: how they are cut.
+        rank, world_size: of data parallelism.
+        epochs: how many epochs will be fed; the number of micro-batches a step is the largest any of them needs.
+    """
+
+    def __init__(
+        self,
+        table: VoteTable,
+        prompts: EncodedPrompts,
+        plan: BatchPlan,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        epochs: int = 1,
+    ) -> None:
+        self.table, self.prompts, self.plan = table, prompts, plan
+        self.rank, self.world_size = rank, world_size
+        self.steps = -(-len(table) // plan.batch_size)
+        distinct_orders = 1 if plan.shuffle == "none" else max(1, epochs)
+        self.micro_batches = max(self._needed(epoch) for epoch in range(distinct_orders))
+        self._epoch = self._position = 0  # position counts micro-batches fed in this epoch
+
+    def __len__(self) -> int:
+        return self.steps * self.micro_batches
+
+    def __iter__(self) -> Iterator[VoteBatch]:
+        if self._position >= len(self):
+            self._epoch, self._position = self._epoch + 1, 0
+        order = self.plan.order(self.table, self._epoch)
+        for step in range(self._position // self.micro_batches, self.steps):
+            done = self._position % self.micro_batches
+            for batch in self._step(order, step)[done:]:
+                self._position += 1
+                yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next batch comes from; restored by ``load_state_dict`` on an equal table and plan."""
+        return {"epoch": self._epoch, "step": self._position // self.micro_batches, "votes": len(self.table)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["votes"] != len(self.table):
+            raise ConfigError(
+                f"cannot resume: the run was saved with {state['votes']} training votes, now there are "
+                f"{len(self.table)}; resume with the data it was started with"
+            )
+        self._epoch, self._position = state["epoch"], state["step"] * self.micro_batches
+
+    def _step(self, order: np.ndarray, step: int) -> list[VoteBatch]:
+        votes = self._votes_of(order, step)
+        unique, local = np.unique(self.table.prompt_index[votes], return_inverse=True)
+        packed = pack_into(self.prompts.lengths[unique], self.micro_batches * self.world_size)
+        by_prompt = np.argsort(local, kind="stable")
+        starts = np.searchsorted(local[by_prompt], np.arange(len(unique) + 1))
+        return [
+            self._batch(unique, batch, [votes[by_prompt[starts[p] : starts[p + 1]]] for p in batch], len(votes))
+            for batch in deal(packed, self.world_size)[self.rank]
+        ]
+
+    def _batch(self, unique: np.ndarray, members: np.ndarray, votes: list[np.ndarray], num_votes: int) -> VoteBatch:
+        # an empty share still runs the network once: every rank must take part in every exchange of gradients
+        prompts = unique[members] if len(members) else unique[np.argmin(self.prompts.lengths[unique])][None]
+        rows = np.concatenate(votes) if votes else np.zeros(0, dtype=np.int64)
+        owner = np.repeat(np.arange(len(votes)), [len(v) for v in votes]).astype(np.int64)
+        table = self.table
+        battle = Battle(*(torch.from_numpy(x) for x in (owner, table.model_a[rows], table.model_b[rows])))
+        scale = torch.tensor(self.micro_batches * self.world_size / num_votes, dtype=torch.float32)
+        return VoteBatch(
+            self.prompts.pad(prompts),
+            battle,
+            torch.from_numpy(table.kinds[rows]),
+            torch.from_numpy(table.weight[rows]),
+            scale,
+        )
+
+    def _votes_of(self, order: np.ndarray, step: int) -> np.ndarray:
+        return order[step * self.plan.batch_size : (step + 1) * self.plan.batch_size]
+
+    def _needed(self, epoch: int) -> int:
+        """Micro-batches a rank needs for the largest step of an epoch, so that none exceeds the token budget."""
+        order = self.plan.order(self.table, epoch)
+        most = 1
+        for step in range(self.steps):
+            unique = np.unique(self.table.prompt_index[self._votes_of(order, step)])
+            count = len(pack_within(self.prompts.lengths[unique], self.plan.token_budget))
+            most = max(most, -(-count // self.world_size))
+        return most
+
+
+class PromptLoader:
+    """Every prompt once, in batches of like length within the token budget, shared out over the ranks.
+
+    All ranks get the same number of batches; the few repeated ones carry the same ``prompt_index`` again.
+    """
+
+    def __init__(
+        self, prompts: EncodedPrompts, *, token_budget: int = 16384, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.prompts = prompts
+        batches = pack_within(prompts.lengths, token_budget)
+        batches += batches[: -len(batches) % world_size] if len(batches) >= world_size else []
+        while len(batches) % world_size:
+            batches.append(batches[-1])
+        self.batches = deal(batches, world_size)[rank]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        return (self.prompts.pad(batch) for batch in self.batches)

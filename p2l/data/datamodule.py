@@ -1,0 +1,113 @@
+"""The LightningDataModule: votes in, micro-batches and prompts out."""
+
+from typing import Any, Protocol
+
+from lightning import LightningDataModule
+
+from p2l.data.batches import BatchPlan, PromptLoader, VoteLoader
+from p2l.data.encoding import EncodedPrompts, encode_prompts
+from p2l.data.prompts import PromptEncoder
+from p2l.data.sources import VoteSplits
+from p2l.data.votes import VoteTable
+from p2l.errors import DataError
+from p2l.outcomes import OutcomeFamily
+
+NOT_PREPARED = "prompts are not encoded yet; call prepare(encoder, family) first"
+
+
+class VoteSource(Protocol):
+    """Where votes come from: see ``p2l.data.sources`` and ``p2l.data.simulated``."""
+
+    def load(self) -> VoteSplits: ...
+
+
+class VoteDataModule(LightningDataModule):
+    """Reads votes, encodes each prompt once, and makes the loaders of any strategy.
+
+    Args:
+        source: of the votes.
+        plan: how training votes become optimizer steps and micro-batches.
+        epochs: how many will be fed (``Trainer(max_epochs)``).
+        eval_token_budget: most tokens, padding included, in a validation batch.
+    """
+
+    def __init__(self, source: VoteSource, plan: BatchPlan, *, epochs: int = 1, eval_token_budget: int = 16384) -> None:
+        super().__init__()
+        self.source, self.plan, self.epochs, self.eval_token_budget = source, plan, epochs, eval_token_budget
+        self._votes: VoteSplits | None = None
+        self._encoded: dict[str, EncodedPrompts] = {}
+        self._encoder: PromptEncoder | None = None
+
+    @property
+    def votes(self) -> VoteSplits:
+        """The vote tables, read on first use."""
+        if self._votes is None:
+            self._votes = self.source.load()
+        return self._votes
+
+    @property
+    def encoder(self) -> PromptEncoder:
+        """The prompt encoder given to ``prepare``."""
+        if self._encoder is None:
+            raise DataError(NOT_PREPARED)
+        return self._encoder
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The LLMs of the training votes, sorted: the list that the head ranks."""
+        return self.votes.train.models
+
+    def prepare(self, encoder: PromptEncoder, family: OutcomeFamily) -> None:
+        """Encode all prompts for a model; training votes that carry no evidence in ``family`` are left out."""
+        self._encoder = encoder
+        self._votes = self.votes.with_evidence_for(family)
+        self._encoded = {name: encode_prompts(encoder, table.prompts) for name, table in self.votes.items()}
+
+    def table(self, split: str) -> VoteTable:
+        """The votes of "train", "val" or "test"; DataError if there are none."""
+        table = self.votes.get(split)
+        if table is None:
+            raise DataError(f"there are no {split} votes; give data.{split}")
+        return table
+
+    def micro_batches(self, world_size: int) -> int:
+        """Micro-batches in each optimizer step of a rank: the trainer's ``accumulate_grad_batches``."""
+        return self._train_loader(0, world_size).micro_batches
+
+    def train_dataloader(self) -> VoteLoader:
+        return self._train_loader(*self._place())
+
+    def val_dataloader(self) -> PromptLoader | list[Any]:
+        return self._prompt_loader("val")
+
+    def test_dataloader(self) -> PromptLoader | list[Any]:
+        return self._prompt_loader("test")
+
+    def _train_loader(self, rank: int, world_size: int) -> VoteLoader:
+        return VoteLoader(
+            self.table("train"),
+            self._prompts("train"),
+            self.plan,
+            rank=rank,
+            world_size=world_size,
+            epochs=self.epochs,
+        )
+
+    def _prompt_loader(self, split: str) -> PromptLoader | list[Any]:
+        if self.votes.get(split) is None:
+            return []
+        rank, world_size = self._place()
+        prompts = self._prompts(split)
+        return PromptLoader(prompts, token_budget=self.eval_token_budget, rank=rank, world_size=world_size)
+
+    def _prompts(self, split: str) -> EncodedPrompts:
+        if not self._encoded:
+            raise DataError(NOT_PREPARED)
+        return self._encoded[split]
+
+    def _place(self) -> tuple[int, int]:
+        """Rank and number of data-parallel ranks, as the trainer's strategy counts them."""
+        if self.trainer is None:
+            return 0, 1
+        place = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None) or {}
+        return place.get("rank", 0), place.get("num_replicas", 1)

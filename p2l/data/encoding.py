@@ -1,0 +1,64 @@
+"""The prompts of a vote table, encoded once, held as one flat array."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from p2l.data.prompts import Prompt, PromptEncoder
+
+CHUNK = 1024
+
+
+class PromptBatch(NamedTuple):
+    """Prompts side by side, padded on the right, and which prompt of their table each one is."""
+
+    input_ids: Int[Tensor, "prompts tokens"]
+    attention_mask: Int[Tensor, "prompts tokens"]
+    prompt_index: Int[Tensor, " prompts"]
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """Token ids of many prompts: prompt i is ``ids[offsets[i]:offsets[i + 1]]``; four bytes a token."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    pad_token_id: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def pad(self, indices: Sequence[int] | np.ndarray) -> PromptBatch:
+        """The named prompts as one batch, as wide as the longest."""
+        rows = [self[i] for i in indices]
+        width = max(len(row) for row in rows)
+        input_ids = np.full((len(rows), width), self.pad_token_id, dtype=np.int64)
+        mask = np.zeros((len(rows), width), dtype=np.int64)
+        for i, row in enumerate(rows):
+            input_ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return PromptBatch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.as_tensor(np.asarray(indices)))
+
+
+def encode_prompts(encoder: PromptEncoder, prompts: Sequence[Prompt], *, progress: bool = True) -> EncodedPrompts:
+    """Encode every prompt once; shows a progress bar when there are many."""
+    parts: list[np.ndarray] = []
+    chunks = range(0, len(prompts), CHUNK)
+    for start in tqdm(chunks, desc="encoding prompts", unit="k prompts", disable=not progress or len(chunks) < 4):
+        parts += [np.asarray(ids, dtype=np.int32) for ids in encoder.encode_batch(prompts[start : start + CHUNK])]
+    offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))
+    flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+    return EncodedPrompts(flat, offsets, encoder.pad_token_id)

@@ -1,0 +1,45 @@
+"""Group prompts of like length into batches bounded by tokens: padding is cost without value."""
+
+import numpy as np
+
+
+def pack_within(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
+    """Fewest batches of like length whose padded size (count x longest) stays within the budget.
+
+    A prompt longer than the budget gets a batch of its own. Returns positions into ``lengths``, longest batch first.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        count = max(1, token_budget // longest)
+        batches.append(order[start : start + count])
+        start += count
+    return batches
+
+
+def pack_into(lengths: np.ndarray, num_batches: int) -> list[np.ndarray]:
+    """Exactly ``num_batches`` batches of like length with the smallest largest padded size.
+
+    With fewer prompts than batches the last ones are empty.
+    """
+    low, high = 1, int(lengths.max(initial=1)) * max(1, len(lengths))
+    while low < high:
+        budget = (low + high) // 2
+        if len(pack_within(lengths, budget)) <= num_batches:
+            high = budget
+        else:
+            low = budget + 1
+    batches = pack_within(lengths, low)
+    while len(batches) < num_batches and max(map(len, batches), default=0) > 1:
+        widest = max(
+            range(len(batches)), key=lambda i: len(batches[i]) * lengths[batches[i][0]] * (len(batches[i]) > 1)
+        )
+        batch = batches.pop(widest)
+        batches[widest:widest] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    return batches + [np.zeros(0, dtype=np.int64)] * (num_batches - len(batches))
+
+
+def deal(batches: list[np.ndarray], world_size: int) -> list[list[np.ndarray]]:
+    """Share batches out so that all ranks work on like sizes at the same time; ``result[rank][i]``."""
+    return [batches[rank::world_size] for rank in range(world_size)]

@@ -1,0 +1,131 @@
+"""The prompt encoder: the only place where a prompt becomes token ids, in training, prediction, serving and routing."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from p2l.errors import ConfigError, PromptError
+
+Prompt = str | Sequence[str]
+
+# User turns one after the other, for tokenizers that bring no chat template (sentence encoders, base models).
+PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n\\n') }}"
+# What stands in for a CLS string that a user typed (published behaviour).
+NEUTRAL_CLS = "<cls>"
+# No tokenizer spends more characters than this on a token for long; text before the last max_length times as many
+# cannot reach the model after left truncation, so it is cut before tokenising.
+MAX_CHARS_PER_TOKEN = 32
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a prompt becomes ids; written into every checkpoint.
+
+    Attributes:
+        max_length: most tokens a prompt may have, CLS included; the left end is cut.
+        cls_position: "end" appends CLS after the text (published; decoders read left to right), "start" wraps the
+            text as encoders were pretrained: CLS, text, SEP.
+    """
+
+    max_length: int = 8192
+    cls_position: Literal["start", "end"] = "end"
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise ConfigError(f"max_length must be at least 8 tokens; got {self.max_length}")
+        if self.cls_position not in ("start", "end"):
+            raise ConfigError(f"cls_position must be 'start' or 'end'; got {self.cls_position!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_tokenizer(
+    path: str,
+    *,
+    cls_token: str = "<|cls|>",
+    pad_token: str = "<|pad|>",
+    chat_template: str | None = None,
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder or hub repository, with a CLS token, a pad token and a chat template.
+
+    A token or template that the tokenizer already has is kept; ``chat_template`` replaces it where given.
+    """
+    return prepare_tokenizer(
+        AutoTokenizer.from_pretrained(path), cls_token=cls_token, pad_token=pad_token, chat_template=chat_template
+    )
+
+
+def prepare_tokenizer(
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    cls_token: str = "<|cls|>",
+    pad_token: str = "<|pad|>",
+    chat_template: str | None = None,
+) -> PreTrainedTokenizerBase:
+    """Add what P2L needs and the tokenizer lacks, in place."""
+    tokenizer.truncation_side = "left"
+    tokenizer.padding_side = "right"
+    if chat_template or not tokenizer.chat_template:
+        tokenizer.chat_template = chat_template or PLAIN_TEMPLATE
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": pad_token})
+    if tokenizer.cls_token is None:
+        tokenizer.add_special_tokens({"cls_token": cls_token})
+    return tokenizer
+
+
+class PromptEncoder:
+    """User turns -> token ids, by chat template, CLS token and left truncation.
+
+    A CLS string inside a prompt is replaced by ``<cls>``, so exactly one CLS token is in the result, always.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt_format: PromptFormat) -> None:
+        if tokenizer.cls_token_id is None or tokenizer.pad_token_id is None or not tokenizer.chat_template:
+            raise ConfigError("the tokenizer lacks a CLS token, a pad token or a chat template; use load_tokenizer")
+        self.tokenizer = tokenizer
+        self.format = prompt_format
+        self.cls_token: str = tokenizer.cls_token
+        self.cls_token_id: int = tokenizer.cls_token_id
+        self.pad_token_id: int = tokenizer.pad_token_id
+        wraps = prompt_format.cls_position == "start"
+        self._prefix = [self.cls_token_id] if wraps else []
+        self._suffix = [tokenizer.sep_token_id] if wraps and tokenizer.sep_token_id is not None else []
+        if not wraps:
+            self._suffix = [self.cls_token_id]
+
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of one prompt; PromptError if it is not a string or a non-empty list of strings."""
+        return self.encode_batch([prompt])[0]
+
+    def encode_batch(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of each prompt, unpadded."""
+        texts = [self._text(turns_of(prompt)) for prompt in prompts]
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        keep = self.format.max_length - len(self._prefix) - len(self._suffix)
+        return [self._prefix + ids[-keep:] + self._suffix for ids in encoded["input_ids"]]
+
+    def _text(self, turns: tuple[str, ...]) -> str:
+        messages = [{"role": "user", "content": turn} for turn in turns]
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+        text = text[-self.format.max_length * MAX_CHARS_PER_TOKEN :]
+        text = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"; tokenizers refuse it
+        return text.replace(self.cls_token, NEUTRAL_CLS)
+
+
+def turns_of(prompt: Prompt) -> tuple[str, ...]:
+    """The user turns of a prompt: a string is one turn; PromptError for anything but text."""
+    if isinstance(prompt, str):
+        return (prompt,)
+    if not isinstance(prompt, Sequence) and not hasattr(prompt, "tolist"):
+        raise PromptError(f"a prompt is a string or a list of user turns; got {type(prompt).__name__}")
+    turns = tuple(prompt)
+    if not turns:
+        raise PromptError("a prompt needs at least one user turn; got an empty list")
+    for position, turn in enumerate(turns):
+        if not isinstance(turn, str):
+            raise PromptError(f"every user turn must be a string; turn {position} is {type(turn).__name__}")
+    return turns

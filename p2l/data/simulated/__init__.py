@@ -1,0 +1,6 @@
+"""The simulated arena: votes from known strengths over prompts that ship with the package; no download."""
+
+from p2l.data.simulated.arena import SimulatedArena, load_prompts, mean_spearman, simulate_votes, split_prompts
+from p2l.data.simulated.source import SimulatedVotes
+
+__all__ = ["SimulatedArena", "SimulatedVotes", "load_prompts", "mean_spearman", "simulate_votes", "split_prompts"]

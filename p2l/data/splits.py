@@ -1,0 +1,85 @@
+"""Hold out a part of a vote table: the latest votes, random ones, whole prompts, or whole conversations."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int64
+
+from p2l.data.votes import VoteTable
+from p2l.errors import ConfigError, DataError
+
+SplitBy = Literal["time", "random", "prompt", "conversation"]
+
+
+def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> tuple[VoteTable, VoteTable]:
+    """The votes to train on and those held out, both in their order and with all of the table's ``models``.
+
+    ``time`` holds out the last ``share`` of the votes by ``timestamp`` (numbers, or dates in ISO 8601), or, without
+    that column, of the file; ``random`` a random ``share`` of the votes; ``prompt`` and ``conversation`` all the votes
+    of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. Counts are
+    rounded.
+    Raises ``ConfigError`` for a share outside (0, 1) or an unknown ``by``, ``DataError`` where a needed column is
+    missing or has gaps or a side would be empty.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"the held-out share must lie between 0 and 1, got {share}")
+    held_out = _is_held_out(table, share, by, np.random.default_rng(seed))
+    if held_out.all() or not held_out.any():
+        side = "train on" if held_out.all() else "hold out"
+        raise DataError(f"no vote is left to {side}: {share:.2%} of {len(table)} votes, split by {by}")
+    return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+
+
+def _is_held_out(
+    table: VoteTable, share: float, by: SplitBy, generator: np.random.Generator
+) -> Bool[np.ndarray, " votes"]:
+    if by == "time":
+        return _last(_by_time(table.frame), share)
+    if by == "random":
+        return _last(generator.permutation(len(table)), share)
+    if by == "prompt":
+        return _of_random_groups(table.prompt_index, share, generator)
+    if by == "conversation":
+        return _of_random_groups(_conversations(table.frame), share, generator)
+    raise ConfigError(f"cannot split by {by!r}; choose one of {', '.join(get_args(SplitBy))}")
+
+
+def _last(order: Int64[np.ndarray, " votes"], share: float) -> Bool[np.ndarray, " votes"]:
+    """Marks the rows that come last in an order of row numbers."""
+    held_out = np.zeros(len(order), dtype=bool)
+    held_out[order[len(order) - round(share * len(order)) :]] = True
+    return held_out
+
+
+def _of_random_groups(
+    group: Int64[np.ndarray, " votes"], share: float, generator: np.random.Generator
+) -> Bool[np.ndarray, " votes"]:
+    """Marks all rows of a random share of the groups, which are numbered from 0 without gaps."""
+    return _last(generator.permutation(int(group.max()) + 1), share)[group]
+
+
+def _by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
+    """Row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
+    if "timestamp" not in frame.columns:
+        return np.arange(len(frame))
+    times = frame["timestamp"]
+    if not (pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times)):
+        times = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+    _check_no_gaps(times, "timestamp")
+    return np.argsort(times.to_numpy(), kind="stable")
+
+
+def _conversations(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
+    if "conversation_id" not in frame.columns:
+        raise DataError(f"no column conversation_id to split by; the columns are {', '.join(map(str, frame.columns))}")
+    _check_no_gaps(frame["conversation_id"], "conversation_id")
+    return pd.factorize(frame["conversation_id"])[0]
+
+
+def _check_no_gaps(column: pd.Series, name: str) -> None:
+    gaps = np.flatnonzero(column.isna())
+    if gaps.size:
+        raise DataError(
+            f"{name} is missing or unreadable in {gaps.size} votes (the first: row {gaps[0]}); fill or drop it"
+        )

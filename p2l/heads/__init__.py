@@ -1,0 +1,6 @@
+"""Heads: from the hidden state of a prompt to its Ranking."""
+
+from p2l.heads.initialization import INITIALIZATIONS, initialize_linear
+from p2l.heads.ranking import RankingHead
+
+__all__ = ["INITIALIZATIONS", "RankingHead", "initialize_linear"]

@@ -1,0 +1,96 @@
+"""The linear head of P2L, full or low rank."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from p2l.errors import ConfigError
+from p2l.heads.initialization import initialize_linear
+from p2l.outcomes import OutcomeFamily, get_family
+from p2l.types import Ranking
+
+
+class RankingHead(nn.Module):
+    """Hidden state of a prompt -> one coefficient per model (nats), and eta where the family has one.
+
+    coefs = W h + c, or V (U h + u) + c at low rank; eta = w . h + e. With a threshold (family "ba") the head also
+    emits gamma and returns coefs - gamma, so that the ranking is a grounded one like any other.
+
+    Parameter names are those of the published checkpoints: ``head``, ``eta_head``, ``gamma_head``.
+
+    Args:
+        hidden_size: width of the hidden state.
+        num_models: number of LLMs ranked.
+        family: an OutcomeFamily or its name; decides which scalars are emitted.
+        rank: width of the bottleneck, or None for one full linear layer.
+        init: one of ``p2l.heads.INITIALIZATIONS``.
+        eta_from: at low rank, read eta from the hidden state or (published ``eta_downsize``) from the bottleneck.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_models: int,
+        family: OutcomeFamily | str,
+        rank: int | None = None,
+        init: str = "reset_parameters",
+        eta_from: Literal["hidden", "bottleneck"] = "hidden",
+    ) -> None:
+        super().__init__()
+        self.family = get_family(family) if isinstance(family, str) else family
+        if rank is not None and not 1 <= rank <= min(hidden_size, num_models):
+            raise ConfigError(
+                f"head.rank must lie between 1 and min(hidden size {hidden_size}, models {num_models}); got {rank}"
+            )
+        if eta_from not in ("hidden", "bottleneck") or (eta_from == "bottleneck" and rank is None):
+            raise ConfigError(f"head.eta_from must be 'hidden', or 'bottleneck' with head.rank set; got {eta_from!r}")
+        self.rank, self.eta_from, self.num_models = rank, eta_from, num_models
+        self.head: nn.Module = (
+            nn.Linear(hidden_size, num_models)
+            if rank is None
+            else nn.Sequential(nn.Linear(hidden_size, rank), nn.Linear(rank, num_models))
+        )
+        if self.family.num_eta:
+            # the Identity keeps the published key eta_head.1 while the bottleneck is computed once
+            self.eta_head: nn.Module = (
+                nn.Linear(hidden_size, 1)
+                if eta_from == "hidden"
+                else nn.Sequential(nn.Identity(), nn.Linear(rank or hidden_size, 1))
+            )
+        if self.family.has_threshold:
+            self.gamma_head = nn.Linear(hidden_size, 1)
+        self.reset_parameters(init)
+
+    def reset_parameters(self, init: str) -> None:
+        """Draw all weights by the named scheme; biases become zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                initialize_linear(module, init)
+
+    @torch.no_grad()
+    def set_bias(self, ranking: Ranking) -> None:
+        """Make ``ranking`` (a single leaderboard, say the marginal fit) the output for a zero hidden state."""
+        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
+        last.bias.copy_(ranking.coefs)
+        if self.family.num_eta and ranking.eta is not None:
+            eta_last = self.eta_head[-1] if isinstance(self.eta_head, nn.Sequential) else self.eta_head
+            eta_last.bias.copy_(ranking.eta.reshape(1))
+
+    def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Ranking:
+        """Coefficients (batch, models) and eta (batch,) or None, in float32."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            hidden = hidden.to(self._dtype)
+            bottleneck = self.head[0](hidden) if isinstance(self.head, nn.Sequential) else None
+            coefs = self.head(hidden) if bottleneck is None else self.head[1](bottleneck)
+            eta = None
+            if self.family.num_eta:
+                eta = self.eta_head(bottleneck if self.eta_from == "bottleneck" else hidden).squeeze(-1).float()
+            if self.family.has_threshold:
+                coefs = coefs - self.gamma_head(hidden)
+        return Ranking(coefs.float(), eta)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype

@@ -1,0 +1,7 @@
+"""Statistics on votes and rankings."""
+
+from p2l.leaderboard.fit import count_outcomes, fit_marginal
+from p2l.leaderboard.plots import plot_leaderboards
+from p2l.leaderboard.table import leaderboard_table
+
+__all__ = ["count_outcomes", "fit_marginal", "leaderboard_table", "plot_leaderboards"]

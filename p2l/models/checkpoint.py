@@ -1,0 +1,189 @@
+"""Read and write P2L checkpoints in the published folder format, local or on the hub.
+
+A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
+tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
+and ``p2l.json`` (ours: family, readout, prompt format), which published checkpoints lack: there the family is read
+off ``training_config.json`` or the arguments, and the shapes off the weights.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
+from p2l.errors import CheckpointError, ConfigError
+from p2l.heads import RankingHead
+from p2l.models.backbone import Attention, DTypeName, LoRA, explain_load_error, load_backbone, local_folder
+from p2l.models.p2l_model import P2LModel
+from p2l.outcomes import OutcomeFamily, get_family
+
+PUBLISHED_MAX_LENGTH = 8192
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that is needed to rank models for a prompt: network, prompt encoder, model names, and the recipe."""
+
+    model: P2LModel
+    encoder: PromptEncoder
+    models: tuple[str, ...]
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def family(self) -> OutcomeFamily:
+        return self.model.head.family
+
+
+def load_checkpoint(
+    path: str,
+    *,
+    head_type: str | None = None,
+    loss_type: str | None = None,
+    max_length: int | None = None,
+    dtype: DTypeName = "float32",
+    attn_implementation: Attention | None = None,
+    quantization: str | None = None,
+    freeze: bool = False,
+    lora: LoRA | None = None,
+    gradient_checkpointing: bool = False,
+) -> Checkpoint:
+    """The checkpoint of a local folder or hub repository; CheckpointError says what is missing or does not fit.
+
+    Args:
+        head_type, loss_type: the published options, needed only where the checkpoint does not say its family.
+        max_length: overrides the length that the checkpoint was trained with.
+        dtype, attn_implementation, quantization, freeze, lora, gradient_checkpointing: as in ``load_backbone``.
+    """
+    folder = Path(local_folder(path))
+    models = tuple(_read_json(folder / "model_list.json"))
+    if not models or not all(isinstance(name, str) for name in models):
+        raise CheckpointError(f"{folder / 'model_list.json'} must be a non-empty list of model names")
+    recipe = _read_json(folder / "training_config.json", default={})
+    said = _read_json(folder / "p2l.json", default={})
+    weights = _read_head(folder)
+    family = _family_of(path, said, recipe, weights, head_type, loss_type)
+    encoder = load_encoder(folder, max_length)
+    backbone = load_backbone(
+        str(folder),
+        dtype=dtype,
+        attn_implementation=attn_implementation,
+        quantization=quantization,
+        freeze=freeze,
+        lora=lora,
+        gradient_checkpointing=gradient_checkpointing,
+        key_mapping={r"^model\.": ""},
+    )
+    head = _head_of(path, weights, family, len(models))
+    model = P2LModel(backbone, head, said.get("readout", "cls"), encoder.cls_token_id)
+    return Checkpoint(model.eval(), encoder, models, recipe)
+
+
+def _read_json(path: Path, default: Any = None) -> Any:
+    if not path.exists() and default is not None:
+        return default
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
+
+
+def _read_head(folder: Path) -> dict[str, Tensor]:
+    """The ``head.*`` tensors, without their prefix, from one file or the shards that the index names."""
+    try:
+        index = folder / "model.safetensors.index.json"
+        if index.exists():
+            files = {file for key, file in _read_json(index)["weight_map"].items() if key.startswith("head.")}
+        else:
+            files = {"model.safetensors"}
+        head: dict[str, Tensor] = {}
+        for file in sorted(files):
+            with safe_open(folder / file, framework="pt") as tensors:
+                head |= {k[5:]: tensors.get_tensor(k) for k in tensors.keys() if k.startswith("head.")}  # noqa: SIM118
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(explain_load_error(str(folder), error)) from error
+    except Exception as error:  # safetensors raises its own type, which it does not export in every version
+        raise CheckpointError(f"the weights in {folder} are damaged or cut short: {error}") from error
+    if not any(key.startswith("head.") for key in head):
+        raise CheckpointError(
+            f"{folder} has no head.head.* weights: it is a plain language model, not a P2L checkpoint"
+        )
+    return head
+
+
+def _family_of(
+    path: str,
+    said: dict[str, Any],
+    recipe: dict[str, Any],
+    weights: dict[str, Tensor],
+    head_type: str | None,
+    loss_type: str | None,
+) -> OutcomeFamily:
+    has_eta = any(key.startswith("eta_head.") for key in weights)
+    has_gamma = any(key.startswith("gamma_head.") for key in weights)
+    name = said.get("family") or loss_type or recipe.get("loss_type") or head_type
+    if name is None:
+        if has_eta and not has_gamma:
+            raise CheckpointError(
+                f"{path} does not say its likelihood family, and its weights fit rk, rk-reparam and grk; "
+                f"give --loss-type rk, rk-reparam or grk"
+            )
+        name = "ba" if has_gamma else "bt"
+    family = get_family(name)
+    if (family.num_eta == 1) != has_eta or family.has_threshold != has_gamma:
+        found = " + ".join(["coefs", *(["eta"] if has_eta else []), *(["gamma"] if has_gamma else [])])
+        raise CheckpointError(
+            f"family {family.name!r} does not fit the head in {path}, which emits {found}; "
+            f"give the --head-type/--loss-type that it was trained with"
+        )
+    if loss_type and said.get("family") and get_family(loss_type) is not family:
+        raise CheckpointError(f"{path} says it was trained as {family.name!r}; --loss-type {loss_type} does not fit")
+    return family
+
+
+def load_encoder(folder: Path, max_length: int | None = None) -> PromptEncoder:
+    """The prompt encoder of a local checkpoint folder; ``max_length`` overrides the one it was trained with."""
+    recipe = _read_json(folder / "training_config.json", default={})
+    said = _read_json(folder / "p2l.json", default={})
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(explain_load_error(str(folder), error)) from error
+    tokenizer = prepare_tokenizer(tokenizer)
+    options = dict(said.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
+    if max_length is not None:
+        options["max_length"] = max_length
+    return PromptEncoder(tokenizer, PromptFormat(**options))
+
+
+def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_models: int) -> RankingHead:
+    low_rank = "head.0.weight" in weights
+    first = weights["head.0.weight" if low_rank else "head.weight"]
+    from_bottleneck = "eta_head.1.weight" in weights
+    weights = {key: value.float() for key, value in weights.items() if not key.startswith("eta_head.0.")}
+    rows = weights["head.1.weight" if low_rank else "head.weight"].shape[0]
+    if rows != num_models:
+        raise CheckpointError(f"{path}: the head ranks {rows} models but model_list.json names {num_models}")
+    try:
+        head = RankingHead(
+            hidden_size=first.shape[1],
+            num_models=num_models,
+            family=family,
+            rank=first.shape[0] if low_rank else None,
+            eta_from="bottleneck" if from_bottleneck else "hidden",
+        )
+        head.load_state_dict(weights)
+    except (ConfigError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: the head weights do not fit together: {error}") from error
+    return head
+
+
+def is_p2l_checkpoint(path: str) -> bool:
+    """Whether a local folder holds a P2L checkpoint rather than a plain language model."""
+    return (Path(path) / "model_list.json").exists()

@@ -1,0 +1,42 @@
+"""Rank prompts in batches of like length."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from p2l.data.encoding import EncodedPrompts, encode_prompts
+from p2l.data.packing import pack_within
+from p2l.data.prompts import Prompt
+from p2l.models.checkpoint import Checkpoint
+from p2l.types import Ranking
+
+TOKEN_BUDGET = 16384
+
+
+def predict(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
+    """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32 on the CPU.
+
+    PromptError if one of them is not a string or a non-empty list of strings.
+    """
+    return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, prompts), token_budget=token_budget)
+
+
+@torch.inference_mode()
+def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
+    """The ranking of each encoded prompt; ``model`` is put into evaluation mode and back."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    order: list[Tensor] = []
+    coefs: list[Tensor] = []
+    eta: list[Tensor] = []
+    for batch in pack_within(prompts.lengths, token_budget):
+        padded = prompts.pad(batch)
+        ranking = model(padded.input_ids.to(device), padded.attention_mask.to(device))
+        order.append(padded.prompt_index)
+        coefs.append(ranking.coefs.cpu())
+        if ranking.eta is not None:
+            eta.append(ranking.eta.cpu())
+    model.train(was_training)
+    back = torch.argsort(torch.cat(order))
+    return Ranking(torch.cat(coefs)[back], torch.cat(eta)[back] if eta else None)

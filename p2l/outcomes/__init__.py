@@ -1,0 +1,52 @@
+"""Likelihood families: P(outcome | coefs of a, coefs of b, eta). No parameters, no labels, no torch.nn."""
+
+from dataclasses import replace
+from functools import partial
+
+from p2l.errors import ConfigError
+from p2l.outcomes.family import A_WINS, B_WINS, BOTH_BAD, TIE, OutcomeFamily, merge_ties
+from p2l.outcomes.formulas import bradley_terry, grounded_rao_kupper, rao_kupper
+
+_WIN, _LOSE, _NONE, _HALF = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)
+_BA_MIN_THETA = 1.02  # of the published "ba" checkpoints
+
+# votes per kind, in the order model_a, model_b, tie, tie (bothbad)
+BT = OutcomeFamily("bt", (A_WINS, B_WINS), 0, (_WIN, _LOSE, _NONE, _NONE), bradley_terry)
+BT_TIE = replace(BT, name="bt-tie", targets=(_WIN, _LOSE, _HALF, _HALF))
+RK = OutcomeFamily("rk", (A_WINS, B_WINS, TIE), 1, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 1)), rao_kupper)
+GRK = OutcomeFamily(
+    "grk",
+    (A_WINS, B_WINS, TIE, BOTH_BAD),
+    1,
+    ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)),
+    grounded_rao_kupper,
+    shift_invariant=False,
+)
+RK_REPARAM = merge_ties(GRK, "rk-reparam")
+BA = replace(GRK, name="ba", formula=partial(grounded_rao_kupper, min_theta=_BA_MIN_THETA), has_threshold=True)
+
+FAMILIES: dict[str, OutcomeFamily] = {f.name: f for f in (BT, BT_TIE, RK, RK_REPARAM, GRK, BA)}
+ALIASES = {"bag": "grk", "bt_tie": "bt-tie", "rk_reparam": "rk-reparam"}
+
+
+def get_family(name: str) -> OutcomeFamily:
+    """The family of a published name or alias; ConfigError for any other."""
+    try:
+        return FAMILIES[ALIASES.get(name, name)]
+    except KeyError:
+        known = ", ".join((*FAMILIES, *ALIASES))
+        raise ConfigError(f"unknown likelihood family {name!r}; known: {known}") from None
+
+
+__all__ = [
+    "BA",
+    "BT",
+    "BT_TIE",
+    "FAMILIES",
+    "GRK",
+    "RK",
+    "RK_REPARAM",
+    "OutcomeFamily",
+    "get_family",
+    "merge_ties",
+]

@@ -1,0 +1,69 @@
+"""What a likelihood family is: the columns a vote can fall in, and their probability under two coefficients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LogProbs = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Targets = tuple[tuple[float, ...], ...]
+
+A_WINS, B_WINS, TIE, BOTH_BAD = "a wins", "b wins", "tie", "both bad"
+
+
+@dataclass(frozen=True)
+class OutcomeFamily:
+    """One likelihood P(outcome | coefs of a, coefs of b, eta), from which losses, metrics and fits follow.
+
+    Attributes:
+        name: the published name, also the one configs and checkpoints use.
+        outcomes: what each column of ``log_probs`` stands for; a wins first, b wins second.
+        num_eta: how many extra scalars the head must emit for a prompt: 0 or 1.
+        targets: for each of the four kinds of vote (``p2l.types.OUTCOMES`` order) its share of every column.
+            A row of zeros means that such a vote carries no evidence in this family.
+        shift_invariant: whether adding a constant to all coefficients leaves every probability as it was.
+        has_threshold: whether the head emits a per-prompt threshold gamma, subtracted from the coefficients.
+    """
+
+    name: str
+    outcomes: tuple[str, ...]
+    num_eta: int
+    targets: Targets
+    formula: LogProbs
+    shift_invariant: bool = True
+    has_threshold: bool = False
+
+    def log_probs(
+        self, coefs_a: Float[Tensor, "..."], coefs_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "... outcomes"]:
+        """Log-probability of every outcome, in float32 (float64 for float64 coefficients); the arguments broadcast.
+
+        All pairs of models at once: ``log_probs(c[..., :, None], c[..., None, :], eta[..., None, None])``.
+        """
+        if self.num_eta and eta is None:
+            raise ValueError(f"family {self.name!r} needs eta, one value per ranking; None came")
+        dtype = torch.promote_types(coefs_a.dtype, torch.float32)
+        return self.formula(_widen(coefs_a), _widen(coefs_b), eta if eta is None else _widen(eta)).to(dtype)
+
+    def target_matrix(self, like: Tensor) -> Float[Tensor, "kinds outcomes"]:
+        """``targets`` as a tensor with the dtype and device of ``like``."""
+        return torch.tensor(self.targets, dtype=like.dtype, device=like.device)
+
+
+def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
+    """The same family seen by someone who cannot tell a tie between good answers from one between bad answers."""
+
+    def formula(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor | None) -> Tensor:
+        log_probs = family.formula(coefs_a, coefs_b, eta)
+        return torch.cat((log_probs[..., :2], log_probs[..., 2:].logsumexp(-1, keepdim=True)), dim=-1)
+
+    targets = tuple((*row[:2], sum(row[2:])) for row in family.targets)
+    return replace(family, name=name, outcomes=(*family.outcomes[:2], TIE), targets=targets, formula=formula)
+
+
+def _widen(x: Tensor) -> Tensor:
+    # Coefficients of +-60 cancel: float32 leaves 5e-6 in the sum of the probabilities, float64 nothing that shows,
+    # and the cost is a few operations a vote. Apple's MPS has no float64.
+    return x.float() if x.device.type == "mps" else x.double()

@@ -1,0 +1,10 @@
+"""Lightning callbacks: evaluation, published checkpoint, example leaderboards, throughput."""
+
+from p2l.training.callbacks.averaging import WeightEMA
+from p2l.training.callbacks.evaluate import EvaluateVotes
+from p2l.training.callbacks.examples import ExampleLeaderboards
+from p2l.training.callbacks.marginal import StartFromMarginal
+from p2l.training.callbacks.publish import PublishCheckpoint
+from p2l.training.callbacks.throughput import Throughput
+
+__all__ = ["EvaluateVotes", "ExampleLeaderboards", "PublishCheckpoint", "StartFromMarginal", "Throughput", "WeightEMA"]

@@ -1,0 +1,32 @@
+"""An exponential moving average of the weights."""
+
+import warnings
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from lightning.pytorch.trainer.states import TrainerFn
+
+from p2l.errors import ConfigError
+from p2l.training.sharding import FSDP2Strategy
+
+
+class WeightEMA(EMAWeightAveraging):
+    """Lightning's callback, which averages only while fitting: ``trainer.validate`` and ``test`` see the weights that
+    they were told to load (Lightning 2.6 swaps the last average in there as well)."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if isinstance(trainer.strategy, (DeepSpeedStrategy, FSDPStrategy, FSDP2Strategy)):
+            raise ConfigError("callbacks=ema keeps a whole copy of the weights, which a sharded strategy cannot")
+        with warnings.catch_warnings():
+            # configure_model shards under FSDP2 only, which is refused above
+            warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides.*")
+            super().setup(trainer, pl_module, stage)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_end(trainer, pl_module)

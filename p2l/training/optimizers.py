@@ -1,0 +1,67 @@
+"""Optimizers: any torch optimizer class, with learning rates per part of the model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from p2l.errors import ConfigError
+from p2l.models import P2LModel
+from p2l.training.sharding import transformer_blocks
+
+
+@dataclass(frozen=True)
+class OptimizerByPart:
+    """An optimizer whose head and layers may learn at their own rates.
+
+    Attributes:
+        factory: makes the optimizer from parameter groups, ``torch.optim.AdamW`` with its betas set, say.
+        lr: learning rate of the backbone.
+        head_lr: of the head; None for ``lr``.
+        layer_decay: the rate of layer l (0 = embeddings, L = last) is ``lr * layer_decay ** (L - l)``.
+        weight_decay: of the backbone's matrices; biases and norms have none.
+        head_weight_decay: of the head's matrices; None for ``weight_decay``.
+    """
+
+    factory: Callable[..., Optimizer]
+    lr: float = 4e-6
+    head_lr: float | None = None
+    layer_decay: float = 1.0
+    weight_decay: float = 0.0
+    head_weight_decay: float | None = None
+
+    def build(self, model: P2LModel) -> Optimizer:
+        """The optimizer over the parameters of ``model`` that are trained."""
+        groups = [group for group in self.parameter_groups(model) if group["params"]]
+        if not groups:
+            raise ConfigError("nothing to train: every parameter is frozen")
+        return self.factory(groups, lr=self.lr)
+
+    def parameter_groups(self, model: P2LModel) -> list[dict[str, Any]]:
+        """One group for each rate and decay; ``name`` says which part it is."""
+        head_lr = self.lr if self.head_lr is None else self.head_lr
+        head_decay = self.weight_decay if self.head_weight_decay is None else self.head_weight_decay
+        groups = _split(model.head, "head", head_lr, head_decay)
+        if self.layer_decay == 1.0:
+            return groups + _split(model.model, "backbone", self.lr, self.weight_decay)
+        blocks = transformer_blocks(model.model)
+        inside = {id(p) for block in blocks for p in block.parameters()}
+        for depth, block in enumerate(blocks, start=1):
+            rate = self.lr * self.layer_decay ** (len(blocks) - depth)
+            groups += _split(block, f"layer{depth}", rate, self.weight_decay)
+        outside = nn.ParameterList(p for p in model.model.parameters() if id(p) not in inside)
+        return groups + _split(outside, "embeddings", self.lr * self.layer_decay ** len(blocks), self.weight_decay)
+
+
+def _split(module: nn.Module, name: str, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+    trained = [p for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in trained if p.ndim >= 2]
+    vectors = [p for p in trained if p.ndim < 2]
+    if not weight_decay:
+        return [{"params": trained, "lr": lr, "weight_decay": 0.0, "name": name}]
+    return [
+        {"params": matrices, "lr": lr, "weight_decay": weight_decay, "name": name},
+        {"params": vectors, "lr": lr, "weight_decay": 0.0, "name": f"{name}, no decay"},
+    ]

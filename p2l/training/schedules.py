@@ -1,0 +1,34 @@
+"""Learning rate schedules by their transformers names."""
+
+from dataclasses import dataclass
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from p2l.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``constant`` (published), ``linear`` or ``cosine`` and any other of ``transformers.get_scheduler``.
+
+    Attributes:
+        name: of the schedule.
+        warmup: share of all optimizer steps over which the rate rises from zero.
+    """
+
+    name: str = "constant"
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"scheduler.warmup is a share of all steps in [0, 1); got {self.warmup}")
+
+    def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler:
+        """The schedule over ``num_steps`` optimizer steps."""
+        name = "constant_with_warmup" if self.name == "constant" and self.warmup else self.name
+        try:
+            return get_scheduler(name, optimizer, round(self.warmup * num_steps), num_steps)
+        except ValueError as error:
+            raise ConfigError(f"unknown scheduler.name {self.name!r}: {error}") from None

@@ -1,0 +1,19 @@
+"""Train a P2L model: ``python scripts/train.py model=qwen2 head=rk``; ``--help`` lists every choice."""
+
+import hydra
+from omegaconf import DictConfig
+
+from p2l.config import build_run, errors_in_one_line, register_resolvers
+from p2l.training import train
+
+
+@hydra.main(version_base=None, config_path="../conf", config_name="train")
+def main(cfg: DictConfig) -> float | None:
+    with errors_in_one_line():
+        metrics = train(*build_run(cfg), resume=cfg.resume)
+    return metrics.get("val/log_loss")
+
+
+if __name__ == "__main__":
+    register_resolvers()
+    main()

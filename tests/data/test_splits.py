@@ -1,0 +1,108 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from p2l.data.splits import SplitBy, split_votes
+from p2l.data.votes import VoteTable
+from p2l.errors import ConfigError, DataError
+
+
+def votes(num_votes: int, **columns: object) -> VoteTable:
+    """Votes numbered by row; three in a row share a prompt, two a conversation; the last is the only one on "zoe"."""
+    row = np.arange(num_votes)
+    frame = pd.DataFrame(
+        {
+            "row": row,
+            "prompt": [f"prompt {number // 3}" for number in row],
+            "conversation_id": row // 2,
+            "model_a": ["ant"] * (num_votes - 1) + ["zoe"],
+            "model_b": "bee",
+            "winner": "tie",
+            **columns,
+        }
+    )
+    return VoteTable.from_frame(frame)
+
+
+def rows(table: VoteTable) -> list[int]:
+    return table.frame["row"].tolist()
+
+
+@pytest.mark.parametrize("by", ["time", "random", "prompt", "conversation"])
+@given(num_votes=st.integers(12, 40), share=st.floats(0.2, 0.8), seed=st.integers(0, 5))
+def test_every_vote_is_on_one_side_in_its_order(by: SplitBy, num_votes: int, share: float, seed: int) -> None:
+    table = votes(num_votes)
+    train, held_out = split_votes(table, share, by, seed)
+    assert sorted(rows(train) + rows(held_out)) == list(range(num_votes))
+    assert rows(train) == sorted(rows(train)) and rows(held_out) == sorted(rows(held_out))
+    assert train.models == held_out.models == table.models
+    again = split_votes(table, share, by, seed)
+    assert rows(again[1]) == rows(held_out)
+
+
+@pytest.mark.parametrize(("by", "group"), [("prompt", "prompt"), ("conversation", "conversation_id")])
+@given(num_votes=st.integers(12, 40), share=st.floats(0.2, 0.8))
+def test_a_group_is_never_on_both_sides(by: SplitBy, group: str, num_votes: int, share: float) -> None:
+    table = votes(num_votes)
+    train, held_out = split_votes(table, share, by)
+    assert not set(train.frame[group]) & set(held_out.frame[group])
+    assert held_out.frame[group].nunique() == round(share * table.frame[group].nunique())
+
+
+def test_random_splits_differ_with_the_seed() -> None:
+    assert rows(split_votes(votes(60), 0.5, "random", 1)[1]) != rows(split_votes(votes(60), 0.5, "random", 2)[1])
+    assert len(split_votes(votes(60), 0.25, "random")[1]) == 15
+
+
+TIMES = {
+    "number": [5.0, 1.0, 4.0, 2.0, 3.0],
+    "date": pd.to_datetime(["2025-01-05", "2025-01-01", "2025-01-04", "2025-01-02", "2025-01-03"]),
+    "text": ["2025-01-05", "2025-01-01T10:00:00", "2025-01-04 01:00", "2025-01-02T00:00:00Z", "2025-01-03"],
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_time_holds_out_the_latest(kind: str) -> None:
+    train, held_out = split_votes(votes(5, timestamp=TIMES[kind]), 0.4, "time")
+    assert (rows(train), rows(held_out)) == ([1, 3, 4], [0, 2])
+
+
+def test_time_falls_back_on_the_order_of_the_file() -> None:
+    assert rows(split_votes(votes(5), 0.4, "time")[1]) == [3, 4]
+    assert rows(split_votes(votes(5, timestamp=1.0), 0.4, "time")[1]) == [3, 4]
+
+
+@pytest.mark.parametrize("gap", [None, "yesterday"])
+def test_a_gap_in_time_is_an_error(gap: str | None) -> None:
+    with pytest.raises(DataError, match=r"timestamp is missing or unreadable in 1 votes \(the first: row 1\)"):
+        split_votes(votes(3, timestamp=["2025-01-01", gap, "2025-01-02"]), 0.4, "time")
+
+
+def test_conversations_need_their_column() -> None:
+    table = votes(6)
+    bare = VoteTable.from_frame(table.frame.drop(columns="conversation_id"))
+    with pytest.raises(DataError, match=r"no column conversation_id to split by; the columns are row, prompt"):
+        split_votes(bare, 0.5, "conversation")
+    with pytest.raises(DataError, match="conversation_id is missing or unreadable in 2 votes"):
+        split_votes(votes(4, conversation_id=["a", None, "b", None]), 0.5, "conversation")
+
+
+def test_an_empty_side_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"no vote is left to hold out: 1\.00% of 6 votes, split by random"):
+        split_votes(votes(6), 0.01, "random")
+    with pytest.raises(DataError, match="no vote is left to train on"):
+        split_votes(votes(3), 0.9, "prompt")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 20.0, float("nan")])
+def test_a_share_lies_between_0_and_1(share: float) -> None:
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        split_votes(votes(6), share, "random")
+
+
+def test_an_unknown_way_to_split_is_an_error() -> None:
+    with pytest.raises((ConfigError, TypeCheckError), match="'week'"):  # which of the two: whether types are checked
+        split_votes(votes(6), 0.5, "week")
