@@ -170,17 +170,23 @@ class VoteLoader:
 class PromptLoader:
     """Every prompt once, in batches of like length within the token budget, shared out over the ranks.
 
-    All ranks get the same number of batches; the few repeated ones carry the same ``prompt_index`` again.
+    All ranks get the same number of batches; the few repeated ones carry the same ``prompt_index`` again. ``only``
+    names the prompts to feed, if not all.
     """
 
     def __init__(
-        self, prompts: EncodedPrompts, *, token_budget: int = 16384, rank: int = 0, world_size: int = 1
+        self,
+        prompts: EncodedPrompts,
+        *,
+        only: np.ndarray | None = None,
+        token_budget: int = 16384,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.prompts = prompts
-        batches = pack_within(prompts.lengths, token_budget)
-        batches += batches[: -len(batches) % world_size] if len(batches) >= world_size else []
-        while len(batches) % world_size:
-            batches.append(batches[-1])
+        only = np.arange(len(prompts)) if only is None else only
+        batches = [only[batch] for batch in pack_within(prompts.lengths[only], token_budget)]
+        batches += batches[-1:] * (-len(batches) % world_size)
         self.batches = deal(batches, world_size)[rank]
 
     def __len__(self) -> int:

@@ -86,7 +86,7 @@ class VoteDataModule(LightningDataModule):
     def _train_loader(self, rank: int, world_size: int) -> VoteLoader:
         return VoteLoader(
             self.table("train"),
-            self._prompts("train"),
+            self.prompts("train"),
             self.plan,
             rank=rank,
             world_size=world_size,
@@ -97,10 +97,11 @@ class VoteDataModule(LightningDataModule):
         if self.votes.get(split) is None:
             return []
         rank, world_size = self._place()
-        prompts = self._prompts(split)
+        prompts = self.prompts(split)
         return PromptLoader(prompts, token_budget=self.eval_token_budget, rank=rank, world_size=world_size)
 
-    def _prompts(self, split: str) -> EncodedPrompts:
+    def prompts(self, split: str) -> EncodedPrompts:
+        """The encoded prompts of a split; DataError before ``prepare``."""
         if not self._encoded:
             raise DataError(NOT_PREPARED)
         return self._encoded[split]

@@ -1,12 +1,14 @@
 """Load any Hugging Face text model as a backbone: precision, attention, quantisation, LoRA, freezing."""
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -77,23 +79,24 @@ def load_backbone(
         vocab_size: the embedding grows to this many rows where the tokenizer has new tokens.
         key_mapping: regular expressions that rename checkpoint keys (used for P2L checkpoints).
     """
-    if quantization and not (freeze or lora):
-        raise ConfigError(
-            f"model.quantization={quantization} weights cannot be trained; add model.lora or model.freeze"
-        )
     try:
         config = AutoConfig.from_pretrained(path)
         if dropout is not None:
             set_dropout(config, dropout)
-        backbone = AutoModel.from_pretrained(
-            path,
-            config=config,
-            dtype=getattr(torch, dtype),
-            key_mapping=key_mapping,
-            **_optional(attn_implementation, quantization),
-        )
+        with _quiet_loading():
+            backbone, found = AutoModel.from_pretrained(
+                path,
+                config=config,
+                dtype=getattr(torch, dtype),
+                key_mapping=key_mapping,
+                output_loading_info=True,
+                **_optional(attn_implementation, quantization),
+            )
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(explain_load_error(path, error)) from error
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise CheckpointError(f"{path} lacks {len(missing)} weights of its backbone, {missing[0]} first")
     return prepare_backbone(
         backbone, gradient_checkpointing=gradient_checkpointing, freeze=freeze, lora=lora, vocab_size=vocab_size
     )
@@ -120,6 +123,17 @@ def prepare_backbone(
     if gradient_checkpointing:
         backbone.gradient_checkpointing_enable({"use_reentrant": False})
     return backbone
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Silence the report on weights that a backbone has no use for; what is missing is an error of ours."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)
 
 
 def set_dropout(config: object, probability: float) -> None:

@@ -60,6 +60,10 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         if self.path is None and self.scratch is None:
             raise ConfigError("model.path is not set; give a folder, a hub id, or model.scratch")
+        if self.quantization and not (self.freeze or self.lora):
+            raise ConfigError(
+                f"model.quantization={self.quantization} weights cannot be trained; add lora=default or model.freeze=true"
+            )
 
     def encoder(self) -> PromptEncoder:
         """The prompt encoder of this model; that of the checkpoint where ``path`` is one."""

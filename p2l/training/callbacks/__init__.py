@@ -6,5 +6,6 @@ from p2l.training.callbacks.examples import ExampleLeaderboards
 from p2l.training.callbacks.marginal import StartFromMarginal
 from p2l.training.callbacks.publish import PublishCheckpoint
 from p2l.training.callbacks.throughput import Throughput
+from p2l.training.callbacks.truth import RecoverTruth
 
-__all__ = ["EvaluateVotes", "ExampleLeaderboards", "PublishCheckpoint", "StartFromMarginal", "Throughput", "WeightEMA"]
+__all__ = ["EvaluateVotes", "ExampleLeaderboards", "PublishCheckpoint", "RecoverTruth", "StartFromMarginal", "Throughput", "WeightEMA"]

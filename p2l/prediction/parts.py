@@ -1,0 +1,57 @@
+"""Predictions made so far: a folder of small parquet files that a later run goes on from."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2l.errors import ConfigError
+from p2l.files import write_whole
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folder ``<output>.parts``: ``job.json`` says which job the parts belong to."""
+
+    folder: Path
+
+    def open(self, job: dict[str, Any]) -> None:
+        """Start or go on with ``job``; ConfigError if the folder holds the parts of another one."""
+        said = self.folder / "job.json"
+        if not said.exists():
+            with write_whole(said) as file:
+                json.dump(job, file, indent=1)
+            return
+        before = json.loads(said.read_text(encoding="utf-8"))
+        changed = sorted(key for key in job if job[key] != before.get(key))
+        if changed:
+            raise ConfigError(
+                f"{self.folder} holds an unfinished run with another {', '.join(changed)} "
+                f"({', '.join(f'{key}={before.get(key)!r}' for key in changed)}); finish that one, delete the folder, "
+                f"or give another output="
+            )
+
+    def add(self, frame: pd.DataFrame) -> None:
+        """Keep the predictions of a batch; column ``prompt`` is the number of the prompt."""
+        first = int(frame["prompt"].iloc[0])
+        part = self.folder / f".part-{first}-{os.getpid()}"
+        frame.to_parquet(part)
+        os.replace(part, self.folder / f"part-{first}.parquet")
+
+    def done(self) -> np.ndarray:
+        """The numbers of the prompts that are predicted."""
+        files = sorted(self.folder.glob("part-*.parquet"))
+        return np.concatenate([pd.read_parquet(f, columns=["prompt"])["prompt"] for f in files] or [np.zeros(0, int)])
+
+    def read(self) -> pd.DataFrame:
+        """All predictions, one row a prompt, in the order of the prompts."""
+        frame = pd.concat([pd.read_parquet(f) for f in sorted(self.folder.glob("part-*.parquet"))])
+        return frame.drop_duplicates("prompt").sort_values("prompt").reset_index(drop=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
