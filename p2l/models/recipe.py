@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from p2l.data.prompts import PromptEncoder, PromptFormat, load_tokenizer, prepare_tokenizer
+from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
 from p2l.errors import ConfigError
 from p2l.heads import RankingHead
 from p2l.models.backbone import (
     Attention,
     DTypeName,
     LoRA,
+    Quantization,
     load_backbone,
+    load_tokenizer,
     local_folder,
     prepare_backbone,
+    set_dropout,
 )
 from p2l.models.byte_tokenizer import byte_tokenizer
 from p2l.models.checkpoint import Checkpoint, is_p2l_checkpoint, load_checkpoint, load_encoder
@@ -38,7 +41,8 @@ class ModelRecipe:
         cls_position: "end" (published) or "start" (encoders).
         cls_token, pad_token: added where the tokenizer has none.
         chat_template: replaces the tokenizer's own.
-        dtype, attn_implementation, quantization, gradient_checkpointing, freeze, lora, dropout: see ``load_backbone``.
+        dtype, attn_implementation, quantization, dropout: see ``load_backbone``.
+        gradient_checkpointing, freeze, lora: see ``prepare_backbone``.
     """
 
     path: str | None = None
@@ -51,7 +55,7 @@ class ModelRecipe:
     chat_template: str | None = None
     dtype: DTypeName = "float32"
     attn_implementation: Attention | None = None
-    quantization: Literal["8bit", "4bit"] | None = None
+    quantization: Quantization | None = None
     gradient_checkpointing: bool = False
     freeze: bool = False
     lora: LoRA | None = None
@@ -67,8 +71,9 @@ class ModelRecipe:
 
     def encoder(self) -> PromptEncoder:
         """The prompt encoder of this model; that of the checkpoint where ``path`` is one."""
-        if self._checkpoint_folder() is not None:
-            return load_encoder(Path(self._checkpoint_folder() or ""), self.max_length)
+        checkpoint = self._checkpoint_folder()
+        if checkpoint is not None:
+            return load_encoder(Path(checkpoint), self.max_length)
         return PromptEncoder(self._tokenizer(), PromptFormat(self.max_length, self.cls_position))
 
     def build(
@@ -77,12 +82,13 @@ class ModelRecipe:
         """The network; ``head(hidden_size=..., num_models=...)`` makes its head. Random weights come from ``seed``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if self._checkpoint_folder() is not None:
-                return self._continue(head, models)
-            backbone = self._backbone(len(encoder.tokenizer))
+            checkpoint = self._checkpoint_folder()
+            if checkpoint is not None:
+                return self._continue(checkpoint, head, models)
+            backbone = self._prepare(self._backbone(len(encoder.tokenizer)), len(encoder.tokenizer))
             self._check_length(backbone)
             new_head = head(hidden_size=backbone.config.hidden_size, num_models=len(models))
-            return P2LModel(backbone, new_head, self.readout, encoder.cls_token_id)
+            return self._in_training_mode(P2LModel(backbone, new_head, self.readout, encoder.cls_token_id))
 
     def _checkpoint_folder(self) -> str | None:
         if self.path is None or self.scratch is not None:
@@ -91,42 +97,58 @@ class ModelRecipe:
         return folder if is_p2l_checkpoint(folder) else None
 
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        options = {"cls_token": self.cls_token, "pad_token": self.pad_token, "chat_template": self.chat_template}
-        if self.path is None:
-            return prepare_tokenizer(byte_tokenizer(), **options)
-        return load_tokenizer(local_folder(self.path), **options)
+        return prepare_tokenizer(
+            byte_tokenizer() if self.path is None else load_tokenizer(local_folder(self.path)),
+            cls_token=self.cls_token,
+            pad_token=self.pad_token,
+            chat_template=self.chat_template,
+        )
 
     def _backbone(self, vocab_size: int) -> PreTrainedModel:
-        trained = {"gradient_checkpointing": self.gradient_checkpointing, "freeze": self.freeze, "lora": self.lora}
         if self.scratch is not None:
-            sizes = {"vocab_size": vocab_size, **self.scratch}
-            config = AutoConfig.for_model(sizes.pop("model_type"), **sizes)
-            return prepare_backbone(AutoModel.from_config(config), vocab_size=vocab_size, **trained)
+            config = _scratch_config({"vocab_size": vocab_size, **self.scratch})
+            if self.dropout is not None:
+                set_dropout(config, self.dropout)
+            return AutoModel.from_config(
+                config, dtype=getattr(torch, self.dtype), attn_implementation=self.attn_implementation
+            )
         return load_backbone(
             local_folder(self.path or ""),
             dtype=self.dtype,
             attn_implementation=self.attn_implementation,
             quantization=self.quantization,
             dropout=self.dropout,
-            vocab_size=vocab_size,
-            **trained,
         )
 
-    def _continue(self, head: Callable[..., RankingHead], models: Sequence[str]) -> P2LModel:
-        """Go on from a P2L checkpoint; LLMs it did not rank start with the weights that ``head`` draws."""
-        start = load_checkpoint(
-            self.path or "",
-            dtype=self.dtype,
-            attn_implementation=self.attn_implementation,
-            quantization=self.quantization,
+    def _prepare(self, backbone: PreTrainedModel, vocab_size: int | None = None) -> PreTrainedModel:
+        return prepare_backbone(
+            backbone,
             gradient_checkpointing=self.gradient_checkpointing,
             freeze=self.freeze,
             lora=self.lora,
+            vocab_size=vocab_size,
+        )
+
+    def _continue(self, folder: str, head: Callable[..., RankingHead], models: Sequence[str]) -> P2LModel:
+        """Go on from a P2L checkpoint; LLMs it did not rank start with the weights that ``head`` draws."""
+        start = load_checkpoint(
+            folder,
+            dtype=self.dtype,
+            attn_implementation=self.attn_implementation,
+            quantization=self.quantization,
+            dropout=self.dropout,
         )
         new_head = head(hidden_size=start.model.model.config.hidden_size, num_models=len(models))
         _copy_head(start, new_head, models)
         start.model.head = new_head
-        return start.model.train()
+        self._prepare(start.model.model)
+        return self._in_training_mode(start.model)
+
+    def _in_training_mode(self, model: P2LModel) -> P2LModel:
+        """Dropout on, but not in a frozen backbone, whose hidden states stay what they are."""
+        model.train()
+        model.model.train(not self.freeze)
+        return model
 
     def _check_length(self, backbone: PreTrainedModel) -> None:
         limit = getattr(backbone.config, "max_position_embeddings", None)
@@ -141,14 +163,23 @@ def _copy_head(start: Checkpoint, new: RankingHead, models: Sequence[str]) -> No
             f"the checkpoint has a {old.family.name} head of rank {old.rank or 'full'}, the config asks for "
             f"{new.family.name} of rank {new.rank or 'full'}; set head= and head.rank= to go on from it"
         )
-    weights, known = old.state_dict(), {name: i for i, name in enumerate(start.models)}
-    pairs = [(i, known[name]) for i, name in enumerate(models) if name in known]
-    here, there = (torch.tensor(column, dtype=torch.long) for column in zip(*pairs, strict=True))
+    known = {name: i for i, name in enumerate(start.models)}
+    here = [i for i, name in enumerate(models) if name in known]
+    there = [known[models[i]] for i in here]
     last = "head.1" if old.rank else "head"
     merged = new.state_dict()
-    for key, value in weights.items():
+    for key, value in old.state_dict().items():
         if key in (f"{last}.weight", f"{last}.bias"):
             merged[key][here] = value[there]
         else:
             merged[key] = value
     new.load_state_dict(merged)
+
+
+def _scratch_config(sizes: dict[str, Any]) -> PreTrainedConfig:
+    if "model_type" not in sizes:
+        raise ConfigError(f"model.scratch needs model_type (qwen2, say) beside its sizes; got {', '.join(sizes)}")
+    try:
+        return AutoConfig.for_model(sizes.pop("model_type"), **sizes)
+    except ValueError as error:
+        raise ConfigError(f"model.scratch: {str(error).strip().splitlines()[0]}") from error
