@@ -1,30 +1,46 @@
 """What the scripts need around Hydra: build the parts of a run in their order, and say errors in one line."""
 
 import logging
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
+from huggingface_hub.serialization import _torch as torch_serialization
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning import Trainer, seed_everything
+from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from p2l.data import VoteDataModule
-from p2l.errors import P2LError
+from p2l.errors import ConfigError, P2LError
 from p2l.models import ModelRecipe
 from p2l.training import P2LModule
+from p2l.training.callbacks import AtEnd, PublishCheckpoint
 from p2l.training.recipe import published_recipe
 
 log = logging.getLogger(__name__)
 
+# errors that options or data cause, from us and from the libraries that read them
+EXPECTED = (P2LError, OmegaConfBaseException, MisconfigurationException)
+CHATTY_LOGGERS = (
+    "bitsandbytes",  # which of its kernels it could not find
+    torch_serialization.__file__,  # that weights were saved; huggingface_hub names this logger by its file
+    "lightning.pytorch.utilities.rank_zero",  # which accelerators the machine lacks, and tips
+)
+
 
 def register_resolvers() -> None:
-    """Make ``${p2l.auto_precision:}`` known to OmegaConf."""
+    """Make ``${p2l.auto_precision:}`` and ``${p2l.output_dir:...}`` known to OmegaConf."""
     OmegaConf.register_new_resolver("p2l.auto_precision", _auto_precision, replace=True)
+    OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
 
 
 def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
@@ -34,43 +50,67 @@ def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
     head = instantiate(cfg.head)
     datamodule: VoteDataModule = instantiate(cfg.datamodule)
     module_of = instantiate(cfg.module)
-    logger = instantiate(cfg.logger)
     encoder = recipe.encoder()
     model = recipe.build(encoder, head, datamodule.models, seed=cfg.seed)
     datamodule.prepare(encoder, module_of.keywords["objective"].view_of(model.head.family))
     callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback is not None]
+    # those that read the final weights come after those that set them
+    callbacks.sort(key=lambda callback: isinstance(callback, AtEnd))
     for callback in callbacks:
-        if hasattr(callback, "recipe"):
+        if isinstance(callback, PublishCheckpoint):
             callback.recipe = published_recipe(cfg, model)
-    return module_of(model), datamodule, instantiate(cfg.trainer, callbacks=callbacks, logger=logger)
+    return module_of(model), datamodule, _trainer(cfg, callbacks)
+
+
+def _trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
+    trainer_of, logger = instantiate(cfg.trainer, _partial_=True), instantiate(cfg.logger)
+    try:
+        return trainer_of(callbacks=callbacks, logger=logger)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"trainer: {error}") from error
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Turn an error that p2l raised on purpose into one logged message and exit status 2."""
+    """Turn an error that options or data cause into one logged message and exit status 2; keep libraries quiet.
+
+    HYDRA_FULL_ERROR=1 shows where it was raised.
+    """
+    _quiet()
     try:
         yield
     except Exception as error:
-        reason = _expected(error)
-        if reason is None:
+        reason = _reason(error)
+        if reason is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         log.error("%s", reason)
         sys.exit(2)
 
 
-def _expected(error: BaseException | None) -> str | None:
-    """The message of the P2LError behind an exception, or of OmegaConf's own complaint; None for a fault of ours."""
-    while error is not None:
-        if isinstance(error, (P2LError, OmegaConfBaseException)):
-            return str(error)
-        error = error.__cause__ if isinstance(error, InstantiationException) else None
-    return None
+def _reason(error: Exception) -> str | None:
+    """What to tell the user; None for a fault of ours."""
+    if isinstance(error, InstantiationException):
+        cause = error.__cause__
+        return (_reason(cause) if isinstance(cause, Exception) else None) or " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of memory: {str(error).splitlines()[0]} A lower batching.token_budget or model.max_length helps"
+    return str(error) if isinstance(error, EXPECTED) else None
+
+
+def _quiet() -> None:
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if rank_zero_only.rank:  # type: ignore[attr-defined]
+        logging.getLogger("p2l").setLevel(logging.WARNING)
+    # Lightning 2.6 asks torch 2.13 in an older way
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 
 
 def _auto_precision() -> str:
     return "bf16-mixed" if torch.cuda.is_available() else "32-true"
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """The configuration as plain containers, interpolations resolved."""
-    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+def _output_dir(folder: str) -> str:
+    """``folder``, or in a sweep the folder that Hydra gives to the job."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    return hydra.runtime.output_dir if hydra is not None and hydra.mode == RunMode.MULTIRUN else folder

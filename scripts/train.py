@@ -5,12 +5,17 @@ from omegaconf import DictConfig
 
 from p2l.config import build_run, errors_in_one_line, register_resolvers
 from p2l.training import train
+from p2l.training.loggers import close
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="train")
 def main(cfg: DictConfig) -> float | None:
     with errors_in_one_line():
-        metrics = train(*build_run(cfg), resume=cfg.resume)
+        module, datamodule, trainer = build_run(cfg)
+        try:
+            metrics = train(module, datamodule, trainer, resume=cfg.resume)
+        finally:
+            close(trainer.loggers)
     return metrics.get("val/log_loss")
 
 

@@ -3,7 +3,7 @@
 from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
 from p2l.data.datamodule import VoteDataModule
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
-from p2l.data.prompts import PromptEncoder, PromptFormat, load_tokenizer, turns_of
+from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
 from p2l.data.readers import read_table
 from p2l.data.sources import FileVotes, VoteSplits
 from p2l.data.splits import split_votes
@@ -24,8 +24,8 @@ __all__ = [
     "VoteSplits",
     "VoteTable",
     "encode_prompts",
-    "load_tokenizer",
     "load_votes",
+    "prepare_tokenizer",
     "read_table",
     "split_votes",
     "turns_of",

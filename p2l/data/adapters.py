@@ -110,8 +110,8 @@ def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
     adapted = frame.assign(**soft)
     if "winner" in frame.columns:
         return adapted
-    names = [Outcome.MODEL_A.value, Outcome.MODEL_B.value, Outcome.TIE.value]
-    return adapted.assign(winner=np.select([p_b < 0.5, p_b > 0.5, p_b == 0.5], names, default=None))
+    names = {-1.0: Outcome.MODEL_A.value, 0.0: Outcome.TIE.value, 1.0: Outcome.MODEL_B.value}
+    return adapted.assign(winner=np.sign(p_b - 0.5).map(names))
 
 
 def _with_published_winners(frame: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +161,8 @@ def _text(content: object) -> object:
     """The text of a message: itself, or its text parts; images and the like are left out."""
     if not isinstance(content, _LISTS):
         return content
-    return "\n".join(_field(part, "text") for part in content if _field(part, "text"))
+    texts = [_field(part, "text") for part in content]
+    return "\n".join(text for text in texts if isinstance(text, str) and text)
 
 
 def _field(message: object, name: str) -> object:

@@ -62,6 +62,10 @@ class BatchPlan:
         if self.shuffle not in ("none", "votes", "prompts"):
             raise ConfigError(f"shuffle must be none, votes or prompts; got {self.shuffle!r}")
 
+    def steps(self, table: VoteTable) -> int:
+        """Optimizer steps in an epoch; the last may have fewer votes."""
+        return -(-len(table) // self.batch_size)
+
     def order(self, table: VoteTable, epoch: int) -> np.ndarray:
         """Positions of the votes in the order in which an epoch feeds them."""
         if self.shuffle == "none":
@@ -96,7 +100,7 @@ class VoteLoader:
     ) -> None:
         self.table, self.prompts, self.plan = table, prompts, plan
         self.rank, self.world_size = rank, world_size
-        self.steps = -(-len(table) // plan.batch_size)
+        self.steps = plan.steps(table)
         distinct_orders = 1 if plan.shuffle == "none" else max(1, epochs)
         self.micro_batches = max(self._needed(epoch) for epoch in range(distinct_orders))
         self._epoch = self._position = 0  # position counts micro-batches fed in this epoch
@@ -115,16 +119,30 @@ class VoteLoader:
                 yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch comes from; restored by ``load_state_dict`` on an equal table and plan."""
-        return {"epoch": self._epoch, "step": self._position // self.micro_batches, "votes": len(self.table)}
+        """Where the next batch comes from, in optimizer steps; restored by ``load_state_dict``."""
+        step = self._position // self.micro_batches
+        return {"epoch": self._epoch, "step": step, "micro_batches": self.micro_batches, "feeds": self._feeds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if state["votes"] != len(self.table):
-            raise ConfigError(
-                f"cannot resume: the run was saved with {state['votes']} training votes, now there are "
-                f"{len(self.table)}; resume with the data it was started with"
-            )
+        """Go on where ``state`` was taken; the devices and the token budget may be others, the votes may not.
+
+        Raises ``ConfigError`` where the table or the order of its votes is not the one the state was taken from.
+        """
+        now = self._feeds()
+        changed = [f"{name} {was} is now {now[name]}" for name, was in state["feeds"].items() if was != now[name]]
+        if changed:
+            raise ConfigError(f"cannot resume, {', '.join(changed)}; give the data and batching of the run")
         self._epoch, self._position = state["epoch"], state["step"] * self.micro_batches
+
+    def _feeds(self) -> dict[str, Any]:
+        """What decides which votes a step gets."""
+        plan = self.plan
+        return {
+            "training votes": len(self.table),
+            "batch_size": plan.batch_size,
+            "shuffle": plan.shuffle,
+            "seed": plan.seed,
+        }
 
     def _step(self, order: np.ndarray, step: int) -> list[VoteBatch]:
         votes = self._votes_of(order, step)

@@ -1,6 +1,6 @@
 """The LightningDataModule: votes in, micro-batches and prompts out."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lightning import LightningDataModule
 
@@ -15,6 +15,7 @@ from p2l.outcomes import OutcomeFamily
 NOT_PREPARED = "prompts are not encoded yet; call prepare(encoder, family) first"
 
 
+@runtime_checkable
 class VoteSource(Protocol):
     """Where votes come from: see ``p2l.data.sources`` and ``p2l.data.simulated``."""
 
@@ -27,13 +28,13 @@ class VoteDataModule(LightningDataModule):
     Args:
         source: of the votes.
         plan: how training votes become optimizer steps and micro-batches.
-        epochs: how many will be fed (``Trainer(max_epochs)``).
         eval_token_budget: most tokens, padding included, in a validation batch.
     """
 
-    def __init__(self, source: VoteSource, plan: BatchPlan, *, epochs: int = 1, eval_token_budget: int = 16384) -> None:
+    def __init__(self, source: VoteSource, plan: BatchPlan, *, eval_token_budget: int = 16384) -> None:
         super().__init__()
-        self.source, self.plan, self.epochs, self.eval_token_budget = source, plan, epochs, eval_token_budget
+        self.source, self.plan, self.eval_token_budget = source, plan, eval_token_budget
+        self.epochs = 1  # how many will be fed, as ``train`` reads off the trainer
         self._votes: VoteSplits | None = None
         self._encoded: dict[str, EncodedPrompts] = {}
         self._encoder: PromptEncoder | None = None
@@ -69,6 +70,11 @@ class VoteDataModule(LightningDataModule):
         if table is None:
             raise DataError(f"there are no {split} votes; give data.{split}")
         return table
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.plan.steps(self.table("train"))
 
     def micro_batches(self, world_size: int) -> int:
         """Micro-batches in each optimizer step of a rank: the trainer's ``accumulate_grad_batches``."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from p2l.errors import ConfigError, PromptError
 
@@ -12,8 +12,8 @@ Prompt = str | Sequence[str]
 
 # User turns one after the other, for tokenizers that bring no chat template (sentence encoders, base models).
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n\\n') }}"
-# What stands in for a CLS string that a user typed (published behaviour).
-NEUTRAL_CLS = "<cls>"
+# What stands in for a CLS string that a user typed (published behaviour); the second where the first is that string.
+NEUTRAL_CLS = ("<cls>", "cls")
 # No tokenizer spends more characters than this on a token for long; text before the last max_length times as many
 # cannot reach the model after left truncation, so it is cut before tokenising.
 MAX_CHARS_PER_TOKEN = 32
@@ -42,22 +42,6 @@ class PromptFormat:
         return asdict(self)
 
 
-def load_tokenizer(
-    path: str,
-    *,
-    cls_token: str = "<|cls|>",
-    pad_token: str = "<|pad|>",
-    chat_template: str | None = None,
-) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or hub repository, with a CLS token, a pad token and a chat template.
-
-    A token or template that the tokenizer already has is kept; ``chat_template`` replaces it where given.
-    """
-    return prepare_tokenizer(
-        AutoTokenizer.from_pretrained(path), cls_token=cls_token, pad_token=pad_token, chat_template=chat_template
-    )
-
-
 def prepare_tokenizer(
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -65,7 +49,10 @@ def prepare_tokenizer(
     pad_token: str = "<|pad|>",
     chat_template: str | None = None,
 ) -> PreTrainedTokenizerBase:
-    """Add what P2L needs and the tokenizer lacks, in place."""
+    """Add the CLS token, pad token and chat template that the tokenizer lacks, in place.
+
+    A token or template that it already has is kept; ``chat_template`` replaces it where given.
+    """
     tokenizer.truncation_side = "left"
     tokenizer.padding_side = "right"
     if chat_template or not tokenizer.chat_template:
@@ -85,12 +72,13 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt_format: PromptFormat) -> None:
         if tokenizer.cls_token_id is None or tokenizer.pad_token_id is None or not tokenizer.chat_template:
-            raise ConfigError("the tokenizer lacks a CLS token, a pad token or a chat template; use load_tokenizer")
+            raise ConfigError("the tokenizer lacks a CLS token, a pad token or a chat template; use prepare_tokenizer")
         self.tokenizer = tokenizer
         self.format = prompt_format
         self.cls_token: str = tokenizer.cls_token
         self.cls_token_id: int = tokenizer.cls_token_id
         self.pad_token_id: int = tokenizer.pad_token_id
+        self._neutral_cls = next(text for text in NEUTRAL_CLS if self.cls_token not in text)
         wraps = prompt_format.cls_position == "start"
         self._prefix = [self.cls_token_id] if wraps else []
         self._suffix = [tokenizer.sep_token_id] if wraps and tokenizer.sep_token_id is not None else []
@@ -110,10 +98,10 @@ class PromptEncoder:
 
     def _text(self, turns: tuple[str, ...]) -> str:
         messages = [{"role": "user", "content": turn} for turn in turns]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
         text = text[-self.format.max_length * MAX_CHARS_PER_TOKEN :]
         text = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"; tokenizers refuse it
-        return text.replace(self.cls_token, NEUTRAL_CLS)
+        return text.replace(self.cls_token, self._neutral_cls)
 
 
 def turns_of(prompt: Prompt) -> tuple[str, ...]:

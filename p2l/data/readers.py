@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from gzip import BadGzipFile
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import datasets
 import pandas as pd
@@ -50,7 +50,7 @@ def read_table(source: str, split: str = "train") -> pd.DataFrame:
     return frame
 
 
-def parse_json(text: str) -> object:
+def parse_json(text: str) -> Any:
     """``json.loads`` with valid Unicode only: half a surrogate pair, which real chats do hold, becomes U+FFFD."""
     value = json.loads(text)
     return _well_formed(value) if _SURROGATE_ESCAPE.search(text) else value

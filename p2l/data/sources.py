@@ -40,8 +40,8 @@ class FileVotes:
     """Votes from local files or hub datasets, in any format that ``p2l.data.adapters`` knows.
 
     Attributes:
-        train, val, test: file, folder or hub dataset; ``name:split`` is not needed, see ``split``.
-        split: of a hub dataset or saved DatasetDict, for ``train``.
+        train, val, test: file, folder or hub dataset.
+        split, val_split, test_split: which split of each, where it is a hub dataset or saved DatasetDict.
         val_share: share of the training votes held out for validation when ``val`` is not given; 0 for none.
         split_by: how they are held out: time, random, prompt or conversation.
         max_skipped_share: largest share of bad rows that is only reported.

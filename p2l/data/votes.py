@@ -231,7 +231,7 @@ class VoteTable:
             models = sorted({*model_a.unique(), *model_b.unique()})
         prompt_index, prompts = _index_prompts(frame["prompt"])
         return cls(
-            prompts=tuple(prompts),
+            prompts=tuple(turns for turns in prompts if not isinstance(turns, str)),  # validated: none is a reason
             prompt_index=prompt_index,
             model_a=_positions(model_a, models),
             model_b=_positions(model_b, models),

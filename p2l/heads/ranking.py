@@ -72,18 +72,17 @@ class RankingHead(nn.Module):
     @torch.no_grad()
     def set_bias(self, ranking: Ranking) -> None:
         """Make ``ranking`` (a single leaderboard, say the marginal fit) the output for a zero hidden state."""
-        last = self.head[-1] if isinstance(self.head, nn.Sequential) else self.head
-        last.bias.copy_(ranking.coefs)
+        _last_linear(self.head).bias.copy_(ranking.coefs)
         if self.family.num_eta and ranking.eta is not None:
-            eta_last = self.eta_head[-1] if isinstance(self.eta_head, nn.Sequential) else self.eta_head
-            eta_last.bias.copy_(ranking.eta.reshape(1))
+            _last_linear(self.eta_head).bias.copy_(ranking.eta.reshape(1))
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Ranking:
         """Coefficients (batch, models) and eta (batch,) or None, in float32."""
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(self._dtype)
-            bottleneck = self.head[0](hidden) if isinstance(self.head, nn.Sequential) else None
-            coefs = self.head(hidden) if bottleneck is None else self.head[1](bottleneck)
+            first, last = self.head if isinstance(self.head, nn.Sequential) else (nn.Identity(), self.head)
+            bottleneck = first(hidden)
+            coefs = last(bottleneck)
             eta = None
             if self.family.num_eta:
                 eta = self.eta_head(bottleneck if self.eta_from == "bottleneck" else hidden).squeeze(-1).float()
@@ -94,3 +93,7 @@ class RankingHead(nn.Module):
     @property
     def _dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
+
+
+def _last_linear(layer: nn.Module) -> nn.Linear:
+    return [module for module in layer.modules() if isinstance(module, nn.Linear)][-1]

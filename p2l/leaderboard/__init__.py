@@ -2,6 +2,7 @@
 
 from p2l.leaderboard.fit import count_outcomes, fit_marginal
 from p2l.leaderboard.plots import plot_leaderboards
+from p2l.leaderboard.prompts import rank_prompts
 from p2l.leaderboard.table import leaderboard_table
 
-__all__ = ["count_outcomes", "fit_marginal", "leaderboard_table", "plot_leaderboards"]
+__all__ = ["count_outcomes", "fit_marginal", "leaderboard_table", "plot_leaderboards", "rank_prompts"]

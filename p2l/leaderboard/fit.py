@@ -1,5 +1,7 @@
 """One leaderboard for all votes: the marginal fit of a likelihood family, from counts."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -55,7 +57,7 @@ def fit_marginal(
     return Ranking(coefs, parameters[num_models] if family.num_eta else None)
 
 
-def _descend(objective: object, parameters: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
+def _descend(objective: Callable[[Tensor], Tensor], parameters: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
     """One Newton step, halved until the objective falls; the Hessian is lifted where it is not positive definite."""
     hessian = torch.func.hessian(objective)(parameters)
     values, vectors = torch.linalg.eigh(hessian)

@@ -11,7 +11,8 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from p2l.errors import CheckpointError, ConfigError
 
@@ -19,6 +20,7 @@ PACKAGE_PREFIX = "package:"
 CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
+Quantization = Literal["8bit", "4bit"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class LoRA:
     """Low-rank adapters (peft) on the named linear layers; published checkpoints are written with them merged."""
 
     rank: int = 16
-    alpha: float = 32.0
+    alpha: int = 32
     dropout: float = 0.0
     target_modules: str | Sequence[str] = "all-linear"
 
@@ -36,7 +38,7 @@ def resolve_path(path: str) -> str:
     if not path.startswith(PACKAGE_PREFIX):
         return path
     package, _, folder = path[len(PACKAGE_PREFIX) :].partition("/")
-    spec = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise CheckpointError(
             f"model.path={path} needs the Python package {package!r}, which is not installed; run "
@@ -56,50 +58,52 @@ def local_folder(path: str) -> str:
         raise CheckpointError(explain_load_error(resolved, error)) from error
 
 
+def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder (see ``local_folder``); CheckpointError if it cannot be read."""
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
+        raise CheckpointError(explain_load_error(folder, error)) from error
+
+
 def load_backbone(
-    path: str,
+    folder: str,
     *,
     dtype: DTypeName = "float32",
     attn_implementation: Attention | None = None,
-    quantization: Literal["8bit", "4bit"] | None = None,
-    gradient_checkpointing: bool = False,
-    freeze: bool = False,
-    lora: LoRA | None = None,
+    quantization: Quantization | None = None,
     dropout: float | None = None,
-    vocab_size: int | None = None,
     key_mapping: dict[str, str] | None = None,
 ) -> PreTrainedModel:
-    """The backbone of a local folder (see ``local_folder``).
+    """The backbone of a local folder (see ``local_folder``), as it is; ``prepare_backbone`` makes it fit for P2L.
 
     Args:
+        folder: as ``local_folder`` gives it.
         dtype: precision of the weights; mixed precision keeps them in float32 and is the trainer's business.
         attn_implementation: None lets transformers choose (sdpa); flash_attention_2 needs a GPU and flash-attn.
         quantization: 8 or 4 bit weights through bitsandbytes; train them through ``lora`` or a frozen backbone.
         dropout: replaces every dropout probability of the backbone's configuration.
-        vocab_size: the embedding grows to this many rows where the tokenizer has new tokens.
         key_mapping: regular expressions that rename checkpoint keys (used for P2L checkpoints).
     """
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(folder)
         if dropout is not None:
             set_dropout(config, dropout)
         with _quiet_loading():
             backbone, found = AutoModel.from_pretrained(
-                path,
+                folder,
                 config=config,
                 dtype=getattr(torch, dtype),
                 key_mapping=key_mapping,
                 output_loading_info=True,
                 **_optional(attn_implementation, quantization),
             )
-    except (OSError, ValueError, ImportError) as error:
-        raise CheckpointError(explain_load_error(path, error)) from error
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
+        raise CheckpointError(explain_load_error(folder, error)) from error
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
-        raise CheckpointError(f"{path} lacks {len(missing)} weights of its backbone, {missing[0]} first")
-    return prepare_backbone(
-        backbone, gradient_checkpointing=gradient_checkpointing, freeze=freeze, lora=lora, vocab_size=vocab_size
-    )
+        raise CheckpointError(f"{folder} lacks {len(missing)} weights of its backbone, {missing[0]} first")
+    return backbone
 
 
 def prepare_backbone(
@@ -110,11 +114,20 @@ def prepare_backbone(
     lora: LoRA | None = None,
     vocab_size: int | None = None,
 ) -> PreTrainedModel:
-    """Make a loaded model fit for P2L: no pooler, room for new tokens, trainable parts as asked."""
+    """Make a loaded model fit for P2L: no pooler, room for new tokens, trainable parts as asked; in place.
+
+    Args:
+        backbone: the model.
+        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        freeze: train the head alone.
+        lora: train the head and these adapters.
+        vocab_size: the embedding grows to this many rows where the tokenizer has new tokens.
+    """
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # its output is never read; as an unused parameter it would stop DDP
+        # its output is never read; as an unused parameter it would stop DDP
+        backbone.pooler = None  # type: ignore[assignment]  # stubs: torch types every attribute Tensor | Module
     backbone.config.use_cache = False
-    if vocab_size is not None and vocab_size > backbone.get_input_embeddings().num_embeddings:
+    if vocab_size is not None and vocab_size > backbone.get_input_embeddings().get_parameter("weight").shape[0]:
         backbone.resize_token_embeddings(vocab_size)
     if freeze or lora:
         backbone.requires_grad_(False)
@@ -158,7 +171,7 @@ def explain_load_error(path: str, error: Exception) -> str:
     )
 
 
-def _optional(attn_implementation: Attention | None, quantization: str | None) -> dict[str, object]:
+def _optional(attn_implementation: Attention | None, quantization: Quantization | None) -> dict[str, object]:
     options: dict[str, object] = {}
     if attn_implementation:
         options["attn_implementation"] = attn_implementation

@@ -11,14 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
 from p2l.errors import CheckpointError, ConfigError
 from p2l.heads import RankingHead
-from p2l.models.backbone import Attention, DTypeName, LoRA, explain_load_error, load_backbone, local_folder
+from p2l.models.backbone import (
+    Attention,
+    DTypeName,
+    Quantization,
+    explain_load_error,
+    load_backbone,
+    load_tokenizer,
+    local_folder,
+    prepare_backbone,
+)
 from p2l.models.p2l_model import P2LModel
 from p2l.outcomes import OutcomeFamily, get_family
 
@@ -47,24 +55,17 @@ def load_checkpoint(
     max_length: int | None = None,
     dtype: DTypeName = "float32",
     attn_implementation: Attention | None = None,
-    quantization: str | None = None,
-    freeze: bool = False,
-    lora: LoRA | None = None,
-    gradient_checkpointing: bool = False,
+    quantization: Quantization | None = None,
+    dropout: float | None = None,
 ) -> Checkpoint:
     """The checkpoint of a local folder or hub repository; CheckpointError says what is missing or does not fit.
 
-    Args:
-        head_type, loss_type: the published options, needed only where the checkpoint does not say its family.
-        max_length: overrides the length that the checkpoint was trained with.
-        dtype, attn_implementation, quantization, freeze, lora, gradient_checkpointing: as in ``load_backbone``.
+    ``head_type`` and ``loss_type`` are the published options, needed only where the checkpoint does not say its
+    family; ``max_length`` overrides the length that it was trained with; the rest is as in ``load_backbone``.
     """
     folder = Path(local_folder(path))
-    models = tuple(_read_json(folder / "model_list.json"))
-    if not models or not all(isinstance(name, str) for name in models):
-        raise CheckpointError(f"{folder / 'model_list.json'} must be a non-empty list of model names")
-    recipe = _read_json(folder / "training_config.json", default={})
-    said = _read_json(folder / "p2l.json", default={})
+    models = _read_models(folder / "model_list.json")
+    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
     weights = _read_head(folder)
     family = _family_of(path, said, recipe, weights, head_type, loss_type)
     encoder = load_encoder(folder, max_length)
@@ -73,23 +74,36 @@ def load_checkpoint(
         dtype=dtype,
         attn_implementation=attn_implementation,
         quantization=quantization,
-        freeze=freeze,
-        lora=lora,
-        gradient_checkpointing=gradient_checkpointing,
+        dropout=dropout,
         key_mapping={r"^model\.": ""},
     )
     head = _head_of(path, weights, family, len(models))
-    model = P2LModel(backbone, head, said.get("readout", "cls"), encoder.cls_token_id)
+    model = P2LModel(prepare_backbone(backbone), head, said.get("readout", "cls"), encoder.cls_token_id)
     return Checkpoint(model.eval(), encoder, models, recipe)
 
 
-def _read_json(path: Path, default: Any = None) -> Any:
-    if not path.exists() and default is not None:
-        return default
+def _read_models(path: Path) -> tuple[str, ...]:
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one")
+    names = _read_json(path)
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path} must hold a non-empty list of model names")
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"{path} names a model twice: {next(n for n in names if names.count(n) > 1)}")
+    return tuple(names)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is not there: checkpoints need not have it."""
+    values = _read_json(path) if path.exists() else {}
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object; found a {type(values).__name__}")
+    return values
+
+
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one") from None
     except ValueError as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
 
@@ -99,17 +113,17 @@ def _read_head(folder: Path) -> dict[str, Tensor]:
     try:
         index = folder / "model.safetensors.index.json"
         if index.exists():
-            files = {file for key, file in _read_json(index)["weight_map"].items() if key.startswith("head.")}
+            files = {file for key, file in _read_object(index)["weight_map"].items() if key.startswith("head.")}
         else:
             files = {"model.safetensors"}
         head: dict[str, Tensor] = {}
         for file in sorted(files):
             with safe_open(folder / file, framework="pt") as tensors:
                 head |= {k[5:]: tensors.get_tensor(k) for k in tensors.keys() if k.startswith("head.")}  # noqa: SIM118
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(explain_load_error(str(folder), error)) from error
-    except Exception as error:  # safetensors raises its own type, which it does not export in every version
+    except SafetensorError as error:
         raise CheckpointError(f"the weights in {folder} are damaged or cut short: {error}") from error
+    except (OSError, KeyError) as error:
+        raise CheckpointError(explain_load_error(str(folder), error)) from error
     if not any(key.startswith("head.") for key in head):
         raise CheckpointError(
             f"{folder} has no head.head.* weights: it is a plain language model, not a P2L checkpoint"
@@ -127,15 +141,16 @@ def _family_of(
 ) -> OutcomeFamily:
     has_eta = any(key.startswith("eta_head.") for key in weights)
     has_gamma = any(key.startswith("gamma_head.") for key in weights)
-    name = said.get("family") or loss_type or recipe.get("loss_type") or head_type
-    if name is None:
-        if has_eta and not has_gamma:
-            raise CheckpointError(
-                f"{path} does not say its likelihood family, and its weights fit rk, rk-reparam and grk; "
-                f"give --loss-type rk, rk-reparam or grk"
-            )
-        name = "ba" if has_gamma else "bt"
-    family = get_family(name)
+    name = said.get("family") or loss_type or recipe.get("loss_type")
+    if name is None and has_eta and not has_gamma:
+        raise CheckpointError(
+            f"{path} does not say its likelihood family, and its weights fit rk, rk-reparam and grk; "
+            f"give --loss-type rk, rk-reparam or grk"
+        )
+    try:
+        family = get_family(name or head_type or ("ba" if has_gamma else "bt"))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if (family.num_eta == 1) != has_eta or family.has_threshold != has_gamma:
         found = " + ".join(["coefs", *(["eta"] if has_eta else []), *(["gamma"] if has_gamma else [])])
         raise CheckpointError(
@@ -149,28 +164,28 @@ def _family_of(
 
 def load_encoder(folder: Path, max_length: int | None = None) -> PromptEncoder:
     """The prompt encoder of a local checkpoint folder; ``max_length`` overrides the one it was trained with."""
-    recipe = _read_json(folder / "training_config.json", default={})
-    said = _read_json(folder / "p2l.json", default={})
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(explain_load_error(str(folder), error)) from error
-    tokenizer = prepare_tokenizer(tokenizer)
+    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    tokenizer = prepare_tokenizer(load_tokenizer(str(folder)))
     options = dict(said.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
     if max_length is not None:
         options["max_length"] = max_length
-    return PromptEncoder(tokenizer, PromptFormat(**options))
+    try:
+        return PromptEncoder(tokenizer, PromptFormat(**options))
+    except TypeError as error:
+        raise CheckpointError(f"{folder / 'p2l.json'} has a prompt_format that p2l does not know: {error}") from error
 
 
 def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_models: int) -> RankingHead:
     low_rank = "head.0.weight" in weights
-    first = weights["head.0.weight" if low_rank else "head.weight"]
     from_bottleneck = "eta_head.1.weight" in weights
+    # eta_head.0 is head.0 again
     weights = {key: value.float() for key, value in weights.items() if not key.startswith("eta_head.0.")}
-    rows = weights["head.1.weight" if low_rank else "head.weight"].shape[0]
-    if rows != num_models:
-        raise CheckpointError(f"{path}: the head ranks {rows} models but model_list.json names {num_models}")
     try:
+        first, last = (
+            weights[key] for key in (("head.0.weight", "head.1.weight") if low_rank else ["head.weight"] * 2)
+        )
+        if last.shape[0] != num_models:
+            raise CheckpointError(f"{path}: the head ranks {last.shape[0]} models, model_list.json names {num_models}")
         head = RankingHead(
             hidden_size=first.shape[1],
             num_models=num_models,
@@ -179,7 +194,7 @@ def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_m
             eta_from="bottleneck" if from_bottleneck else "hidden",
         )
         head.load_state_dict(weights)
-    except (ConfigError, RuntimeError) as error:
+    except (ConfigError, KeyError, RuntimeError) as error:
         raise CheckpointError(f"{path}: the head weights do not fit together: {error}") from error
     return head
 

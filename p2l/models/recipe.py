@@ -66,7 +66,8 @@ class ModelRecipe:
             raise ConfigError("model.path is not set; give a folder, a hub id, or model.scratch")
         if self.quantization and not (self.freeze or self.lora):
             raise ConfigError(
-                f"model.quantization={self.quantization} weights cannot be trained; add lora=default or model.freeze=true"
+                f"model.quantization={self.quantization} weights cannot be trained; "
+                "add lora=default or model.freeze=true"
             )
 
     def encoder(self) -> PromptEncoder:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from p2l.models.card import model_card
 from p2l.models.checkpoint import Checkpoint
 
+# what another checkpoint may have left in the folder, and a loader would read in preference to ours
+STALE = ("model*.safetensors*", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
+
 
 def save_checkpoint(
     folder: str | Path,
@@ -22,14 +26,16 @@ def save_checkpoint(
     state_dict: dict[str, Tensor] | None = None,
     max_shard_size: str = "5GB",
 ) -> Path:
-    """Write ``checkpoint`` to ``folder``; files appear whole, ``config.json`` last.
+    """Write ``checkpoint`` to ``folder``, which appears whole; in one that is there, ``config.json`` is replaced last.
 
     ``state_dict`` replaces the model's own (a full one gathered from shards). Sharded above ``max_shard_size``.
     """
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    part = room / folder.name  # unlike its room, it has the permissions of any folder
     try:
+        part.mkdir()
         tensors = published_state_dict(checkpoint.model, state_dict)
         save_torch_state_dict(tensors, part, max_shard_size=max_shard_size)
         _save_tokenizer(checkpoint.encoder.tokenizer, part)
@@ -40,7 +46,7 @@ def save_checkpoint(
         _write_json(part / "config.json", published_config(checkpoint.model.model.config))
         _move_into(part, folder)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(room, ignore_errors=True)
     return folder
 
 
@@ -57,9 +63,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 def published_state_dict(model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
     """``model.*`` and ``head.*`` as published: adapters merged, quantised weights restored, all on the CPU."""
     tensors = {k: v.detach() for k, v in (state_dict if state_dict is not None else model.state_dict()).items()}
-    adapted = {k[: -len("base_layer.weight")] for k in tensors if k.endswith("base_layer.weight")}
-    if adapted:
-        tensors = _merge_lora(model, tensors, adapted)
+    for name in _changed_linears(tensors):
+        own = {key.removeprefix(f"{name}."): tensors.pop(key) for key in list(tensors) if key.startswith(f"{name}.")}
+        tensors |= {f"{name}.{key}": value for key, value in _plain_linear(model.get_submodule(name), own).items()}
     return {key: value.to("cpu").contiguous() for key, value in tensors.items()}
 
 
@@ -67,7 +73,8 @@ def published_config(config: PreTrainedConfig) -> dict[str, Any]:
     """The backbone's configuration, with the keys under which transformers 4 looked for what version 5 renamed."""
     values = json.loads(config.to_json_string(use_diff=False))
     values["architectures"] = ["P2LModel"]
-    values.pop("quantization_config", None)
+    for not_published in ("quantization_config", "_name_or_path"):  # the latter is a path of this machine
+        values.pop(not_published, None)
     rope = values.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope:
         values["rope_theta"] = rope["rope_theta"]
@@ -77,22 +84,28 @@ def published_config(config: PreTrainedConfig) -> dict[str, Any]:
     return values
 
 
-def _merge_lora(model: nn.Module, tensors: dict[str, Tensor], adapted: set[str]) -> dict[str, Tensor]:
+def _changed_linears(keys: Iterable[str]) -> set[str]:
+    """The names of the linear layers that peft wrapped or bitsandbytes quantised, by the keys these leave."""
+    marks = (".base_layer.weight", ".SCB", ".weight.absmax")
+    names = {key.removesuffix(mark) for key in keys for mark in marks if key.endswith(mark)}
+    return {name.removesuffix(".base_layer") for name in names}
+
+
+def _plain_linear(layer: Any, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weight and bias of the linear layer that computes what ``layer`` does; ``own`` is its part of the state dict."""
     from peft.utils.integrations import dequantize_module_weight
 
-    kept = {}
-    for key, value in tensors.items():
-        prefix = next((p for p in adapted if key.startswith(p)), None)
-        if prefix is None:
-            kept[key] = value
-        elif key == f"{prefix}base_layer.weight":
-            layer = model.get_submodule(prefix.rstrip("."))
-            delta = layer.get_delta_weight(layer.active_adapters[0])
-            base = dequantize_module_weight(layer.get_base_layer())
-            kept[f"{prefix}weight"] = (base.float() + delta.float()).to(delta.dtype)
-        elif key == f"{prefix}base_layer.bias":
-            kept[f"{prefix}bias"] = value
-    return kept
+    adapted = "lora_A.default.weight" in own
+    base, prefix = (layer.base_layer, "base_layer.") if adapted else (layer, "")
+    weight = own[f"{prefix}weight"]
+    if not weight.is_floating_point():
+        weight = dequantize_module_weight(base).float()
+    if adapted:
+        # from the state dict, not from the layer: under a sharded strategy that one holds a part
+        delta = own["lora_B.default.weight"].float() @ own["lora_A.default.weight"].float() * layer.scaling["default"]
+        weight = (weight.float() + (delta.T if layer.fan_in_fan_out else delta)).to(weight.dtype)
+    bias = own.get(f"{prefix}bias")
+    return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -103,6 +116,8 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"  # its name before transformers 5
+    # version 5 writes these only where the tokenizer came with them, and the published evaluation trusts the file
+    config |= {"truncation_side": tokenizer.truncation_side, "padding_side": tokenizer.padding_side}
     for machine_specific in ("is_local", "local_files_only", "name_or_path"):
         config.pop(machine_specific, None)
     _write_json(path, config)
@@ -113,9 +128,15 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _move_into(part: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for stale in folder.glob("model*.safetensors*"):
-        if not (part / stale.name).exists():
-            stale.unlink()
-    for file in sorted(part.iterdir(), key=lambda file: file.name == "config.json"):
+    for file in part.iterdir():
+        shutil.copymode(part / "config.json", file)  # safetensors makes files that only their owner can read
+    if not folder.exists():
+        os.replace(part, folder)
+        return
+    written = sorted(part.iterdir(), key=lambda file: file.name == "config.json")
+    for file in written:
         os.replace(file, folder / file.name)
+    for stale in {file for pattern in STALE for file in folder.glob(pattern)} - {
+        folder / file.name for file in written
+    }:
+        stale.unlink()

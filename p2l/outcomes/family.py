@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LogProbs = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# of (coefs_a, coefs_b), and of eta where num_eta is 1
+LogProbs = Callable[..., Tensor]
 Targets = tuple[tuple[float, ...], ...]
 
 A_WINS, B_WINS, TIE, BOTH_BAD = "a wins", "b wins", "tie", "both bad"
@@ -45,7 +46,8 @@ class OutcomeFamily:
         if self.num_eta and eta is None:
             raise ValueError(f"family {self.name!r} needs eta, one value per ranking; None came")
         dtype = torch.promote_types(coefs_a.dtype, torch.float32)
-        return self.formula(_widen(coefs_a), _widen(coefs_b), eta if eta is None else _widen(eta)).to(dtype)
+        parameters = (coefs_a, coefs_b) if eta is None or not self.num_eta else (coefs_a, coefs_b, eta)
+        return self.formula(*map(_widen, parameters)).to(dtype)
 
     def target_matrix(self, like: Tensor) -> Float[Tensor, "kinds outcomes"]:
         """``targets`` as a tensor with the dtype and device of ``like``."""
@@ -55,8 +57,8 @@ class OutcomeFamily:
 def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
     """The same family seen by someone who cannot tell a tie between good answers from one between bad answers."""
 
-    def formula(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor | None) -> Tensor:
-        log_probs = family.formula(coefs_a, coefs_b, eta)
+    def formula(*parameters: Tensor) -> Tensor:
+        log_probs = family.formula(*parameters)
         return torch.cat((log_probs[..., :2], log_probs[..., 2:].logsumexp(-1, keepdim=True)), dim=-1)
 
     targets = tuple((*row[:2], sum(row[2:])) for row in family.targets)

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid, softplus
 RK_SOFTPLUS_BETA, RK_ETA_SHIFT, RK_MIN_MARGIN = 0.1, 22.5, 0.02
 
 
-def bradley_terry(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor | None = None) -> Tensor:
+def bradley_terry(coefs_a: Tensor, coefs_b: Tensor) -> Tensor:
     """P(a wins) = sigmoid(d). Columns: a wins, b wins."""
     difference = coefs_a - coefs_b
     return torch.stack((logsigmoid(difference), logsigmoid(-difference)), dim=-1)

@@ -1,9 +1,9 @@
 """Training: a thin LightningModule, optimizers, schedules, loggers, and the run that ties them."""
 
-from p2l.training.loggers import no_logger, wandb_logger
+from p2l.training.loggers import wandb_logger
 from p2l.training.module import P2LModule
 from p2l.training.optimizers import OptimizerByPart
 from p2l.training.run import train
 from p2l.training.schedules import Schedule
 
-__all__ = ["OptimizerByPart", "P2LModule", "Schedule", "no_logger", "train", "wandb_logger"]
+__all__ = ["OptimizerByPart", "P2LModule", "Schedule", "train", "wandb_logger"]

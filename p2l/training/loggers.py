@@ -3,10 +3,12 @@
 import logging
 import os
 import socket
-from typing import Literal
+from collections.abc import Iterable
+from netrc import NetrcParseError, netrc
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 log = logging.getLogger(__name__)
 
@@ -26,27 +28,39 @@ def wandb_logger(
     ``mode`` ("online", "offline", "disabled") or the variable WANDB_MODE settle it by hand.
     """
     chosen = mode or os.environ.get("WANDB_MODE") or ("online" if _can_log_online() else "offline")
-    os.makedirs(folder, exist_ok=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
     return WandbLogger(
         save_dir=folder, project=project, name=name, group=group, tags=tags, mode=chosen, offline=chosen == "offline"
     )
 
 
-def no_logger() -> Literal[False]:
-    """No logger at all."""
-    return False
+def close(loggers: Iterable[Logger]) -> None:
+    """Finish the W&B run, so that the next run of this process, in a sweep, gets its own."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def _can_log_online() -> bool:
     import wandb
 
-    if not wandb.api.api_key:
+    address = urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
+    if not (os.environ.get("WANDB_API_KEY") or _netrc_has(address.hostname or "")):
         log.info("W&B: no key found ('wandb login' sets one); logging offline")
         return False
-    address = urlsplit(wandb.api.settings("base_url"))
+    port = address.port or {"http": 80}.get(address.scheme, 443)
     try:
-        with socket.create_connection((address.hostname, address.port or 443), timeout=CONNECT_TIMEOUT_SECONDS):
+        with socket.create_connection((address.hostname, port), timeout=CONNECT_TIMEOUT_SECONDS):
             return True
     except OSError as error:
         log.info("W&B: %s cannot be reached (%s); logging offline", address.hostname, error)
+        return False
+
+
+def _netrc_has(host: str) -> bool:
+    """Whether ``wandb login`` left a key for the host."""
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    try:
+        return netrc(path).authenticators(host) is not None
+    except (OSError, NetrcParseError):
         return False

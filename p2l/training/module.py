@@ -1,10 +1,12 @@
 """The LightningModule: it runs the model and hands the rest to what it was given."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,10 +16,11 @@ from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battles import battle_log_probs
+from p2l.training.progress import count_in
 from p2l.training.sharding import FSDP2Strategy, shard
-from p2l.types import Ranking
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What is minimised: see ``p2l.losses``."""
 
@@ -26,12 +29,14 @@ class Objective(Protocol):
     def __call__(self, log_probs: Tensor, targets: Tensor, weight: Tensor) -> Tensor: ...
 
 
+@runtime_checkable
 class OptimizerRecipe(Protocol):
     """Makes the optimizer of a model: see ``p2l.training.optimizers``."""
 
     def build(self, model: P2LModel) -> Optimizer: ...
 
 
+@runtime_checkable
 class SchedulerRecipe(Protocol):
     """Makes the learning rate schedule of an optimizer: see ``p2l.training.schedules``."""
 
@@ -41,9 +46,19 @@ class SchedulerRecipe(Protocol):
 class P2LModule(LightningModule):
     """Trains a P2LModel on votes.
 
-    ``train/loss`` is the mean loss of the votes of the optimizer step, in nats. Validation and test steps return the
-    rankings of prompts; ``p2l.training.callbacks.EvaluateVotes`` turns them into metrics.
+    ``train/loss`` is the mean loss of the votes of the optimizer step, in nats. Validation and test steps return
+    ``prompt_index`` and ``ranking`` of prompts; ``p2l.training.callbacks.EvaluateVotes`` turns them into metrics.
+
+    Args:
+        model: what is trained.
+        objective: what is minimised.
+        optimizer, scheduler: recipes; no scheduler keeps the rates as they are.
+        seed: of dropout. The noise of a micro-batch depends on the seed, the step and the rank alone, so that a run
+            that was stopped and resumed draws what it would have drawn.
     """
+
+    model: P2LModel
+    _step_loss: Tensor
 
     def __init__(
         self,
@@ -51,11 +66,13 @@ class P2LModule(LightningModule):
         objective: Objective,
         optimizer: OptimizerRecipe,
         scheduler: SchedulerRecipe | None = None,
+        seed: int = 42,
     ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
-        self.family = objective.view_of(model.head.family)
+        self.family: OutcomeFamily = objective.view_of(model.head.family)
+        self.seed = seed
         self._optimizer, self._scheduler = optimizer, scheduler
         self._sharded = False
         self.register_buffer("_step_loss", torch.zeros(()), persistent=False)
@@ -63,8 +80,18 @@ class P2LModule(LightningModule):
     def configure_model(self) -> None:
         strategy = self.trainer.strategy
         if isinstance(strategy, FSDP2Strategy) and not self._sharded:
+            assert self.device_mesh is not None
             shard(self.model, self.device_mesh, strategy.policy)
             self._sharded = True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.training:
+            count_in(self.trainer.accumulate_grad_batches, checkpoint["loops"]["fit_loop"])
+
+    def on_train_batch_start(self, batch: VoteBatch, batch_idx: int) -> None:
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        place = np.random.SeedSequence((self.seed, self.global_step, part, self.global_rank))
+        torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: VoteBatch, batch_idx: int) -> Float[Tensor, ""]:
         ranking = self.model(batch.prompts.input_ids, batch.prompts.attention_mask)
@@ -72,15 +99,21 @@ class P2LModule(LightningModule):
         targets = batch.kinds.to(log_probs.dtype) @ self.family.target_matrix(log_probs)
         loss = self.objective(log_probs, targets, batch.weight).sum() * batch.scale
         self._log_step_loss(loss.detach(), batch_idx)
+        if self.trainer.strategy.handles_gradient_accumulation:
+            # Lightning divides the loss by the accumulated micro-batches, and so does DeepSpeed; once is right
+            return loss * self.trainer.accumulate_grad_batches
         return loss
 
-    def validation_step(self, batch: PromptBatch, batch_idx: int) -> tuple[Tensor, Ranking]:
-        return batch.prompt_index, self.model(batch.input_ids, batch.attention_mask)
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        return {
+            "prompt_index": batch.prompt_index,
+            "ranking": self.model(batch.input_ids, batch.attention_mask),
+        }
 
-    def test_step(self, batch: PromptBatch, batch_idx: int) -> tuple[Tensor, Ranking]:
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         return self.validation_step(batch, batch_idx)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._optimizer.build(self.model)
         if self._scheduler is None:
             return {"optimizer": optimizer}

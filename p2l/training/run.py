@@ -1,8 +1,10 @@
 """One training run: fit, validate and publish the best weights, test."""
 
 from pathlib import Path
+from zipfile import is_zipfile
 
 from lightning import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
@@ -14,16 +16,16 @@ def train(
 ) -> dict[str, float]:
     """Fit ``module``; then validate with the best weights (callbacks publish them) and test where there is a test set.
 
-    Args:
-        resume: a Lightning checkpoint, or the folder of a run, whose ``last.ckpt`` is taken.
+    ``trainer.val_check_interval`` is read as a share of the epoch (a float) or as a number of optimizer steps.
 
-    Returns:
-        The final metrics, by name.
+    ``resume`` is a Lightning checkpoint, or the folder of a run, whose ``last.ckpt`` is taken. Returns the final
+    metrics, by name.
     """
-    trainer.accumulate_grad_batches = datamodule.micro_batches(trainer.world_size)
-    trainer.fit(module, datamodule, ckpt_path=_checkpoint_to_resume(resume), weights_only=False)
+    ckpt_path = _checkpoint_to_resume(resume)
+    _plan_steps(datamodule, trainer)
+    trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=False)
     metrics = dict(trainer.callback_metrics)
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    best = _best_checkpoint(trainer)
     if datamodule.votes.val is not None:
         trainer.validate(module, datamodule, ckpt_path=best, weights_only=False)
         metrics |= trainer.callback_metrics
@@ -33,14 +35,44 @@ def train(
     return {name: float(value) for name, value in metrics.items()}
 
 
+def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
+    """Fix how many micro-batches make a step, and let validation fall between steps."""
+    if datamodule.votes.val is None and trainer.early_stopping_callbacks:
+        raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
+    datamodule.epochs = _num_epochs(trainer, datamodule.steps)
+    trainer.accumulate_grad_batches = datamodule.micro_batches(trainer.world_size)
+    interval = trainer.val_check_interval
+    if interval is not None:  # None: trainer.val_check_interval is a time
+        steps = max(1, round(interval * datamodule.steps)) if isinstance(interval, float) else interval
+        if steps > datamodule.steps and trainer.check_val_every_n_epoch is not None:
+            raise ConfigError(
+                f"trainer.val_check_interval={steps} steps, but an epoch has only {datamodule.steps}; "
+                f"trainer.check_val_every_n_epoch=null counts over epochs"
+            )
+        trainer.val_check_interval = steps * trainer.accumulate_grad_batches
+
+
+def _num_epochs(trainer: Trainer, steps_per_epoch: int) -> int:
+    """The epochs that a run will feed; 1 where nothing limits them."""
+    by_steps = -(-trainer.max_steps // steps_per_epoch)
+    by_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
+    return max(1, min((limit for limit in (by_steps, by_epochs) if limit > 0), default=1))
+
+
+def _best_checkpoint(trainer: Trainer) -> str | None:
+    """The checkpoint of the best validation; None where no callback keeps one, and the last weights stand."""
+    keepers = [keeper for keeper in trainer.checkpoint_callbacks if isinstance(keeper, ModelCheckpoint)]
+    return next((keeper.best_model_path for keeper in keepers if keeper.monitor and keeper.best_model_path), None)
+
+
 def _checkpoint_to_resume(resume: str | None) -> str | None:
     if resume is None:
         return None
     path = Path(resume)
-    if path.is_dir() and (path / "checkpoints" / "last.ckpt").exists():
+    if path.is_dir() and path.suffix != ".ckpt":
         path = path / "checkpoints" / "last.ckpt"
-    elif path.is_dir() and not (path / ".metadata").exists():
-        raise ConfigError(f"nothing to resume in {path}: expected checkpoints/last.ckpt in the folder of a run")
     if not path.exists():
-        raise ConfigError(f"resume={resume}: no such checkpoint or run folder")
+        raise ConfigError(f"nothing to resume: there is no {path}; give the folder of a run or a checkpoint in it")
+    if path.is_file() and not is_zipfile(path):
+        raise ConfigError(f"cannot resume: {path} is damaged or no Lightning checkpoint")
     return str(path)

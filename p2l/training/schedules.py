@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
 
 from p2l.errors import ConfigError
 
@@ -27,6 +26,8 @@ class Schedule:
 
     def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler:
         """The schedule over ``num_steps`` optimizer steps."""
+        from transformers import get_scheduler  # it loads peft and bitsandbytes, which takes a second
+
         name = "constant_with_warmup" if self.name == "constant" and self.warmup else self.name
         try:
             return get_scheduler(name, optimizer, round(self.warmup * num_steps), num_steps)

@@ -44,5 +44,5 @@ def shard(model: P2LModel, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> No
 
 def transformer_blocks(backbone: nn.Module) -> list[nn.Module]:
     """The layers of a backbone, in order; none if it has no list of layers."""
-    lists = [module for module in backbone.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len, default=nn.ModuleList()))
+    lists = [list(module) for module in backbone.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len, default=[])

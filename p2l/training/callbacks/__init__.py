@@ -1,5 +1,6 @@
-"""Lightning callbacks: evaluation, published checkpoint, example leaderboards, throughput."""
+"""Lightning callbacks: evaluation, published checkpoint, example leaderboards, throughput, starts and averages."""
 
+from p2l.training.callbacks.at_end import AtEnd
 from p2l.training.callbacks.averaging import WeightEMA
 from p2l.training.callbacks.evaluate import EvaluateVotes
 from p2l.training.callbacks.examples import ExampleLeaderboards
@@ -8,4 +9,13 @@ from p2l.training.callbacks.publish import PublishCheckpoint
 from p2l.training.callbacks.throughput import Throughput
 from p2l.training.callbacks.truth import RecoverTruth
 
-__all__ = ["EvaluateVotes", "ExampleLeaderboards", "PublishCheckpoint", "RecoverTruth", "StartFromMarginal", "Throughput", "WeightEMA"]
+__all__ = [
+    "AtEnd",
+    "EvaluateVotes",
+    "ExampleLeaderboards",
+    "PublishCheckpoint",
+    "RecoverTruth",
+    "StartFromMarginal",
+    "Throughput",
+    "WeightEMA",
+]

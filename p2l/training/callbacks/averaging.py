@@ -1,6 +1,7 @@
 """An exponential moving average of the weights."""
 
 import warnings
+from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
@@ -12,8 +13,9 @@ from p2l.training.sharding import FSDP2Strategy
 
 
 class WeightEMA(EMAWeightAveraging):
-    """Lightning's callback, which averages only while fitting: ``trainer.validate`` and ``test`` see the weights that
-    they were told to load (Lightning 2.6 swaps the last average in there as well)."""
+    """Lightning's callback, kept to the fit: ``trainer.validate`` and ``test`` see the averaged weights of the
+    checkpoint they were told to load. (Lightning 2.6 swaps the last average in there, and where it loads a checkpoint
+    puts back the weights that were not averaged.)"""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if isinstance(trainer.strategy, (DeepSpeedStrategy, FSDPStrategy, FSDP2Strategy)):
@@ -30,3 +32,7 @@ class WeightEMA(EMAWeightAveraging):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)

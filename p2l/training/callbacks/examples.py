@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from lightning import LightningModule, Trainer
+import pandas as pd
+from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
+from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompts import Prompt, turns_of
 from p2l.leaderboard import leaderboard_table, plot_leaderboards
-from p2l.models.predict import rank_encoded
 from p2l.training.callbacks.at_end import AtEnd
+from p2l.training.callbacks.rank import rank_prompts
+from p2l.training.module import P2LModule
 from p2l.types import Ranking
 
 
@@ -23,13 +26,12 @@ class ExampleLeaderboards(AtEnd):
     def __init__(self, folder: str, prompts: Sequence[Prompt], top: int = 8) -> None:
         self.folder, self.prompts, self.top = Path(folder), list(prompts), top
 
-    def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = trainer.datamodule
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
         encoded = encode_prompts(data.encoder, self.prompts, progress=False)
-        rankings = rank_encoded(pl_module.model, encoded)  # on all ranks: shards are gathered
+        rankings = rank_prompts(trainer, module, encoded, data.eval_token_budget)
         if not trainer.is_global_zero:
             return
-        family = pl_module.model.head.family
+        family = module.model.head.family
         tables = [
             leaderboard_table(data.models, Ranking(coefs, None if rankings.eta is None else rankings.eta[i]), family)
             for i, coefs in enumerate(rankings.coefs)
@@ -43,10 +45,11 @@ class ExampleLeaderboards(AtEnd):
             if isinstance(logger, WandbLogger):
                 logger.log_image("leaderboards", [str(picture)])
 
-    def _print(self, titles: list[str], tables: list) -> None:
+    def _print(self, titles: list[str], tables: list[pd.DataFrame]) -> None:
         console = Console()
         for title, table in zip(titles, tables, strict=True):
-            shown = Table(title=shorten(title, 70, placeholder=" ..."), title_justify="left")
+            console.print(shorten(title, 70, placeholder=" ..."), style="italic", markup=False)
+            shown = Table()
             for column in ("rank", "model", "coef", "elo", "win rate"):
                 shown.add_column(column, justify="left" if column == "model" else "right")
             for row in table.head(self.top).itertuples():

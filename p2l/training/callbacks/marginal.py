@@ -3,6 +3,7 @@
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.leaderboard import count_outcomes, fit_marginal
+from p2l.training.callbacks.typed import parts_of
 
 
 class StartFromMarginal(Callback):
@@ -12,6 +13,6 @@ class StartFromMarginal(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.ckpt_path is not None:
             return
-        head = pl_module.model.head
-        votes = trainer.datamodule.table("train")
-        head.set_bias(fit_marginal(count_outcomes(votes, head.family), head.family))
+        module, data = parts_of(trainer, pl_module)
+        head = module.model.head
+        head.set_bias(fit_marginal(count_outcomes(data.table("train"), head.family), head.family))

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from p2l.data import VoteDataModule
 from p2l.models import Checkpoint, push_checkpoint, save_checkpoint
 from p2l.training.callbacks.at_end import AtEnd
+from p2l.training.module import P2LModule
 from p2l.training.sharding import FSDP2Strategy
 
 log = logging.getLogger(__name__)
@@ -29,31 +31,32 @@ class PublishCheckpoint(AtEnd):
     def __init__(self, folder: str, recipe: Mapping[str, Any] | None = None, push_to_hub: str | None = None) -> None:
         self.folder, self.recipe, self.push_to_hub = Path(folder), dict(recipe or {}), push_to_hub
 
-    def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        state_dict = full_state_dict(trainer, pl_module)  # on all ranks: shards are gathered
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        state_dict = full_state_dict(trainer, module)  # on all ranks: shards are gathered
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        data = trainer.datamodule
         recipe = {**self.recipe, "metrics": metrics}
-        checkpoint = Checkpoint(pl_module.model, data.encoder, data.models, recipe)
+        checkpoint = Checkpoint(module.model, data.encoder, data.models, recipe)
         save_checkpoint(self.folder, checkpoint, state_dict=state_dict)
         log.info("checkpoint: %s", self.folder)
         if self.push_to_hub:
             log.info("pushed: %s", push_checkpoint(self.folder, self.push_to_hub))
 
 
-def full_state_dict(trainer: Trainer, pl_module: LightningModule) -> dict[str, Tensor]:
-    """The whole state of ``pl_module.model``, whatever the strategy has made of it; call it on all ranks."""
+def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:
+    """The whole state of ``module.model``, whatever the strategy has made of it; call it on all ranks."""
     strategy = trainer.strategy
     if isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3:
         # ZeRO-3 leaves empty parameters in the module; the engine gathers them (key: that of the LightningModule)
-        return _inner(strategy.model._zero3_consolidated_16bit_state_dict())
+        engine: Any = strategy.model
+        return _inner(engine._zero3_consolidated_16bit_state_dict())
     if isinstance(strategy, (FSDPStrategy, FSDP2Strategy)):
+        assert strategy.model is not None
         options = StateDictOptions(full_state_dict=True, cpu_offload=True)
         return _inner(get_model_state_dict(strategy.model, options=options))
-    return pl_module.model.state_dict()
+    return module.model.state_dict()
 
 
-def _inner(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _inner(state: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}

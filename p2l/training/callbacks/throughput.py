@@ -11,24 +11,24 @@ from p2l.data.batches import VoteBatch
 
 class Throughput(Callback):
     """Logs ``speed/votes_per_s``, ``speed/tokens_per_s`` (padding not counted) and ``speed/padding`` (its share),
-    over all ranks, at every optimizer step that is logged."""
+    over all ranks, every ``log_every_n_steps`` optimizer steps. Validation in between counts as time."""
 
-    def __init__(self) -> None:
-        self._reset(time.perf_counter())
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._reset(pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: VoteBatch, batch_idx: int
     ) -> None:
-        self._votes += len(batch.weight)
-        self._tokens += int(batch.prompts.attention_mask.sum())
-        self._padded += batch.prompts.attention_mask.numel()
+        mask = batch.prompts.attention_mask
+        # on the device, since a sum that is read here would make every micro-batch wait for the GPU
+        self._counts += torch.stack((mask.new_tensor(len(batch.weight)), mask.sum(), mask.new_tensor(mask.numel())))
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.global_step % trainer.log_every_n_steps:
+        if not stepped or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        now = time.perf_counter()
-        seconds = now - self._since
-        totals = torch.tensor([self._votes, self._tokens, self._padded], dtype=torch.float32, device=pl_module.device)
-        votes, tokens, padded = trainer.strategy.reduce(totals, reduce_op="sum").tolist()
+        totals = trainer.strategy.reduce(self._counts.double(), reduce_op="sum")
+        assert isinstance(totals, torch.Tensor)
+        votes, tokens, padded = totals.tolist()
+        seconds = time.perf_counter() - self._since
         pl_module.log_dict(
             {
                 "speed/votes_per_s": votes / seconds,
@@ -36,7 +36,8 @@ class Throughput(Callback):
                 "speed/padding": 1 - tokens / padded,
             }
         )
-        self._reset(now)
+        self._reset(pl_module)
 
-    def _reset(self, now: float) -> None:
-        self._since, self._votes, self._tokens, self._padded = now, 0, 0, 0
+    def _reset(self, pl_module: LightningModule) -> None:
+        self._since = time.perf_counter()
+        self._counts = torch.zeros(3, dtype=torch.long, device=pl_module.device)

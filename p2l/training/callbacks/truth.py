@@ -3,13 +3,15 @@
 import logging
 
 import numpy as np
-from lightning import LightningModule, Trainer
+from lightning import Trainer
 
+from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedVotes, mean_spearman
 from p2l.errors import ConfigError
 from p2l.leaderboard import count_outcomes, fit_marginal
-from p2l.models.predict import rank_encoded
 from p2l.training.callbacks.at_end import AtEnd
+from p2l.training.callbacks.rank import rank_prompts
+from p2l.training.module import P2LModule
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +26,14 @@ class RecoverTruth(AtEnd):
     def __init__(self) -> None:
         self.spearman: dict[str, float] = {}
 
-    def finish(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data = trainer.datamodule
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
         if not isinstance(data.source, SimulatedVotes):
             raise ConfigError("callbacks.truth needs the truth, which only data=simulated has")
         votes = data.table("val")
-        rankings = rank_encoded(pl_module.model, data.prompts("val"))  # on all ranks: shards are gathered
+        rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
         first_vote = np.unique(votes.prompt_index, return_index=True)[1]
         truth = data.source.arena().true_coefs(votes.frame.iloc[first_vote])
-        family = pl_module.model.head.family
+        family = module.model.head.family
         marginal = fit_marginal(count_outcomes(data.table("train"), family), family).coefs.numpy()
         self.spearman = {
             "p2l": mean_spearman(rankings.coefs.double().numpy(), truth),
