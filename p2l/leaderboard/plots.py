@@ -13,7 +13,7 @@ PANEL_WIDTH, ROW_HEIGHT = 5.2, 0.28
 def plot_leaderboards(titles: Sequence[str], tables: Sequence[pd.DataFrame], *, top: int = 15) -> Figure:
     """Bars of Elo points, one panel for each leaderboard; a model has the same colour in every panel."""
     names = sorted({name for table in tables for name in table["model"]})
-    colours = (*colormaps["tab20"].colors, *colormaps["tab20b"].colors)  # 40, which most leaderboards do not exceed
+    colours = [colormaps[palette](i) for palette in ("tab20", "tab20b") for i in range(20)]
     colour = {name: colours[i % len(colours)] for i, name in enumerate(names)}
     rows = min(top, max(len(table) for table in tables))
     figure = Figure(figsize=(PANEL_WIDTH * len(tables), 1.2 + ROW_HEIGHT * rows), layout="constrained")
