@@ -25,13 +25,13 @@ demo: setup ## train MiniLM on the simulated arena, print and plot leaderboards 
 	$(BIN)/python scripts/train.py experiment=demo logger=csv output_dir=outputs/demo
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 check: setup ## format, lint, types and tests, as CI does
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 format: setup ## format and fix
 	$(BIN)/ruff format .

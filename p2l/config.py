@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from huggingface_hub.serialization import _torch as torch_serialization
@@ -15,6 +16,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,8 +30,6 @@ from p2l.training.recipe import published_recipe
 
 log = logging.getLogger(__name__)
 
-# errors that options or data cause, from us and from the libraries that read them
-EXPECTED = (P2LError, OmegaConfBaseException, MisconfigurationException)
 CHATTY_LOGGERS = (
     "bitsandbytes",  # which of its kernels it could not find
     torch_serialization.__file__,  # that weights were saved; huggingface_hub names this logger by its file
@@ -43,29 +43,45 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
 
 
+def make(node: DictConfig, **options: Any) -> Any:
+    """The object that a node of the configuration describes, made from plain containers."""
+    return instantiate(node, _convert_="all", **options)
+
+
 def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
     """The parts of a training run: votes decide the models, the model its tokenizer, both the size of the head."""
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise ConfigError(f"no value given; add {' '.join(f'{name}=...' for name in missing)}")
     seed_everything(cfg.seed, workers=True, verbose=False)
-    recipe: ModelRecipe = instantiate(cfg.model)
-    head = instantiate(cfg.head)
-    datamodule: VoteDataModule = instantiate(cfg.datamodule)
-    module_of = instantiate(cfg.module)
+    callbacks = _callbacks(cfg)
+    trainer = _trainer(cfg, callbacks)  # first, since it finds out at once what the machine lacks
+    recipe: ModelRecipe = make(cfg.model)
+    datamodule: VoteDataModule = make(cfg.datamodule)
+    module_of = make(cfg.module)
     encoder = recipe.encoder()
-    model = recipe.build(encoder, head, datamodule.models, seed=cfg.seed)
+    model = recipe.build(encoder, make(cfg.head), datamodule.models, seed=cfg.seed)
     datamodule.prepare(encoder, module_of.keywords["objective"].view_of(model.head.family))
-    callbacks = [callback for callback in instantiate(cfg.callbacks).values() if callback is not None]
-    # those that read the final weights come after those that set them
-    callbacks.sort(key=lambda callback: isinstance(callback, AtEnd))
     for callback in callbacks:
         if isinstance(callback, PublishCheckpoint):
             callback.recipe = published_recipe(cfg, model)
-    return module_of(model), datamodule, _trainer(cfg, callbacks)
+    return module_of(model), datamodule, trainer
+
+
+def _callbacks(cfg: DictConfig) -> list[Callback]:
+    """The callbacks that are not null; those that read the final weights come after those that set them."""
+    callbacks = [callback for callback in make(cfg.callbacks).values() if callback is not None]
+    return sorted(callbacks, key=lambda callback: isinstance(callback, AtEnd))
 
 
 def _trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
-    trainer_of, logger = instantiate(cfg.trainer, _partial_=True), instantiate(cfg.logger)
+    trainer_of, logger = make(cfg.trainer, _partial_=True), make(cfg.logger)
+    # Lightning adds its own where there is none, though the configuration left them out
+    defaults = {
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
+    }
     try:
-        return trainer_of(callbacks=callbacks, logger=logger)
+        return trainer_of(callbacks=callbacks, logger=logger, **defaults)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"trainer: {error}") from error
 
@@ -91,10 +107,16 @@ def _reason(error: Exception) -> str | None:
     """What to tell the user; None for a fault of ours."""
     if isinstance(error, InstantiationException):
         cause = error.__cause__
-        return (_reason(cause) if isinstance(cause, Exception) else None) or " ".join(str(error).split())
+        return (_reason(cause) if isinstance(cause, Exception) else None) or _on_one_line(error)
     if isinstance(error, torch.OutOfMemoryError):
-        return f"out of memory: {str(error).splitlines()[0]} A lower batching.token_budget or model.max_length helps"
-    return str(error) if isinstance(error, EXPECTED) else None
+        return f"out of memory; a lower batching.token_budget or model.max_length helps: {_on_one_line(error)}"
+    if isinstance(error, P2LError):
+        return str(error)
+    return _on_one_line(error) if isinstance(error, (OmegaConfBaseException, MisconfigurationException)) else None
+
+
+def _on_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _quiet() -> None:
@@ -102,6 +124,8 @@ def _quiet() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     if rank_zero_only.rank:  # type: ignore[attr-defined]
         logging.getLogger("p2l").setLevel(logging.WARNING)
+    # a frozen backbone is kept in evaluation mode, without dropout
+    warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode at the start of training")
     # Lightning 2.6 asks torch 2.13 in an older way
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
 

@@ -19,11 +19,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, ModelRecipe
 
 torch.set_num_threads(1)
+settings.register_profile("p2l", deadline=None, derandomize=True)
+settings.load_profile("p2l")
 
 TINY_QWEN = {
     "model_type": "qwen2",

@@ -1,6 +1,6 @@
 """The LightningDataModule: votes in, micro-batches and prompts out."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from lightning import LightningDataModule
 
@@ -83,10 +83,10 @@ class VoteDataModule(LightningDataModule):
     def train_dataloader(self) -> VoteLoader:
         return self._train_loader(*self._place())
 
-    def val_dataloader(self) -> PromptLoader | list[Any]:
+    def val_dataloader(self) -> PromptLoader:
         return self._prompt_loader("val")
 
-    def test_dataloader(self) -> PromptLoader | list[Any]:
+    def test_dataloader(self) -> PromptLoader:
         return self._prompt_loader("test")
 
     def _train_loader(self, rank: int, world_size: int) -> VoteLoader:
@@ -99,12 +99,10 @@ class VoteDataModule(LightningDataModule):
             epochs=self.epochs,
         )
 
-    def _prompt_loader(self, split: str) -> PromptLoader | list[Any]:
-        if self.votes.get(split) is None:
-            return []
+    def _prompt_loader(self, split: str) -> PromptLoader:
+        self.table(split)
         rank, world_size = self._place()
-        prompts = self.prompts(split)
-        return PromptLoader(prompts, token_budget=self.eval_token_budget, rank=rank, world_size=world_size)
+        return PromptLoader(self.prompts(split), token_budget=self.eval_token_budget, rank=rank, world_size=world_size)
 
     def prompts(self, split: str) -> EncodedPrompts:
         """The encoded prompts of a split; DataError before ``prepare``."""

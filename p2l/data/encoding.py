@@ -38,7 +38,7 @@ class EncodedPrompts:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int | np.integer) -> np.ndarray:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def pad(self, indices: Sequence[int] | np.ndarray) -> PromptBatch:

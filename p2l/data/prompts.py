@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from p2l.errors import ConfigError, PromptError
@@ -13,7 +14,7 @@ Prompt = str | Sequence[str]
 # User turns one after the other, for tokenizers that bring no chat template (sentence encoders, base models).
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n\\n') }}"
 # What stands in for a CLS string that a user typed (published behaviour); the second where the first is that string.
-NEUTRAL_CLS = ("<cls>", "cls")
+NEUTRAL_CLS = ("<cls>", "[cls]")
 # No tokenizer spends more characters than this on a token for long; text before the last max_length times as many
 # cannot reach the model after left truncation, so it is cut before tokenising.
 MAX_CHARS_PER_TOKEN = 32
@@ -94,7 +95,11 @@ class PromptEncoder:
         texts = [self._text(turns_of(prompt)) for prompt in prompts]
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
         keep = self.format.max_length - len(self._prefix) - len(self._suffix)
-        return [self._prefix + ids[-keep:] + self._suffix for ids in encoded["input_ids"]]
+        return [self._prefix + self._body(ids)[-keep:] + self._suffix for ids in encoded["input_ids"]]
+
+    def _body(self, ids: list[int]) -> list[int]:
+        # the tokenizer may yet make the CLS string of other characters, say of full-width brackets
+        return [i for i in ids if i != self.cls_token_id] if self.cls_token_id in ids else ids
 
     def _text(self, turns: tuple[str, ...]) -> str:
         messages = [{"role": "user", "content": turn} for turn in turns]
@@ -104,11 +109,11 @@ class PromptEncoder:
         return text.replace(self.cls_token, self._neutral_cls)
 
 
-def turns_of(prompt: Prompt) -> tuple[str, ...]:
+def turns_of(prompt: object) -> tuple[str, ...]:
     """The user turns of a prompt: a string is one turn; PromptError for anything but text."""
     if isinstance(prompt, str):
         return (prompt,)
-    if not isinstance(prompt, Sequence) and not hasattr(prompt, "tolist"):
+    if not isinstance(prompt, (Sequence, np.ndarray)):
         raise PromptError(f"a prompt is a string or a list of user turns; got {type(prompt).__name__}")
     turns = tuple(prompt)
     if not turns:

@@ -1,5 +1,6 @@
 """One leaderboard for all votes: the marginal fit of a likelihood family, from counts."""
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +12,10 @@ from p2l.data.votes import VoteTable
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
+log = logging.getLogger(__name__)
+
 MAX_NEWTON_STEPS = 100
-GRADIENT_TOLERANCE = 1e-9  # nats a vote
+GRADIENT_TOLERANCE = 1e-6  # nats, over all votes
 
 
 def count_outcomes(table: VoteTable, family: OutcomeFamily) -> Float[Tensor, "models models outcomes"]:
@@ -38,19 +41,23 @@ def fit_marginal(
     """
     num_models = counts.shape[0]
     parameters = torch.zeros(num_models + family.num_eta, dtype=torch.float64)
-    total = counts.sum().clamp(min=1.0)
 
     def objective(p: Tensor) -> Tensor:
         coefs, eta = p[:num_models], p[num_models:].reshape(-1, 1) if family.num_eta else None
         log_probs = family.log_probs(coefs[:, None], coefs[None, :], eta)
-        return (-(counts * log_probs).sum() + 0.5 * ridge * p.square().sum()) / total
+        return -(counts * log_probs).sum() + 0.5 * ridge * p.square().sum()
 
     value_and_grad = torch.func.grad_and_value(objective)
     for _ in range(MAX_NEWTON_STEPS):
         gradient, value = value_and_grad(parameters)
         if gradient.abs().max() < GRADIENT_TOLERANCE:
             break
-        parameters = _descend(objective, parameters, gradient, value)
+        lower = _descend(objective, parameters, gradient, value)
+        if lower is parameters:  # no step is downhill: as exact as float64 gets
+            break
+        parameters = lower
+    else:
+        log.warning("the marginal fit did not converge in %d Newton steps", MAX_NEWTON_STEPS)
     coefs = parameters[:num_models]
     if family.shift_invariant:
         coefs = coefs - coefs.mean()
@@ -58,13 +65,17 @@ def fit_marginal(
 
 
 def _descend(objective: Callable[[Tensor], Tensor], parameters: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
-    """One Newton step, halved until the objective falls; the Hessian is lifted where it is not positive definite."""
+    """One Newton step, halved until the objective falls, or ``parameters`` themselves where it never does.
+
+    The Hessian is made positive definite by the absolute values of its eigenvalues.
+    """
     hessian = torch.func.hessian(objective)(parameters)
     values, vectors = torch.linalg.eigh(hessian)
-    step = vectors @ ((vectors.T @ gradient) / values.abs().clamp(min=1e-10))
+    curvature = values.abs().clamp(min=1e-9 * float(values.abs().max()))
+    step = vectors @ ((vectors.T @ gradient) / curvature)
     for _ in range(40):
         candidate = parameters - step
-        if objective(candidate) <= value:
+        if objective(candidate) < value:
             return candidate
         step = step / 2
     return parameters

@@ -12,12 +12,21 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from p2l.errors import CheckpointError, ConfigError
 
 PACKAGE_PREFIX = "package:"
 CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
 Quantization = Literal["8bit", "4bit"]
@@ -61,9 +70,15 @@ def local_folder(path: str) -> str:
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a local folder (see ``local_folder``); CheckpointError if it cannot be read."""
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        # of a Qwen2 model AutoTokenizer would make a Qwen2Tokenizer, which normalises, whatever tokenizer.json says
+        generic = get_tokenizer_config(folder).get("tokenizer_class") in GENERIC_TOKENIZERS
+        tokenizer = (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(explain_load_error(folder, error)) from error
+    files = tokenizer.vocab_files_names.values()
+    if files and not any((Path(folder) / file).exists() for file in files):  # transformers makes up an empty one
+        raise CheckpointError(f"{folder} has no tokenizer files ({', '.join(files)} expected)")
+    return tokenizer
 
 
 def load_backbone(
@@ -96,10 +111,13 @@ def load_backbone(
                 dtype=getattr(torch, dtype),
                 key_mapping=key_mapping,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported below, in one line
                 **_optional(attn_implementation, quantization),
             )
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise CheckpointError(explain_load_error(folder, error)) from error
+    for key, saved, wanted in sorted(found["mismatched_keys"]):
+        raise CheckpointError(f"{folder}: {key} has the shape {tuple(saved)}, but by config.json it is {tuple(wanted)}")
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its backbone, {missing[0]} first")
@@ -134,7 +152,9 @@ def prepare_backbone(
     if lora:
         _inject_lora(backbone, lora)
     if gradient_checkpointing:
-        backbone.gradient_checkpointing_enable({"use_reentrant": False})
+        # its name before transformers 5.23, and since
+        new_name = getattr(backbone, "activation_checkpointing_enable", None)
+        (new_name or backbone.gradient_checkpointing_enable)({"use_reentrant": False})
     return backbone
 
 

@@ -195,10 +195,11 @@ def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_m
         )
         head.load_state_dict(weights)
     except (ConfigError, KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: the head weights do not fit together: {error}") from error
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: the head weights do not fit together: {reason}") from error
     return head
 
 
 def is_p2l_checkpoint(path: str) -> bool:
     """Whether a local folder holds a P2L checkpoint rather than a plain language model."""
-    return (Path(path) / "model_list.json").exists()
+    return any((Path(path) / name).exists() for name in ("model_list.json", "p2l.json"))

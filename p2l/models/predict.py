@@ -1,6 +1,7 @@
 """Rank prompts in batches of like length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,24 +20,37 @@ def predict(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: 
 
     PromptError if one of them is not a string or a non-empty list of strings.
     """
+    if not prompts:
+        return Ranking(torch.zeros(0, len(checkpoint.models)), torch.zeros(0) if checkpoint.family.num_eta else None)
     return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, prompts), token_budget=token_budget)
 
 
 @torch.inference_mode()
 def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-    """The ranking of each encoded prompt; ``model`` is put into evaluation mode and back."""
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
+    """The ranking of each encoded prompt, of which there must be one; ``model`` runs in evaluation mode."""
+    device = next(model.parameters()).device
     order: list[Tensor] = []
     coefs: list[Tensor] = []
     eta: list[Tensor] = []
-    for batch in pack_within(prompts.lengths, token_budget):
-        padded = prompts.pad(batch)
-        ranking = model(padded.input_ids.to(device), padded.attention_mask.to(device))
-        order.append(padded.prompt_index)
-        coefs.append(ranking.coefs.cpu())
-        if ranking.eta is not None:
-            eta.append(ranking.eta.cpu())
-    model.train(was_training)
+    with _evaluating(model):
+        for batch in pack_within(prompts.lengths, token_budget):
+            padded = prompts.pad(batch)
+            ranking = model(padded.input_ids.to(device), padded.attention_mask.to(device))
+            order.append(padded.prompt_index)
+            coefs.append(ranking.coefs.cpu())
+            if ranking.eta is not None:
+                eta.append(ranking.eta.cpu())
     back = torch.argsort(torch.cat(order))
     return Ranking(torch.cat(coefs)[back], torch.cat(eta)[back] if eta else None)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and then for each part the mode it was in: a frozen backbone trains in evaluation mode."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -141,6 +141,7 @@ class ModelRecipe:
         )
         new_head = head(hidden_size=start.model.model.config.hidden_size, num_models=len(models))
         _copy_head(start, new_head, models)
+        self._check_length(start.model.model)
         start.model.head = new_head
         self._prepare(start.model.model)
         return self._in_training_mode(start.model)

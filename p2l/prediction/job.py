@@ -76,7 +76,7 @@ class PredictionJob:
             )
         taken = [name for name in PREDICTED if name in frame.columns]
         if taken:
-            raise DataError(f"{self.dataset} already has the columns {', '.join(taken)}, which predictions would replace")
+            raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
         return frame
 
     def _describe(self, frame: pd.DataFrame) -> dict[str, object]:
@@ -131,5 +131,5 @@ def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
             continue
     if (rows < 0).any():
         bad = np.flatnonzero(rows < 0)
-        log.warning("%d of %d rows have no text for a prompt (row %d first); they get nulls", len(bad), len(rows), bad[0])
+        log.warning("%d of %d rows hold no prompt (row %d first) and get nulls", len(bad), len(rows), bad[0])
     return rows, list(seen)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from p2l.data import VoteDataModule
 from p2l.data.batches import VoteBatch
 from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
@@ -117,8 +118,19 @@ class P2LModule(LightningModule):
         optimizer = self._optimizer.build(self.model)
         if self._scheduler is None:
             return {"optimizer": optimizer}
-        schedule = self._scheduler.build(optimizer, int(self.trainer.estimated_stepping_batches))
+        schedule = self._scheduler.build(optimizer, self._num_steps())
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_steps(self) -> int:
+        """Optimizer steps of the run.
+
+        Not ``trainer.estimated_stepping_batches``: it makes the loader before a checkpoint is read, and Lightning then
+        never gives the loader its saved place, so that a resumed run would start its epoch again.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        assert isinstance(data, VoteDataModule)
+        steps = data.epochs * data.steps
+        return steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps)
 
     def _log_step_loss(self, loss: Tensor, batch_idx: int) -> None:
         parts = self.trainer.accumulate_grad_batches

@@ -1,5 +1,6 @@
 """One training run: fit, validate and publish the best weights, test."""
 
+import warnings
 from pathlib import Path
 from zipfile import is_zipfile
 
@@ -23,7 +24,10 @@ def train(
     """
     ckpt_path = _checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
-    trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=False)
+    with warnings.catch_warnings():
+        if ckpt_path is not None:
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=False)
     metrics = dict(trainer.callback_metrics)
     best = _best_checkpoint(trainer)
     if datamodule.votes.val is not None:
@@ -37,8 +41,10 @@ def train(
 
 def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
     """Fix how many micro-batches make a step, and let validation fall between steps."""
-    if datamodule.votes.val is None and trainer.early_stopping_callbacks:
-        raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
+    if datamodule.votes.val is None:
+        if trainer.early_stopping_callbacks:
+            raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
+        trainer.limit_val_batches = 0
     datamodule.epochs = _num_epochs(trainer, datamodule.steps)
     trainer.accumulate_grad_batches = datamodule.micro_batches(trainer.world_size)
     interval = trainer.val_check_interval

@@ -12,23 +12,22 @@ from p2l.models import P2LModel
 
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Lightning's ModelParallelStrategy with the precision in which blocks compute.
+    """Lightning's ModelParallelStrategy over all processes, with the precision in which blocks compute.
 
     The shards stay as they are (float32 under ``precision=32-true``), so that small updates are not rounded away.
     ``compute_dtype`` None computes in the dtype of the shards.
     """
 
-    def __init__(
-        self,
-        compute_dtype: Literal["bfloat16", "float16"] | None = None,
-        data_parallel_size: Literal["auto"] | int = "auto",
-    ) -> None:
-        super().__init__(
-            data_parallel_size=data_parallel_size, tensor_parallel_size=1, save_distributed_checkpoint=False
-        )
+    def __init__(self, compute_dtype: Literal["bfloat16", "float16"] | None = None) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
         self.policy = MixedPrecisionPolicy(
             param_dtype=getattr(torch, compute_dtype) if compute_dtype else None, reduce_dtype=torch.float32
         )
+
+    def setup_environment(self) -> None:
+        # Lightning would take the number of nodes, and split each layer over the processes of a node
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
 
 
 def shard(model: P2LModel, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:

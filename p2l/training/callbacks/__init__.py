@@ -4,6 +4,7 @@ from p2l.training.callbacks.at_end import AtEnd
 from p2l.training.callbacks.averaging import WeightEMA
 from p2l.training.callbacks.evaluate import EvaluateVotes
 from p2l.training.callbacks.examples import ExampleLeaderboards
+from p2l.training.callbacks.last import SaveLast
 from p2l.training.callbacks.marginal import StartFromMarginal
 from p2l.training.callbacks.publish import PublishCheckpoint
 from p2l.training.callbacks.throughput import Throughput
@@ -15,6 +16,7 @@ __all__ = [
     "ExampleLeaderboards",
     "PublishCheckpoint",
     "RecoverTruth",
+    "SaveLast",
     "StartFromMarginal",
     "Throughput",
     "WeightEMA",

@@ -59,4 +59,10 @@ def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:
 
 
 def _inner(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {key.removeprefix("model."): value for key, value in state.items() if key.startswith("model.")}
+    prefix = "model."
+    return {key[len(prefix) :]: _alone(value) for key, value in state.items() if key.startswith(prefix)}
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor with no more storage than its own: gathered shards leave padding behind, which safetensors refuses."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

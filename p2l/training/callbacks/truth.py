@@ -3,7 +3,7 @@
 import logging
 
 import numpy as np
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 
 from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedVotes, mean_spearman
@@ -11,6 +11,7 @@ from p2l.errors import ConfigError
 from p2l.leaderboard import count_outcomes, fit_marginal
 from p2l.training.callbacks.at_end import AtEnd
 from p2l.training.callbacks.rank import rank_prompts
+from p2l.training.callbacks.typed import parts_of
 from p2l.training.module import P2LModule
 
 log = logging.getLogger(__name__)
@@ -26,9 +27,12 @@ class RecoverTruth(AtEnd):
     def __init__(self) -> None:
         self.spearman: dict[str, float] = {}
 
-    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
-        if not isinstance(data.source, SimulatedVotes):
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(parts_of(trainer, pl_module)[1].source, SimulatedVotes):
             raise ConfigError("callbacks.truth needs the truth, which only data=simulated has")
+
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        assert isinstance(data.source, SimulatedVotes)
         votes = data.table("val")
         rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
         first_vote = np.unique(votes.prompt_index, return_index=True)[1]

@@ -1,0 +1,30 @@
+"""The checkpoint that a run which was stopped goes on from."""
+
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class SaveLast(ModelCheckpoint):
+    """Lightning's callback, but where validation falls on a step that is saved, it is saved after the validation.
+
+    Lightning saves before it, and a run that goes on from there never makes up for the validation: the step could not
+    become the best one. A run that is stopped during validation goes on from the checkpoint before.
+    """
+
+    _waits_for_validation = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        fit_loop = trainer.fit_loop
+        assert fit_loop._data_fetcher is not None
+        self._waits_for_validation = fit_loop.epoch_loop._should_check_val_fx(fit_loop._data_fetcher)
+        if not self._waits_for_validation:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._waits_for_validation:
+            self._waits_for_validation = False
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)

@@ -1,0 +1,209 @@
+"""Every choice of every group composes, and makes its object as far as a machine without a GPU can."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import ConfigCompositionException
+from hydra.utils import get_class
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+
+from p2l.config import make
+from p2l.heads import RankingHead
+from p2l.losses import NegativeLogLikelihood
+from p2l.models import ModelRecipe
+from p2l.training import OptimizerByPart, Schedule
+from p2l.training.sharding import FSDP2Strategy
+from tests.running import ROOT, compose
+
+CONF = ROOT / "conf"
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)])
+def test_every_choice_composes(group, choice):
+    config = compose(f"{group}={choice}")
+    assert set(config) >= {"model", "head", "loss", "data", "optimizer", "trainer", "callbacks", "logger"}
+
+
+@pytest.mark.parametrize("choice", choices("head"))
+def test_heads(choice):
+    head = make(compose(f"head={choice}").head)(hidden_size=8, num_models=5)
+    assert isinstance(head, RankingHead)
+    assert head.family.name.replace("-", "_") == choice
+
+
+@pytest.mark.parametrize("choice", choices("loss"))
+def test_losses(choice):
+    assert isinstance(make(compose(f"loss={choice}").loss), NegativeLogLikelihood)
+
+
+@pytest.mark.parametrize("choice", choices("data"))
+def test_sources(choice):
+    assert make(compose(f"data={choice}", *(["data.train=x"] if choice == "local" else [])).data).load
+
+
+@pytest.mark.parametrize("choice", choices("model"))
+def test_models(choice):
+    recipe = make(compose(f"model={choice}", *(["model.path=x"] if choice == "default" else [])).model)
+    assert isinstance(recipe, ModelRecipe)
+
+
+def test_lora():
+    recipe = make(compose("model=tiny", "lora=default", "model.lora.rank=3").model)
+    assert recipe.lora.rank == 3
+
+
+@pytest.mark.parametrize("choice", choices("optimizer"))
+def test_optimizers(choice):
+    config = compose(f"optimizer={choice}").optimizer
+    module = config.factory._target_.split(".")[0]
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed (extra: gpu)")
+    recipe = make(config)
+    assert isinstance(recipe, OptimizerByPart)
+    optimizer = recipe.factory([torch.nn.Parameter(torch.zeros(2, 2))], lr=recipe.lr)
+    assert tuple(optimizer.defaults["betas"]) == (0.9, 0.999)
+    assert optimizer.defaults["eps"] == 1e-8
+
+
+@pytest.mark.parametrize("choice", choices("scheduler"))
+def test_schedulers(choice):
+    assert isinstance(make(compose(f"scheduler={choice}").scheduler), Schedule)
+
+
+@pytest.mark.parametrize("choice", choices("callbacks"))
+def test_callbacks(choice):
+    callbacks = make(compose(f"callbacks={choice}").callbacks)
+    assert all(isinstance(callback, Callback) for callback in callbacks.values() if callback is not None)
+
+
+@pytest.mark.parametrize("choice", choices("logger"))
+def test_loggers(choice, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert isinstance(make(compose(f"logger={choice}", f"output_dir={tmp_path}").logger), Logger)
+
+
+@pytest.mark.parametrize("choice", ["auto", "cpu", "ddp", "default", "fsdp2", "gpu"])
+def test_trainers_that_also_run_without_a_gpu(choice, tmp_path):
+    overrides = ["trainer.accelerator=cpu", "trainer.devices=2"] if choice in ("ddp", "fsdp2") else []
+    overrides += ["trainer.accelerator=cpu"] if choice == "gpu" else []
+    trainer = make(compose(f"trainer={choice}", *overrides, f"output_dir={tmp_path}").trainer)
+    assert isinstance(trainer, Trainer)
+    assert trainer.max_epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("fsdp", FSDPStrategy),
+        ("fsdp2", FSDP2Strategy),
+        ("deepspeed_zero1", DeepSpeedStrategy),
+        ("deepspeed_zero2", DeepSpeedStrategy),
+        ("deepspeed_zero3", DeepSpeedStrategy),
+    ],
+)
+def test_strategies(choice, expected):
+    if expected is DeepSpeedStrategy and importlib.util.find_spec("deepspeed") is None:
+        pytest.skip("deepspeed is not installed (extra: gpu)")
+    strategy = make(compose(f"trainer={choice}").trainer.strategy)
+    assert isinstance(strategy, expected)
+    if expected is DeepSpeedStrategy:
+        assert strategy.config["zero_optimization"]["stage"] == int(choice[-1])
+
+
+def test_no_trainer_is_left_out():
+    seen = {"auto", "cpu", "ddp", "default", "fsdp2", "gpu", "fsdp"}
+    assert set(choices("trainer")) == seen | {f"deepspeed_zero{stage}" for stage in (1, 2, 3)}
+
+
+def experiment(name: str, *overrides: str):
+    needed = ["data.train=x"] if name != "demo" else []
+    needed += ["model.path=x"] if name == "head_first_then_all" else []
+    return compose(f"experiment={name}", *needed, *overrides)
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_experiments(name):
+    config = experiment(name)
+    assert config.name == name
+    assert isinstance(make(config.model), ModelRecipe)
+    assert isinstance(make(config.head)(hidden_size=64, num_models=9), RankingHead)
+    assert isinstance(make(config.optimizer), OptimizerByPart)
+    assert issubclass(get_class(config.module._target_), LightningModule)
+    make(config.loss)
+    make(config.batching)
+    make(config.callbacks)
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_an_experiment_says_how_to_run_it(name):
+    first, second, *_ = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
+    assert first == "# @package _global_"
+    assert second.startswith(f"# python scripts/train.py experiment={name}")
+
+
+ROW = re.compile(r"\| (?P<name>[^|]+) \| `(?P<command>[^`]+)` \| (?P<lr>\S+) \| (?P<votes>\d+) \| (?P<length>\d+) \|")
+PUBLISHED = [match.groupdict() for match in ROW.finditer((CONF / "experiment" / "README.md").read_text())]
+
+
+def test_there_are_36_published_recipes():
+    assert len({row["name"] for row in PUBLISHED}) == 36
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row["name"])
+def test_published_recipes(row):
+    """The table of ``conf/experiment/README.md`` against what its commands compose to."""
+    config = compose("data.train=x", *row["command"].replace("<run>", "run").split())
+    assert config.optimizer.lr == float(row["lr"])
+    assert config.batching.batch_size == int(row["votes"])
+    assert config.model.max_length == int(row["length"])
+    assert (config.batching.shuffle, config.scheduler.name, config.trainer.max_epochs) == ("none", "constant", 1)
+    assert config.trainer.strategy.stage == 1
+    assert config.trainer.precision == "bf16-mixed"
+    assert config.model.gradient_checkpointing or config.model.path == "run/checkpoint"
+    size = re.search(r"(\d\.?\d?)b", row["name"].lower())
+    if size and config.model.path != "run/checkpoint":
+        assert f"-{size[1]}b-" in config.model.path.lower()
+    family = "grk" if re.search("bag|geom", row["name"]) else "rk" if "rk" in row["name"] else "bt"
+    assert config.head.family.startswith(family)
+
+
+def test_a_typo_fails_at_composition():
+    with pytest.raises(ConfigCompositionException, match="trainer.max_step") as caught:
+        compose("trainer.max_step=3")
+    assert "not in struct" in str(caught.value.__cause__)
+
+
+def test_a_choice_that_is_not_there_names_those_that_are():
+    with pytest.raises(Exception, match="Could not find 'head/grok'[\\s\\S]*rk_reparam"):
+        compose("head=grok")
+
+
+def test_no_file_repeats_a_field_that_its_class_lacks():
+    """``data=local`` and ``model=default`` list every field, so that each can be overridden by name."""
+    import dataclasses
+
+    from p2l.data import FileVotes
+
+    for config, made in ((compose("data=local").data, FileVotes), (compose("model=default").model, ModelRecipe)):
+        assert set(config) - {"_target_"} == {field.name for field in dataclasses.fields(made)}
+
+
+def test_output_folders_are_named_after_model_and_head():
+    assert re.fullmatch(r"outputs/tiny-rk/[\d_-]+", compose("model=tiny", "head=rk").output_dir)
+
+
+def test_conf_has_no_stray_files():
+    assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix not in (".yaml", ".md")]
+    assert Path(CONF / "train.yaml").exists()
