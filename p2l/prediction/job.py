@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from lightning import Trainer
 
 from p2l.data.batches import PromptLoader
@@ -77,7 +78,17 @@ class PredictionJob:
         taken = [name for name in PREDICTED if name in frame.columns]
         if taken:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
+        frame[self.column] = _of_one_type(frame[self.column])
+        if self.output.endswith(".parquet"):
+            self._check_types(frame)  # now, not when all is predicted
         return frame
+
+    def _check_types(self, frame: pd.DataFrame) -> None:
+        try:
+            pa.Table.from_pandas(frame)
+        except pa.ArrowException as error:
+            reason = " ".join(str(part) for part in error.args)
+            raise DataError(f"{self.dataset} does not fit a parquet file: {reason}; give output=<file>.jsonl") from None
 
     def _describe(self, frame: pd.DataFrame) -> dict[str, object]:
         text = frame[self.column].astype(str).str.cat(sep="\0").encode("utf-8", "replace")
@@ -118,6 +129,14 @@ class PredictionJob:
             lines = path.suffix == ".jsonl"
             frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
         os.replace(part, path)
+
+
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """Strings and lists side by side become lists of turns; a column of either stays as it is."""
+    strings = column.map(lambda value: isinstance(value, str))
+    if strings.all() or not strings.any() or (column[~strings].map(pd.api.types.is_scalar)).all():
+        return column
+    return column.where(~strings, column.map(lambda value: [value]))
 
 
 def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:

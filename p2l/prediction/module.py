@@ -1,11 +1,9 @@
 """The LightningModule and callback that rank prompts and keep each batch as it is done."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from p2l.data.encoding import PromptBatch
@@ -35,24 +33,22 @@ class PredictModule(LightningModule):
         return Predicted(batch.prompt_index, self.model.head(hidden), hidden if self.keep_hidden else None)
 
 
-class KeepParts(BasePredictionWriter):
+class KeepParts(Callback):
     """Writes the predictions of every batch to a file of its own, on every rank, as soon as they are made."""
 
     def __init__(self, parts: Parts) -> None:
-        super().__init__(write_interval="batch")
         self.parts = parts
 
-    def write_on_batch_end(
+    def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        prediction: Predicted,
-        batch_indices: Sequence[int] | None,
+        outputs: Predicted,
         batch: Any,
         batch_idx: int,
-        dataloader_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self.parts.add(_frame(prediction))
+        self.parts.add(_frame(outputs))
 
 
 def _frame(prediction: Predicted) -> pd.DataFrame:
