@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from p2l.data.encoding import encode_prompts
 from p2l.data.prompts import Prompt, turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
+from p2l.files import whole_file
 from p2l.models import Checkpoint
 from p2l.prediction.module import KeepParts, PredictModule
 from p2l.prediction.parts import Parts
@@ -122,13 +122,12 @@ class PredictionJob:
                 column = np.full(len(frame), None, dtype=object)
                 column[known] = predictions[name].to_numpy(dtype=object)[rows[known]]
                 frame[name] = column if name != "eta" else pd.Series(column, index=frame.index).astype("Float32")
-        part = path.with_name(f".{path.name}-part")
-        if path.suffix == ".parquet":
-            frame.to_parquet(part, index=False)
-        else:
-            lines = path.suffix == ".jsonl"
-            frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
-        os.replace(part, path)
+        with whole_file(path) as part:
+            if path.suffix == ".parquet":
+                frame.to_parquet(part, index=False)
+            else:
+                lines = path.suffix == ".jsonl"
+                frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
 
 
 def _of_one_type(column: pd.Series) -> pd.Series:

@@ -1,7 +1,6 @@
 """Predictions made so far: a folder of small parquet files that a later run goes on from."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import ConfigError
-from p2l.files import write_whole
+from p2l.files import whole_file, write_whole
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,8 @@ class Parts:
     def add(self, frame: pd.DataFrame) -> None:
         """Keep the predictions of a batch; column ``prompt`` is the number of the prompt."""
         first = int(frame["prompt"].iloc[0])
-        part = self.folder / f".part-{first}-{os.getpid()}"
-        frame.to_parquet(part)
-        os.replace(part, self.folder / f"part-{first}.parquet")
+        with whole_file(self.folder / f"part-{first}.parquet") as part:
+            frame.to_parquet(part)
 
     def done(self) -> np.ndarray:
         """The numbers of the prompts that are predicted."""
