@@ -27,11 +27,11 @@ demo: setup ## train MiniLM on the simulated arena, print and plot leaderboards 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -q -n auto
 
-check: setup ## format, lint, types and tests, as CI does
+check: setup ## format, lint and types, then the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n auto
+	$(MAKE) test
 
 format: setup ## format and fix
 	$(BIN)/ruff format .

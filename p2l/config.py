@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,7 +55,9 @@ def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
         raise ConfigError(f"no value given; add {' '.join(f'{name}=...' for name in missing)}")
     seed_everything(cfg.seed, workers=True, verbose=False)
     callbacks = _callbacks(cfg)
-    trainer = _trainer(cfg, callbacks)  # first, since it finds out at once what the machine lacks
+    trainer = make_trainer(
+        cfg.trainer, callbacks, make(cfg.logger)
+    )  # first, since it finds out at once what the machine lacks
     recipe: ModelRecipe = make(cfg.model)
     datamodule: VoteDataModule = make(cfg.datamodule)
     module_of = make(cfg.module)
@@ -73,15 +76,16 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
     return sorted(callbacks, key=lambda callback: isinstance(callback, AtEnd))
 
 
-def _trainer(cfg: DictConfig, callbacks: list[Callback]) -> Trainer:
-    trainer_of, logger = make(cfg.trainer, _partial_=True), make(cfg.logger)
+def make_trainer(node: DictConfig, callbacks: list[Callback], logger: Logger | None = None) -> Trainer:
+    """The trainer of a node, with these callbacks and no others; ConfigError where its options do not fit."""
+    trainer_of = make(node, _partial_=True)
     # Lightning adds its own where there is none, though the configuration left them out
     defaults = {
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
         "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
     }
     try:
-        return trainer_of(callbacks=callbacks, logger=logger, **defaults)
+        return trainer_of(callbacks=callbacks, logger=False if logger is None else logger, **defaults)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"trainer: {error}") from error
 

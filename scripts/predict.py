@@ -4,18 +4,17 @@ Writes the data set with ``coefs`` and ``eta`` added; a run that was stopped goe
 """
 
 import hydra
-from hydra.utils import instantiate
+from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
-from p2l.config import errors_in_one_line, register_resolvers
+from p2l.config import errors_in_one_line, make, make_trainer, register_resolvers
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="predict")
 def main(cfg: DictConfig) -> None:
     with errors_in_one_line():
-        job = instantiate(cfg.job)
-        trainer = instantiate(cfg.trainer, logger=False, enable_checkpointing=False)
-        job.run(instantiate(cfg.checkpoint), trainer, cfg.model_path)
+        job, trainer = make(cfg.job), make_trainer(cfg.trainer, [RichProgressBar()])
+        job.run(make(cfg.checkpoint), trainer, cfg.model_path)
 
 
 if __name__ == "__main__":

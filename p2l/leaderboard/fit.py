@@ -27,6 +27,11 @@ def count_outcomes(table: VoteTable, family: OutcomeFamily) -> Float[Tensor, "mo
     return torch.from_numpy(np.stack(counts, axis=-1).reshape(num_models, num_models, num_outcomes))
 
 
+def fit_votes(table: VoteTable, family: OutcomeFamily) -> Ranking:
+    """``fit_marginal`` of the votes of a table."""
+    return fit_marginal(count_outcomes(table, family), family)
+
+
 def fit_marginal(
     counts: Float[Tensor, "models models outcomes"], family: OutcomeFamily, *, ridge: float = 1e-3
 ) -> Ranking:

@@ -12,6 +12,14 @@ from p2l.types import Ranking
 ELO_POINTS_PER_NAT = 400 / np.log(10)
 
 
+def leaderboard_tables(models: Sequence[str], rankings: Ranking, family: OutcomeFamily) -> list[pd.DataFrame]:
+    """``leaderboard_table`` of each prompt of a batch."""
+    etas = [None] * len(rankings.coefs) if rankings.eta is None else list(rankings.eta)
+    return [
+        leaderboard_table(models, Ranking(coefs, eta), family) for coefs, eta in zip(rankings.coefs, etas, strict=True)
+    ]
+
+
 def leaderboard_table(models: Sequence[str], ranking: Ranking, family: OutcomeFamily) -> pd.DataFrame:
     """One ranking, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
 

@@ -1,4 +1,4 @@
-"""Read and write P2L checkpoints in the published folder format, local or on the hub.
+"""Read P2L checkpoints in the published folder format, local or on the hub.
 
 A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
 tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),

@@ -32,7 +32,7 @@ def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int
     order: list[Tensor] = []
     coefs: list[Tensor] = []
     eta: list[Tensor] = []
-    with _evaluating(model):
+    with evaluating(model):
         for batch in pack_within(prompts.lengths, token_budget):
             padded = prompts.pad(batch)
             ranking = model(padded.input_ids.to(device), padded.attention_mask.to(device))
@@ -45,7 +45,7 @@ def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode, and then for each part the mode it was in: a frozen backbone trains in evaluation mode."""
     training = [module for module in model.modules() if module.training]
     model.eval()

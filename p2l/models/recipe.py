@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,15 +92,19 @@ class ModelRecipe:
             new_head = head(hidden_size=backbone.config.hidden_size, num_models=len(models))
             return self._in_training_mode(P2LModel(backbone, new_head, self.readout, encoder.cls_token_id))
 
+    @cached_property
+    def _folder(self) -> str:
+        # once, since for a hub id each call asks the hub
+        return local_folder(self.path or "")
+
     def _checkpoint_folder(self) -> str | None:
         if self.path is None or self.scratch is not None:
             return None
-        folder = local_folder(self.path)
-        return folder if is_p2l_checkpoint(folder) else None
+        return self._folder if is_p2l_checkpoint(self._folder) else None
 
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         return prepare_tokenizer(
-            byte_tokenizer() if self.path is None else load_tokenizer(local_folder(self.path)),
+            byte_tokenizer() if self.path is None else load_tokenizer(self._folder),
             cls_token=self.cls_token,
             pad_token=self.pad_token,
             chat_template=self.chat_template,
@@ -114,7 +119,7 @@ class ModelRecipe:
                 config, dtype=getattr(torch, self.dtype), attn_implementation=self.attn_implementation
             )
         return load_backbone(
-            local_folder(self.path or ""),
+            self._folder,
             dtype=self.dtype,
             attn_implementation=self.attn_implementation,
             quantization=self.quantization,

@@ -16,7 +16,7 @@ from p2l.data.votes import VoteTable
 from p2l.evaluation.report import Comparison, compare_to_marginal
 from p2l.evaluation.votes import score_votes
 from p2l.files import write_whole
-from p2l.leaderboard import count_outcomes, fit_marginal
+from p2l.leaderboard import fit_votes
 from p2l.training.callbacks.rank import RankedPart, assemble, to_cpu
 from p2l.training.callbacks.typed import parts_of
 from p2l.types import Ranking
@@ -41,8 +41,7 @@ class EvaluateVotes(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._parts = []
 
-    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._parts = []
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self,
@@ -55,16 +54,7 @@ class EvaluateVotes(Callback):
     ) -> None:
         self._parts.append(to_cpu(outputs))
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._parts.append(to_cpu(outputs))
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
@@ -98,7 +88,7 @@ class EvaluateVotes(Callback):
     def _fit(self, trainer: Trainer, pl_module: LightningModule) -> Ranking:
         if self._marginal is None:
             module, data = parts_of(trainer, pl_module)
-            self._marginal = fit_marginal(count_outcomes(data.table("train"), module.family), module.family)
+            self._marginal = fit_votes(data.table("train"), module.family)
         return self._marginal
 
     def _ranked(self, split: str, trainer: Trainer, pl_module: LightningModule) -> tuple[VoteTable, Ranking]:

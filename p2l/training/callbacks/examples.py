@@ -13,11 +13,10 @@ from rich.table import Table
 from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompts import Prompt, turns_of
-from p2l.leaderboard import leaderboard_table, plot_leaderboards
+from p2l.leaderboard import leaderboard_tables, plot_leaderboards
 from p2l.training.callbacks.at_end import AtEnd
 from p2l.training.callbacks.rank import rank_prompts
 from p2l.training.module import P2LModule
-from p2l.types import Ranking
 
 
 class ExampleLeaderboards(AtEnd):
@@ -31,11 +30,7 @@ class ExampleLeaderboards(AtEnd):
         rankings = rank_prompts(trainer, module, encoded, data.eval_token_budget)
         if not trainer.is_global_zero:
             return
-        family = module.model.head.family
-        tables = [
-            leaderboard_table(data.models, Ranking(coefs, None if rankings.eta is None else rankings.eta[i]), family)
-            for i, coefs in enumerate(rankings.coefs)
-        ]
+        tables = leaderboard_tables(data.models, rankings, module.model.head.family)
         titles = [" / ".join(turns_of(prompt)) for prompt in self.prompts]
         self._print(titles, tables)
         self.folder.mkdir(parents=True, exist_ok=True)

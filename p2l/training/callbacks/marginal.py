@@ -2,7 +2,7 @@
 
 from lightning import Callback, LightningModule, Trainer
 
-from p2l.leaderboard import count_outcomes, fit_marginal
+from p2l.leaderboard import fit_votes
 from p2l.training.callbacks.typed import parts_of
 
 
@@ -15,4 +15,4 @@ class StartFromMarginal(Callback):
             return
         module, data = parts_of(trainer, pl_module)
         head = module.model.head
-        head.set_bias(fit_marginal(count_outcomes(data.table("train"), head.family), head.family))
+        head.set_bias(fit_votes(data.table("train"), head.family))

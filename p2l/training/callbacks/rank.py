@@ -8,6 +8,7 @@ from torch import Tensor
 
 from p2l.data.encoding import EncodedPrompts
 from p2l.data.packing import pack_within
+from p2l.models.predict import evaluating
 from p2l.training.module import P2LModule
 from p2l.types import Ranking
 
@@ -17,12 +18,11 @@ RankedPart = tuple[Tensor, Ranking]  # positions of prompts, and their rankings
 @torch.no_grad()
 def rank_prompts(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
     """The ranking of each prompt, in float32 on the CPU. Call it on all ranks, since shards are gathered."""
-    strategy, was_training, parts = trainer.strategy, module.training, []
-    module.eval()
-    for members in pack_within(prompts.lengths, token_budget):
-        batch = strategy.batch_to_device(prompts.pad(members))
-        parts.append(to_cpu(strategy.validation_step(batch, 0)))
-    module.train(was_training)
+    strategy, parts = trainer.strategy, []
+    with evaluating(module):
+        for members in pack_within(prompts.lengths, token_budget):
+            batch = strategy.batch_to_device(prompts.pad(members))
+            parts.append(to_cpu(strategy.validation_step(batch, 0)))
     return assemble(parts, len(prompts))
 
 

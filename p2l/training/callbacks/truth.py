@@ -8,7 +8,7 @@ from lightning import LightningModule, Trainer
 from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedVotes, mean_spearman
 from p2l.errors import ConfigError
-from p2l.leaderboard import count_outcomes, fit_marginal
+from p2l.leaderboard import fit_votes
 from p2l.training.callbacks.at_end import AtEnd
 from p2l.training.callbacks.rank import rank_prompts
 from p2l.training.callbacks.typed import parts_of
@@ -37,8 +37,7 @@ class RecoverTruth(AtEnd):
         rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
         first_vote = np.unique(votes.prompt_index, return_index=True)[1]
         truth = data.source.arena().true_coefs(votes.frame.iloc[first_vote])
-        family = module.model.head.family
-        marginal = fit_marginal(count_outcomes(data.table("train"), family), family).coefs.numpy()
+        marginal = fit_votes(data.table("train"), module.model.head.family).coefs.numpy()
         self.spearman = {
             "p2l": mean_spearman(rankings.coefs.double().numpy(), truth),
             "marginal": mean_spearman(np.tile(marginal, (len(truth), 1)), truth),
