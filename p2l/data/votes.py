@@ -5,53 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 
-from p2l.data.adapters import SOFT_COLUMNS, adapt
+from p2l.data.adapters import adapt
+from p2l.data.battles import (
+    BATTLE_COLUMNS,
+    MISSING_VALUE,
+    BattleColumns,
+    BattleTable,
+    Mask,
+    SkipReport,
+    check_share,
+    skip_report,
+)
 from p2l.data.readers import read_table
-from p2l.errors import DataError
-from p2l.types import OUTCOMES
 
-REQUIRED_COLUMNS = ("prompt", "model_a", "model_b", "winner")
+REQUIRED_COLUMNS = ("prompt", *BATTLE_COLUMNS)
 
-MISSING_VALUE = "missing value"
 NON_STRING_TURN = "non-string turn"
 EMPTY_PROMPT = "empty prompt"
-SAME_MODEL = "model against itself"
-UNKNOWN_WINNER = "unknown winner"
-UNKNOWN_MODEL = "unknown model"
-BAD_WEIGHT = "bad weight"
-BAD_SOFT_VOTE = "bad soft vote"
-
-Mask = Bool[np.ndarray, " votes"]
-_ROWS_SHOWN = 5
-_SOFT_SUM_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class SkipReport:
-    """Which rows of a table were left out: the reason, and the rows' positions in the file, from 0.
-
-    A row bad in several ways is listed once, under the first reason in the order of this module's constants.
-    """
-
-    total: int
-    kept: int
-    skipped: dict[str, list[int]]
-
-    @property
-    def share(self) -> float:
-        """The skipped share of all rows, in [0, 1]."""
-        return (self.total - self.kept) / self.total if self.total else 0.0
-
-    def __str__(self) -> str:
-        head = f"{self.total:,} rows, {self.kept:,} kept, {self.total - self.kept:,} skipped ({self.share:.2%})"
-        return "\n".join([head, *(f"  {reason}: {_rows_text(rows)}" for reason, rows in self.skipped.items())])
-
-
-def _rows_text(rows: list[int]) -> str:
-    shown = ", ".join(str(row) for row in rows[:_ROWS_SHOWN])
-    return f"{len(rows):,} (row {shown}{', ...' if len(rows) > _ROWS_SHOWN else ''})"
 
 
 def validate_votes(
@@ -69,53 +41,22 @@ def validate_votes(
     kept: the prompt encoder truncates. Raises ``DataError``, naming ``source``, where columns are missing, more than
     ``max_skipped_share`` of the rows are skipped, or none is left.
     """
-    _check_columns(frame, source)
-    report = _skip_report(_bad_rows(frame, models), len(frame))
-    if report.kept == 0 or report.share > max_skipped_share:
-        problem = f"more than {max_skipped_share:.2%} of the rows are no votes" if report.kept else "no row is a vote"
-        raise DataError(f"{source}: {problem}\n{report}")
-    kept = np.ones(len(frame), dtype=bool)
-    kept[[row for rows in report.skipped.values() for row in rows]] = False
-    return frame[kept].reset_index(drop=True), report
+    columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
+    report = skip_report(_bad_rows(frame["prompt"], columns.bad_rows(models)), len(frame))
+    check_share(report, max_skipped_share, source)
+    return (frame.iloc[report.kept_rows()] if report.skipped else frame).reset_index(drop=True), report
 
 
-def _check_columns(frame: pd.DataFrame, source: str) -> None:
-    needed = REQUIRED_COLUMNS + (SOFT_COLUMNS if set(SOFT_COLUMNS) & set(frame.columns) else ())
-    missing = [column for column in needed if column not in frame.columns]
-    if missing:
-        raise DataError(
-            f"{source} has no column {', '.join(missing)}; a vote table needs {', '.join(needed)}. "
-            f"It has: {', '.join(map(str, frame.columns))}"
-        )
-
-
-def _bad_rows(frame: pd.DataFrame, models: Sequence[str] | None) -> dict[str, Mask]:
+def _bad_rows(prompts: pd.Series, bad_battles: dict[str, Mask]) -> dict[str, Mask]:
     """For each reason to skip a row, in order of precedence, the rows it holds for."""
-    prompt_index, prompts = _index_prompts(frame["prompt"])
-    flaw = np.array([_flaw(prompt) for prompt in prompts], dtype=object)[prompt_index]
-    model_a, model_b = _names(frame["model_a"]), _names(frame["model_b"])
-    missing = (flaw == MISSING_VALUE) | _is_blank(model_a) | _is_blank(model_b) | frame["winner"].isna().to_numpy()
+    prompt_index, unique = _index_prompts(prompts)
+    flaw = np.array([_flaw(prompt) for prompt in unique], dtype=object)[prompt_index]
     return {
-        MISSING_VALUE: missing,
+        MISSING_VALUE: (flaw == MISSING_VALUE) | bad_battles[MISSING_VALUE],
         NON_STRING_TURN: flaw == NON_STRING_TURN,
         EMPTY_PROMPT: flaw == EMPTY_PROMPT,
-        SAME_MODEL: (model_a == model_b).fillna(False).to_numpy(dtype=bool),
-        UNKNOWN_WINNER: _winner_index(frame) < 0,
-        UNKNOWN_MODEL: _is_unknown(model_a, models) | _is_unknown(model_b, models),
-        BAD_WEIGHT: _is_bad_weight(frame),
-        BAD_SOFT_VOTE: _is_bad_soft_vote(_soft_votes(frame)),
+        **{reason: bad for reason, bad in bad_battles.items() if reason != MISSING_VALUE},
     }
-
-
-def _skip_report(bad_rows: dict[str, Mask], total: int) -> SkipReport:
-    skip = np.zeros(total, dtype=bool)
-    skipped = {}
-    for reason, bad in bad_rows.items():
-        rows = np.flatnonzero(bad & ~skip)
-        skip |= bad
-        if rows.size:
-            skipped[reason] = rows.tolist()
-    return SkipReport(total=total, kept=int(total - skip.sum()), skipped=skipped)
 
 
 def _index_prompts(column: pd.Series) -> tuple[Int64[np.ndarray, " votes"], list[tuple[str, ...] | str]]:
@@ -146,58 +87,6 @@ def _flaw(prompt: tuple[str, ...] | str) -> str | None:
     return None if any(turn.strip() for turn in prompt) else EMPTY_PROMPT
 
 
-def _names(models: pd.Series) -> pd.Series:
-    return models.astype("string")
-
-
-def _is_blank(names: pd.Series) -> Mask:
-    return (names.isna() | (names.str.strip() == "")).to_numpy(dtype=bool)
-
-
-def _is_unknown(names: pd.Series, models: Sequence[str] | None) -> Mask:
-    return np.zeros(len(names), dtype=bool) if models is None else _positions(names, models) < 0
-
-
-def _positions(values: pd.Series, of: Sequence[str]) -> Int64[np.ndarray, " votes"]:
-    """Each value's position in a list of unique strings, -1 where it is not in it."""
-    codes, uniques = pd.factorize(values, use_na_sentinel=False)
-    position = {value: index for index, value in enumerate(of)}
-    table = np.array([-1 if pd.isna(value) else position.get(value, -1) for value in uniques], dtype=np.int64)
-    return table[codes]
-
-
-def _winner_index(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
-    return _positions(frame["winner"], [outcome.value for outcome in OUTCOMES])
-
-
-def _weights(frame: pd.DataFrame) -> Float64[np.ndarray, " votes"]:
-    if "weight" not in frame.columns:
-        return np.ones(len(frame))
-    return _numbers(frame["weight"])
-
-
-def _numbers(column: pd.Series) -> Float64[np.ndarray, " votes"]:
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _is_bad_weight(frame: pd.DataFrame) -> Mask:
-    weights = _weights(frame)
-    return ~((weights >= 0) & (weights <= np.finfo(np.float32).max))
-
-
-def _soft_votes(frame: pd.DataFrame) -> Float64[np.ndarray, "votes 4"]:
-    """The soft votes, in the order of ``OUTCOMES``; a row of NaN is a hard vote."""
-    if SOFT_COLUMNS[0] not in frame.columns:
-        return np.full((len(frame), len(OUTCOMES)), np.nan)
-    return np.stack([_numbers(frame[column]) for column in SOFT_COLUMNS], axis=1)
-
-
-def _is_bad_soft_vote(soft: Float64[np.ndarray, "votes 4"]) -> Mask:
-    hard = np.isnan(soft).all(axis=1)
-    distribution = (soft >= 0).all(axis=1) & (np.abs(soft.sum(axis=1) - 1) <= _SOFT_SUM_TOLERANCE)
-    return ~(hard | distribution)
-
-
 @dataclass(frozen=True, eq=False)
 class VoteTable:
     """Votes as arrays. Several votes on one prompt share its text, so it can be encoded once.
@@ -226,20 +115,23 @@ class VoteTable:
         Raises ``DataError`` where a row is no vote or its model is not in ``models`` (``validate_votes`` finds these).
         """
         frame, _ = validate_votes(frame, max_skipped_share=0.0, models=models)
-        model_a, model_b = _names(frame["model_a"]), _names(frame["model_b"])
-        if models is None:
-            models = sorted({*model_a.unique(), *model_b.unique()})
+        battles = BattleColumns.of(frame, "the vote table").table(slice(None), models)
         prompt_index, prompts = _index_prompts(frame["prompt"])
         return cls(
             prompts=tuple(turns for turns in prompts if not isinstance(turns, str)),  # validated: none is a reason
             prompt_index=prompt_index,
-            model_a=_positions(model_a, models),
-            model_b=_positions(model_b, models),
-            kinds=_kinds(frame),
-            weight=_weights(frame).astype(np.float32),
-            models=tuple(models),
+            model_a=battles.model_a,
+            model_b=battles.model_b,
+            kinds=battles.kinds,
+            weight=battles.weight,
+            models=battles.models,
             frame=frame,
         )
+
+    @property
+    def battles(self) -> BattleTable:
+        """The same votes without their prompts."""
+        return BattleTable(self.model_a, self.model_b, self.kinds, self.weight, self.models)
 
     def select(self, rows: Int64[np.ndarray, " selected"]) -> "VoteTable":
         """The votes at these positions, in this order, with the prompts they use; ``models`` stay as they are."""
@@ -255,13 +147,6 @@ class VoteTable:
             models=self.models,
             frame=self.frame.iloc[rows].reset_index(drop=True),
         )
-
-
-def _kinds(frame: pd.DataFrame) -> Float32[np.ndarray, "votes 4"]:
-    soft = _soft_votes(frame)
-    hard = np.eye(len(OUTCOMES))[_winner_index(frame)]
-    kinds = np.where(np.isnan(soft), hard, soft / soft.sum(axis=1, keepdims=True))
-    return kinds.astype(np.float32)
 
 
 def load_votes(

@@ -5,25 +5,46 @@ from functools import partial
 
 from p2l.errors import ConfigError
 from p2l.outcomes.family import A_WINS, B_WINS, BOTH_BAD, TIE, OutcomeFamily, merge_ties
-from p2l.outcomes.formulas import bradley_terry, grounded_rao_kupper, rao_kupper
+from p2l.outcomes.formulas import (
+    bradley_terry,
+    bradley_terry_from_odds,
+    grounded_rao_kupper,
+    grounded_rao_kupper_from_odds,
+    rao_kupper,
+    rao_kupper_from_odds,
+)
 
 _WIN, _LOSE, _NONE, _HALF = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)
 _BA_MIN_THETA = 1.02  # of the published "ba" checkpoints
 
 # votes per kind, in the order model_a, model_b, tie, tie (bothbad)
-BT = OutcomeFamily("bt", (A_WINS, B_WINS), 0, (_WIN, _LOSE, _NONE, _NONE), bradley_terry)
+BT = OutcomeFamily("bt", (A_WINS, B_WINS), 0, (_WIN, _LOSE, _NONE, _NONE), bradley_terry, bradley_terry_from_odds)
 BT_TIE = replace(BT, name="bt-tie", targets=(_WIN, _LOSE, _HALF, _HALF))
-RK = OutcomeFamily("rk", (A_WINS, B_WINS, TIE), 1, ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 1)), rao_kupper)
+RK = OutcomeFamily(
+    "rk",
+    (A_WINS, B_WINS, TIE),
+    1,
+    ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 1)),
+    rao_kupper,
+    rao_kupper_from_odds,
+)
 GRK = OutcomeFamily(
     "grk",
     (A_WINS, B_WINS, TIE, BOTH_BAD),
     1,
     ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)),
     grounded_rao_kupper,
+    grounded_rao_kupper_from_odds,
     shift_invariant=False,
 )
 RK_REPARAM = merge_ties(GRK, "rk-reparam")
-BA = replace(GRK, name="ba", formula=partial(grounded_rao_kupper, min_theta=_BA_MIN_THETA), has_threshold=True)
+BA = replace(
+    GRK,
+    name="ba",
+    formula=partial(grounded_rao_kupper, min_theta=_BA_MIN_THETA),
+    formula_from_odds=partial(grounded_rao_kupper_from_odds, min_theta=_BA_MIN_THETA),
+    has_threshold=True,
+)
 
 FAMILIES: dict[str, OutcomeFamily] = {f.name: f for f in (BT, BT_TIE, RK, RK_REPARAM, GRK, BA)}
 ALIASES = {"bag": "grk", "bt_tie": "bt-tie", "rk_reparam": "rk-reparam"}

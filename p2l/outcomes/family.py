@@ -9,6 +9,8 @@ from torch import Tensor
 
 # of (coefs_a, coefs_b), and of eta where num_eta is 1
 LogProbs = Callable[..., Tensor]
+# of (e^coefs_a, e^coefs_b), and of eta: one tensor for each outcome
+ProbsFromOdds = Callable[..., tuple[Tensor, ...]]
 Targets = tuple[tuple[float, ...], ...]
 
 A_WINS, B_WINS, TIE, BOTH_BAD = "a wins", "b wins", "tie", "both bad"
@@ -24,6 +26,8 @@ class OutcomeFamily:
         num_eta: how many extra scalars the head must emit for a prompt: 0 or 1.
         targets: for each of the four kinds of vote (``p2l.types.OUTCOMES`` order) its share of every column.
             A row of zeros means that such a vote carries no evidence in this family.
+        formula: the log-probabilities; read them through ``log_probs``.
+        formula_from_odds: the same probabilities without logarithms, for means over many prompts.
         shift_invariant: whether adding a constant to all coefficients leaves every probability as it was.
         has_threshold: whether the head emits a per-prompt threshold gamma, subtracted from the coefficients.
     """
@@ -33,6 +37,7 @@ class OutcomeFamily:
     num_eta: int
     targets: Targets
     formula: LogProbs
+    formula_from_odds: ProbsFromOdds
     shift_invariant: bool = True
     has_threshold: bool = False
 
@@ -49,6 +54,13 @@ class OutcomeFamily:
         parameters = (coefs_a, coefs_b) if eta is None or not self.num_eta else (coefs_a, coefs_b, eta)
         return self.formula(*map(_widen, parameters)).to(dtype)
 
+    def probs_from_odds(
+        self, odds_a: Float[Tensor, "..."], odds_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
+    ) -> tuple[Float[Tensor, "..."], ...]:
+        """The probability of each outcome from e^coefs, in the dtype that comes: float32 is good for |coefs| and |eta|
+        up to 40; ``log_probs`` has no such bound."""
+        return self.formula_from_odds(odds_a, odds_b, *([eta] if self.num_eta else []))
+
     def target_matrix(self, like: Tensor) -> Float[Tensor, "kinds outcomes"]:
         """``targets`` as a tensor with the dtype and device of ``like``."""
         return torch.tensor(self.targets, dtype=like.dtype, device=like.device)
@@ -61,8 +73,18 @@ def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
         log_probs = family.formula(*parameters)
         return torch.cat((log_probs[..., :2], log_probs[..., 2:].logsumexp(-1, keepdim=True)), dim=-1)
 
-    targets = tuple((*row[:2], sum(row[2:])) for row in family.targets)
-    return replace(family, name=name, outcomes=(*family.outcomes[:2], TIE), targets=targets, formula=formula)
+    def formula_from_odds(*parameters: Tensor) -> tuple[Tensor, ...]:
+        win, lose, *ties = family.formula_from_odds(*parameters)
+        return win, lose, torch.stack(ties).sum(0)
+
+    return replace(
+        family,
+        name=name,
+        outcomes=(*family.outcomes[:2], TIE),
+        targets=tuple((*row[:2], sum(row[2:])) for row in family.targets),
+        formula=formula,
+        formula_from_odds=formula_from_odds,
+    )
 
 
 def _widen(x: Tensor) -> Tensor:

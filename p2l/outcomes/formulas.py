@@ -1,5 +1,8 @@
 """Closed forms of the likelihoods: no ``1 - rest``, no clamp, every log-probability a few logsumexp.
 
+Each stands twice: the log-probabilities, exact at any size, and ``..._from_odds``, the probabilities from the odds
+A = e^a, B = e^b, a few multiplications for means over millions of pairs; the tests hold that they are equal.
+
 Notation: a, b the coefficients of the two models (nats), d = a - b. Sources: Frick et al. 2025 (arXiv:2502.14855),
 section 2 and appendix; Rao and Kupper, JASA 62 (1967).
 """
@@ -20,17 +23,35 @@ def bradley_terry(coefs_a: Tensor, coefs_b: Tensor) -> Tensor:
     return torch.stack((logsigmoid(difference), logsigmoid(-difference)), dim=-1)
 
 
+def bradley_terry_from_odds(odds_a: Tensor, odds_b: Tensor) -> tuple[Tensor, ...]:
+    """The probabilities of ``bradley_terry``."""
+    total = odds_a + odds_b
+    return odds_a / total, odds_b / total
+
+
 def rao_kupper(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor) -> Tensor:
     """P(a wins) = sigmoid(d - m), P(tie) = (e^{2m} - 1) P(a wins) P(b wins), with the published margin m(eta).
 
     Columns: a wins, b wins, tie.
     """
-    margin = softplus(eta - RK_ETA_SHIFT, beta=RK_SOFTPLUS_BETA).clamp(min=RK_MIN_MARGIN)
+    margin = _margin(eta)
     difference = coefs_a - coefs_b
     log_win, log_lose = logsigmoid(difference - margin), logsigmoid(-difference - margin)
     # log(e^{2m} - 1) without overflow at large m
     log_tie = 2 * margin + torch.log(-torch.expm1(-2 * margin)) + log_win + log_lose
     return torch.stack((log_win, log_lose, log_tie), dim=-1)
+
+
+def rao_kupper_from_odds(odds_a: Tensor, odds_b: Tensor, eta: Tensor) -> tuple[Tensor, ...]:
+    """The probabilities of ``rao_kupper``."""
+    margin = _margin(eta)
+    win = odds_a / (odds_a + margin.exp() * odds_b)
+    lose = odds_b / (odds_b + margin.exp() * odds_a)
+    return win, lose, torch.expm1(2 * margin) * win * lose
+
+
+def _margin(eta: Tensor) -> Tensor:
+    return softplus(eta - RK_ETA_SHIFT, beta=RK_SOFTPLUS_BETA).clamp(min=RK_MIN_MARGIN)
 
 
 def grounded_rao_kupper(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor, min_theta: float = 1.0) -> Tensor:
@@ -52,3 +73,16 @@ def grounded_rao_kupper(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor, min_theta
     log_bracket = torch.logaddexp(torch.logaddexp(log_theta, zero) + log_sum, zero + math.log(2))
     log_tie = log_excess + coefs_a + coefs_b + log_bracket - log_d_win - log_d_lose - log_d_bad
     return torch.stack((coefs_a - log_d_win, coefs_b - log_d_lose, log_tie, -log_d_bad), dim=-1)
+
+
+def grounded_rao_kupper_from_odds(
+    odds_a: Tensor, odds_b: Tensor, eta: Tensor, min_theta: float = 1.0
+) -> tuple[Tensor, ...]:
+    """The probabilities of ``grounded_rao_kupper``."""
+    excess = eta.exp() + (min_theta - 1)
+    theta = excess + 1
+    total = odds_a + odds_b
+    win = odds_a / (theta * odds_b + odds_a + 1)
+    lose = odds_b / (theta * odds_a + odds_b + 1)
+    bad = 1 / (total + 1)
+    return win, lose, excess * win * lose * bad * ((theta + 1) * total + 2), bad

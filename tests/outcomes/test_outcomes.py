@@ -43,6 +43,17 @@ def test_probabilities_sum_to_one_in_float32(family: OutcomeFamily) -> None:
 
 
 @families
+def test_probabilities_from_odds_are_the_same(family: OutcomeFamily) -> None:
+    a, b, eta = grid(torch.float64, coef=40.0, eta=40.0)
+    exact = family.log_probs(a, b, eta).exp()
+    torch.testing.assert_close(torch.stack(family.probs_from_odds(a.exp(), b.exp(), eta), -1), exact)
+    a, b, eta = (x.float() for x in (a, b, eta))
+    torch.testing.assert_close(
+        torch.stack(family.probs_from_odds(a.exp(), b.exp(), eta), -1), exact.float(), atol=1e-5, rtol=0
+    )
+
+
+@families
 def test_gradients_are_finite_in_float32(family: OutcomeFamily) -> None:
     inputs = [x.requires_grad_() for x in grid(torch.float32)]
     log_probs = family.log_probs(*inputs)

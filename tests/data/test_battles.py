@@ -1,0 +1,71 @@
+"""Battles without prompts: the same rows are good, and say the same, as in a vote table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2l.data.battles import BattleTable, load_battles
+from p2l.data.votes import VoteTable, validate_votes
+from p2l.errors import DataError
+
+ROWS = [
+    ("ant", "bee", "model_a", 1.0),
+    ("bee", "ant", "tie", 2.0),
+    ("ant", "ant", "tie", 1.0),  # against itself
+    ("ant", None, "tie", 1.0),
+    ("ant", "bee", "draw", 1.0),
+    ("cat", "bee", "tie (bothbad)", -1.0),
+    ("cat", " ", "model_b", 1.0),
+    ("cat", "bee", "model_b", 0.5),
+]
+FRAME = pd.DataFrame(ROWS, columns=["model_a", "model_b", "winner", "weight"])
+
+
+def test_bad_rows_by_reason_and_number() -> None:
+    table, report = load_battles(FRAME, max_skipped_share=1.0)
+    assert report.skipped == {
+        "missing value": [3, 6],
+        "model against itself": [2],
+        "unknown winner": [4],
+        "bad weight": [5],
+    }
+    assert report.kept_rows().tolist() == [0, 1, 7]
+    assert table.models == ("ant", "bee", "cat")
+    assert table.model_a.tolist() == [0, 1, 2] and table.model_b.tolist() == [1, 0, 1]
+    assert table.kinds.argmax(axis=1).tolist() == [0, 2, 1] and table.weight.tolist() == [1.0, 2.0, 0.5]
+
+
+def test_a_vote_table_agrees() -> None:
+    with_prompts = FRAME.assign(prompt="?")
+    _, report = validate_votes(with_prompts, max_skipped_share=1.0)
+    table, ours = load_battles(FRAME, max_skipped_share=1.0)
+    assert report == ours
+    votes = VoteTable.from_frame(with_prompts.iloc[report.kept_rows()]).battles
+    for name in ("model_a", "model_b", "kinds", "weight"):
+        np.testing.assert_array_equal(getattr(votes, name), getattr(table, name))
+
+
+def test_models_of_bad_rows_only_are_no_models() -> None:
+    table, _ = load_battles(pd.concat([FRAME.head(2), FRAME.iloc[[5]]]), max_skipped_share=1.0)
+    assert table.models == ("ant", "bee")
+
+
+def test_a_list_of_models_decides_the_order_and_who_is_known() -> None:
+    table, report = load_battles(FRAME.iloc[[0, 1, 7]], models=["bee", "ant"], max_skipped_share=1.0)
+    assert report.skipped == {"unknown model": [2]}
+    assert table.model_a.tolist() == [1, 0] and table.models == ("bee", "ant")
+
+
+def test_columns_of_any_kind(tmp_path) -> None:
+    numbers = pd.DataFrame({"model_a": [1, 2], "model_b": [2, 1], "winner": ["model_a", "tie"]})
+    for frame in (numbers, numbers.astype({"model_a": "category"}), numbers.astype(object)):
+        assert BattleTable.from_frame(frame).models == ("1", "2")
+    numbers.to_parquet(tmp_path / "votes.parquet")
+    assert len(load_battles(str(tmp_path / "votes.parquet"))[0]) == 2
+
+
+def test_too_many_bad_rows_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"the vote table: more than 5.00% of the rows are no votes\n8 rows, 3 kept"):
+        load_battles(FRAME)
+    with pytest.raises(DataError, match="has no column winner; a vote table needs model_a, model_b, winner"):
+        load_battles(FRAME.drop(columns="winner"))
