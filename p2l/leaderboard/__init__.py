@@ -1,13 +1,18 @@
-"""Statistics on votes and rankings."""
+"""Statistics on votes and rankings: one leaderboard for many votes, or for many prompts, with intervals."""
 
-from p2l.leaderboard.fit import count_outcomes, fit_marginal, fit_votes
+from p2l.leaderboard.aggregate import aggregate, aggregate_subsets
+from p2l.leaderboard.fit import fit, fit_subsets, fit_votes
 from p2l.leaderboard.plots import plot_leaderboards
 from p2l.leaderboard.prompts import rank_prompts
+from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.table import leaderboard_table, leaderboard_tables
 
 __all__ = [
-    "count_outcomes",
-    "fit_marginal",
+    "LeaderboardFit",
+    "aggregate",
+    "aggregate_subsets",
+    "fit",
+    "fit_subsets",
     "fit_votes",
     "leaderboard_table",
     "leaderboard_tables",

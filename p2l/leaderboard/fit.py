@@ -1,86 +1,204 @@
-"""One leaderboard for all votes: the marginal fit of a likelihood family, from counts."""
+"""One leaderboard for many votes: the maximum-likelihood fit of any family, with intervals."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeAlias
 
 import numpy as np
+import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
+from tqdm import tqdm
 
+from p2l.data.battles import BattleTable, load_battles
+from p2l.data.readers import read_table
 from p2l.data.votes import VoteTable
-from p2l.outcomes import OutcomeFamily
-from p2l.types import Ranking
+from p2l.errors import DataError
+from p2l.leaderboard.covariance import sandwich
+from p2l.leaderboard.graph import centring, components, notes
+from p2l.leaderboard.newton import minimise
+from p2l.leaderboard.result import LeaderboardFit
+from p2l.leaderboard.rows import PairWeights, VoteRows, gather, shares_of
+from p2l.outcomes import OutcomeFamily, get_family
+from p2l.types import OUTCOMES, Ranking
 
 log = logging.getLogger(__name__)
 
-MAX_NEWTON_STEPS = 100
-GRADIENT_TOLERANCE = 1e-6  # nats, over all votes
+RIDGE = 1e-3
+MANY_RESAMPLES = 50  # a progress bar from here on
+_BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
+Votes: TypeAlias = BattleTable | VoteTable | pd.DataFrame | str
+Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
 
 
-def count_outcomes(table: VoteTable, family: OutcomeFamily) -> Float[Tensor, "models models outcomes"]:
-    """Weighted votes by ordered pair of models and outcome; soft votes and half-win ties add shares."""
-    shares = (table.kinds.astype(np.float64) @ np.asarray(family.targets)) * table.weight[:, None].astype(np.float64)
-    num_models, num_outcomes = len(table.models), len(family.outcomes)
-    pair = table.model_a * num_models + table.model_b
-    counts = [np.bincount(pair, weights=share, minlength=num_models**2) for share in shares.T]
-    return torch.from_numpy(np.stack(counts, axis=-1).reshape(num_models, num_models, num_outcomes))
+def fit(
+    votes: Votes,
+    family: OutcomeFamily | str,
+    *,
+    ridge: float = RIDGE,
+    pair_weights: PairWeights = "votes",
+    covariates: Mapping[str, Column] | Sequence[str] = (),
+    cluster: Column | str | None = None,
+    bootstrap: int = 0,
+    seed: int = 0,
+) -> LeaderboardFit:
+    """Fit one leaderboard to votes: a vote table, a table of battles, a DataFrame, or anything that p2l reads.
 
+    Minimises -sum_v w_v log P(outcome of v | coefs, eta) + ridge / 2 |parameters|^2 by Newton's method, in float64.
+    The ridge gives models that never lost, and parts of the graph that never met, a finite answer; in the covariance it
+    counts as evidence of its own small size, so that their intervals are wide.
 
-def fit_votes(table: VoteTable, family: OutcomeFamily) -> Ranking:
-    """``fit_marginal`` of the votes of a table."""
-    return fit_marginal(count_outcomes(table, family), family)
+    Args:
+        votes: the votes; up to 5 % of the rows of a path or DataFrame may be no battles, which are logged.
+        family: the likelihood family, or its published name.
+        ridge: see above.
+        pair_weights: "uniform" divides the weight of a vote by the votes of its pair, so that every pair of models that
+            met counts alike, however often it was sampled (inverse propensity).
+        covariates: of each vote, how much more of something model a's answer had than model b's (style, say), by name;
+            or names of columns of the table. They are taken as they are: standardise them to compare their effects.
+        cluster: of each vote, or the name of a column: votes of one cluster (prompt, user, session) are not taken as
+            independent.
+        bootstrap: how many resamples (of votes, or of clusters) to fit for percentile intervals; 0: sandwich only.
+        seed: of the resamples.
 
-
-def fit_marginal(
-    counts: Float[Tensor, "models models outcomes"], family: OutcomeFamily, *, ridge: float = 1e-3
-) -> Ranking:
-    """The maximum-likelihood leaderboard of the counts: Newton with step halving, in float64.
-
-    ``ridge`` adds ``ridge / 2 * |parameters|^2`` nats to the total negative log-likelihood, so that a model that
-    never lost, or a disconnected graph, has a finite answer; against thousands of votes it does not show. Families
-    that are shift-invariant get mean 0.
-
-    Returns:
-        Ranking of coefs (models,) and eta () or None, float64.
+    Raises ``DataError`` where no vote carries evidence in the family, or covariates or clusters are not one a vote.
     """
-    num_models = counts.shape[0]
-    parameters = torch.zeros(num_models + family.num_eta, dtype=torch.float64)
+    family = get_family(family) if isinstance(family, str) else family
+    battles, columns = _read(votes)
+    codes = None if cluster is None else pd.factorize(columns.get(cluster), use_na_sentinel=False)[0].astype(np.int64)
+    named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
+    rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
+    likelihood, shares = rows.likelihood(family), shares_of(rows.weight, family)
+    if not shares.sum() > 0:
+        counts = ", ".join(f"{kind.value} {n:g}" for kind, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
+        raise DataError(f"no vote carries evidence under {family.name}: {counts}; another family may use these votes")
+    minimum = minimise(likelihood, shares[None], ridge=ridge)
+    component = components(rows, shares)
+    gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
+    parameters = gauge @ minimum.parameters[0]
+    samples = None
+    if bootstrap:
+        resamples = _progress(_resamples(len(battles), codes, bootstrap, seed), bootstrap)
+        samples = (_fit_many(rows, family, resamples, ridge, minimum.parameters[0]) @ gauge.T).numpy()
+    converged = bool(minimum.converged[0])
+    effects = parameters[len(rows.models) + family.num_eta :].tolist()
+    return LeaderboardFit(
+        family=family,
+        models=rows.models,
+        ranking=_ranking(parameters, len(rows.models), family),
+        covariance=(gauge @ sandwich(rows, likelihood, minimum, ridge, codes) @ gauge.T).numpy(),
+        samples=samples,
+        effects=dict(zip(rows.covariate_names, effects, strict=True)),
+        votes=_votes_of_models(rows, shares),
+        component=component,
+        log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
+        converged=converged,
+        notes=notes(rows, family, shares, component, converged),
+    )
 
-    def objective(p: Tensor) -> Tensor:
-        coefs, eta = p[:num_models], p[num_models:].reshape(-1, 1) if family.num_eta else None
-        log_probs = family.log_probs(coefs[:, None], coefs[None, :], eta)
-        return -(counts * log_probs).sum() + 0.5 * ridge * p.square().sum()
 
-    value_and_grad = torch.func.grad_and_value(objective)
-    for _ in range(MAX_NEWTON_STEPS):
-        gradient, value = value_and_grad(parameters)
-        if gradient.abs().max() < GRADIENT_TOLERANCE:
-            break
-        lower = _descend(objective, parameters, gradient, value)
-        if lower is parameters:  # no step is downhill: as exact as float64 gets
-            break
-        parameters = lower
-    else:
-        log.warning("the marginal fit did not converge in %d Newton steps", MAX_NEWTON_STEPS)
-    coefs = parameters[:num_models]
-    if family.shift_invariant:
-        coefs = coefs - coefs.mean()
-    return Ranking(coefs, parameters[num_models] if family.num_eta else None)
+def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily) -> Ranking:
+    """The leaderboard of ``fit`` alone: coefs (models,), eta () or None, float64."""
+    rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
+    minimum = minimise(rows.likelihood(family), shares_of(rows.weight, family)[None], ridge=RIDGE)
+    if not minimum.converged.all():
+        log.warning("the fit of one leaderboard to the votes did not converge")
+    return _ranking(_with_mean_0(minimum.parameters[0], len(rows.models), family), len(rows.models), family)
 
 
-def _descend(objective: Callable[[Tensor], Tensor], parameters: Tensor, gradient: Tensor, value: Tensor) -> Tensor:
-    """One Newton step, halved until the objective falls, or ``parameters`` themselves where it never does.
+def fit_subsets(votes: BattleTable, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]) -> Ranking:
+    """The leaderboard of each subset of votes (their positions): coefs (subsets, models), eta (subsets,) or None.
 
-    The Hessian is made positive definite by the absolute values of its eigenvalues.
+    A model without votes in a subset gets 0.
     """
-    hessian = torch.func.hessian(objective)(parameters)
-    values, vectors = torch.linalg.eigh(hessian)
-    curvature = values.abs().clamp(min=1e-9 * float(values.abs().max()))
-    step = vectors @ ((vectors.T @ gradient) / curvature)
-    for _ in range(40):
-        candidate = parameters - step
-        if objective(candidate) < value:
-            return candidate
-        step = step / 2
-    return parameters
+    rows = gather(votes)
+    parameters = _fit_many(rows, family, iter(subsets.numpy()), RIDGE, None)
+    return _ranking(_with_mean_0(parameters, len(rows.models), family), len(rows.models), family)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns of a table whose rows ``kept`` are the votes."""
+
+    frame: pd.DataFrame
+    kept: Int64[np.ndarray, " votes"]
+
+    def get(self, column: Column | str) -> np.ndarray:
+        """A value for each vote: a named column, or values for all rows or for the votes."""
+        if isinstance(column, str):
+            if column not in self.frame.columns:
+                raise DataError(
+                    f"no column {column!r}; the table has {', '.join(map(str, self.frame.columns)) or 'none'}"
+                )
+            column = self.frame[column]
+        values = np.asarray(column)
+        if len(values) == len(self.kept):
+            return values
+        if len(values) == len(self.frame):
+            return values[self.kept]
+        raise DataError(f"expected a value for each of the {len(self.kept):,} votes; {len(values):,} came")
+
+
+def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
+    if isinstance(votes, (VoteTable, BattleTable)):
+        frame = votes.frame if isinstance(votes, VoteTable) else pd.DataFrame(index=range(len(votes)))
+        battles = votes.battles if isinstance(votes, VoteTable) else votes
+        return battles, _Columns(frame, np.arange(len(battles)))
+    frame = read_table(votes) if isinstance(votes, str) else votes
+    battles, report = load_battles(frame)
+    if report.skipped:
+        log.warning("%s", report)
+    return battles, _Columns(frame, report.kept_rows())
+
+
+def _resamples(
+    num_votes: int, codes: Int64[np.ndarray, " votes"] | None, count: int, seed: int
+) -> Iterator[Int64[np.ndarray, " some"]]:
+    """The positions of the votes of each bootstrap resample: votes, or whole clusters, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    if codes is None:
+        yield from (rng.integers(num_votes, size=num_votes) for _ in range(count))
+        return
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts = np.cumsum(sizes) - sizes
+    for _ in range(count):
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
+        yield order[np.repeat(starts[drawn], sizes[drawn]) + within]
+
+
+def _progress(resamples: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    return iter(tqdm(resamples, total=count, desc="bootstrap", disable=count < MANY_RESAMPLES or None, leave=False))
+
+
+def _fit_many(
+    rows: VoteRows, family: OutcomeFamily, subsets: Iterator[np.ndarray], ridge: float, start: Tensor | None
+) -> Float[Tensor, "subsets parameters"]:
+    """The parameters fitted to each subset of the votes, in blocks."""
+    likelihood, found = rows.likelihood(family), []
+    at_once = max(1, _BLOCK // max(rows.weight.size, likelihood.num_parameters**2))
+    while block := list(islice(subsets, at_once)):
+        shares = shares_of(np.stack([rows.weight_of(votes) for votes in block]), family)
+        begin = None if start is None else start.expand(len(block), -1)
+        found.append(minimise(likelihood, shares, ridge=ridge, start=begin).parameters)
+    return torch.cat(found)
+
+
+def _with_mean_0(parameters: Tensor, num_models: int, family: OutcomeFamily) -> Tensor:
+    """Coefficients of mean 0 where the family is shift-invariant."""
+    if not family.shift_invariant:
+        return parameters
+    coefs = parameters[..., :num_models]
+    return torch.cat((coefs - coefs.mean(-1, keepdim=True), parameters[..., num_models:]), dim=-1)
+
+
+def _ranking(parameters: Tensor, num_models: int, family: OutcomeFamily) -> Ranking:
+    return Ranking(parameters[..., :num_models], parameters[..., num_models] if family.num_eta else None)
+
+
+def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:
+    votes, num_models = shares.sum(-1).numpy(), len(rows.models)
+    return np.bincount(rows.model_a, votes, num_models) + np.bincount(rows.model_b, votes, num_models)

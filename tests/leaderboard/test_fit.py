@@ -1,4 +1,4 @@
-"""The marginal fit: another optimiser must agree, a known truth must come back, and odd tables stay finite."""
+"""The fit of votes: another optimiser agrees, a known truth comes back, intervals cover it, oddities are said."""
 
 import logging
 import math
@@ -8,126 +8,74 @@ import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize
-from torch import Tensor
 
+from p2l.data.battles import BattleTable
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
 from p2l.data.votes import VoteTable
-from p2l.leaderboard import count_outcomes, fit_marginal
-from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, OutcomeFamily
-from p2l.types import Ranking
+from p2l.errors import DataError
+from p2l.leaderboard import fit, fit_subsets, fit_votes
+from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, RK, OutcomeFamily
+from tests.leaderboard.voting import draw_votes, expected_votes, frame, make_truth
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-
-
-def table(votes: list[tuple[str, str, str]], weight: list[float] | None = None) -> VoteTable:
-    frame = pd.DataFrame(votes, columns=["model_a", "model_b", "winner"]).assign(prompt="which?")
-    return VoteTable.from_frame(frame if weight is None else frame.assign(weight=weight))
-
-
-def expected_counts(family: OutcomeFamily, truth: Ranking, votes_per_pair: float) -> Tensor:
-    """The counts that the truth would give if there were no chance."""
-    eta = None if truth.eta is None else truth.eta.reshape(1, 1)
-    counts = votes_per_pair * family.log_probs(truth.coefs[:, None], truth.coefs[None, :], eta).exp()
-    return counts * (1 - torch.eye(len(truth.coefs), dtype=torch.float64))[..., None]
-
-
-def make_truth(family: OutcomeFamily, num_models: int = 6) -> Ranking:
-    coefs = torch.linspace(-1.5, 2.0, num_models, dtype=torch.float64)
-    if family.shift_invariant:
-        coefs = coefs - coefs.mean()
-    eta = {"rk": 12.0}.get(family.name, 0.3)
-    return Ranking(coefs, torch.tensor(eta, dtype=torch.float64) if family.num_eta else None)
-
-
-def test_counts_by_hand() -> None:
-    votes = table(
-        [("ant", "bee", "model_a"), ("bee", "ant", "model_a"), ("ant", "bee", "tie"), ("ant", "bee", "tie (bothbad)")],
-        weight=[1.0, 2.0, 3.0, 4.0],
-    )
-    assert count_outcomes(votes, GRK).tolist() == [[[0, 0, 0, 0], [1, 0, 3, 4]], [[2, 0, 0, 0], [0, 0, 0, 0]]]
-    assert count_outcomes(votes, BT).tolist() == [[[0, 0], [1, 0]], [[2, 0], [0, 0]]]
-    assert count_outcomes(votes, BT_TIE).tolist() == [[[0, 0], [4.5, 3.5]], [[2, 0], [0, 0]]]
-
-
-def test_soft_votes_count_in_shares() -> None:
-    frame = pd.DataFrame({"prompt": ["?"], "model_a": ["ant"], "model_b": ["bee"], "winner": ["model_a"]})
-    soft = frame.assign(p_model_a=0.5, p_model_b=0.25, p_tie=0.125, p_both_bad=0.125)
-    assert count_outcomes(VoteTable.from_frame(soft), GRK)[0, 1].tolist() == [0.5, 0.25, 0.125, 0.125]
+MIXED = [("ant", "bee", "model_a"), ("bee", "cat", "tie"), ("cat", "ant", "tie (bothbad)"), ("bee", "cat", "model_b")]
 
 
 def test_two_models_by_hand() -> None:
-    votes = table([("ant", "bee", "model_a")] * 3 + [("ant", "bee", "model_b")])
-    fit = fit_marginal(count_outcomes(votes, BT), BT, ridge=0.0)
-    assert fit.eta is None
-    assert fit.coefs.tolist() == pytest.approx([math.log(3) / 2, -math.log(3) / 2], abs=1e-6)
+    found = fit(frame([("ant", "bee", "model_a")] * 3 + [("ant", "bee", "model_b")]), "bt", ridge=0.0)
+    assert found.converged and found.ranking.eta is None
+    assert found.ranking.coefs.tolist() == pytest.approx([math.log(3) / 2, -math.log(3) / 2], abs=1e-9)
+    assert found.log_loss == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    # the difference d has variance 1 / (n p (1 - p)) = 4 / 3, each coefficient a quarter of it
+    assert found.covariance == pytest.approx(np.array([[1, -1], [-1, 1]]) / 3)
+    table = found.table()
+    assert table["model"].tolist() == ["ant", "bee"]
+    assert table["rank_best"].tolist() == [1, 1] and table["rank_worst"].tolist() == [2, 2]
+    half = 1.959964 / math.sqrt(3)
+    assert table.loc[0, ["low", "high"]].tolist() == pytest.approx([math.log(3) / 2 - half, math.log(3) / 2 + half])
 
 
 @families
-def test_finds_the_truth_behind_expected_counts(family: OutcomeFamily) -> None:
+def test_finds_the_truth_behind_expected_votes(family: OutcomeFamily) -> None:
     truth = make_truth(family)
-    fit = fit_marginal(expected_counts(family, truth, 1e6), family, ridge=1e-6)
-    torch.testing.assert_close(fit.coefs, truth.coefs, atol=1e-5, rtol=0)
+    found = fit(expected_votes(family, truth, 1e6), family, ridge=1e-6).ranking
+    torch.testing.assert_close(found.coefs, truth.coefs, atol=1e-5, rtol=0)
     if truth.eta is not None:
-        torch.testing.assert_close(fit.eta, truth.eta, atol=1e-4, rtol=0)
+        torch.testing.assert_close(found.eta, truth.eta, atol=1e-4, rtol=0)
 
 
 @families
-def test_agrees_with_scipy(family: OutcomeFamily) -> None:
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_agrees_with_scipy(family: OutcomeFamily, soft: bool) -> None:
     rng = np.random.default_rng(1)
-    counts = torch.from_numpy(rng.integers(0, 9, size=(4, 4, len(family.outcomes))).astype(float))
-    counts[range(4), range(4)] = 0
+    votes = draw_votes(GRK, make_truth(GRK, 4), 80, rng)
+    kinds = rng.dirichlet(np.ones(4), size=80).astype(np.float32) if soft else votes.kinds
+    votes = BattleTable(votes.model_a, votes.model_b, kinds, rng.uniform(0, 3, 80).astype(np.float32), votes.models)
+    shares = torch.from_numpy(kinds @ np.asarray(family.targets) * votes.weight[:, None])
     ridge = 0.5
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         p = torch.tensor(flat, requires_grad=True)
-        log_probs = family.log_probs(p[:4, None], p[None, :4], p[4:].reshape(1, 1) if family.num_eta else None)
-        value = -(counts * log_probs).sum() + ridge / 2 * p.square().sum()
+        eta = p[4:].reshape(1).expand(80) if family.num_eta else None
+        log_probs = family.log_probs(p[votes.model_a], p[votes.model_b], eta)
+        value = -(shares * log_probs).sum() + ridge / 2 * p.square().sum()
         value.backward()
         return value.item(), p.grad.numpy()
 
-    found = minimize(objective, np.zeros(4 + family.num_eta), jac=True, method="BFGS", options={"gtol": 1e-7}).x
-    fit = fit_marginal(counts, family, ridge=ridge)
+    found = minimize(objective, np.zeros(4 + family.num_eta), jac=True, method="BFGS", options={"gtol": 1e-6}).x
+    ours = fit(votes, family, ridge=ridge).ranking
     gauge = found[:4].mean() if family.shift_invariant else 0.0
-    np.testing.assert_allclose(fit.coefs.numpy(), found[:4] - gauge, atol=1e-5)
-    if fit.eta is not None:
-        assert float(fit.eta) == pytest.approx(found[4], abs=1e-5)
-
-
-@families
-def test_the_gauge_is_mean_zero_where_a_shift_says_nothing(family: OutcomeFamily) -> None:
-    fit = fit_marginal(expected_counts(family, make_truth(family), 100.0), family)
-    assert (abs(float(fit.coefs.mean())) < 1e-9) == family.shift_invariant
-
-
-@families
-def test_a_model_that_never_loses_stays_finite(family: OutcomeFamily, caplog: pytest.LogCaptureFixture) -> None:
-    votes = [("ant", "bee", "model_a")] * 50 + [("bee", "cat", "model_a"), ("bee", "cat", "model_b")]
-    with caplog.at_level(logging.WARNING, "p2l"):
-        fit = fit_marginal(count_outcomes(table(votes), family), family)
-    assert fit.coefs.isfinite().all() and fit.coefs.abs().max() < 50
-    assert fit.coefs.argmax() == 0
-    assert not caplog.records
-
-
-@families
-def test_models_that_never_met_and_no_votes_at_all_stay_finite(family: OutcomeFamily) -> None:
-    apart = [("ant", "bee", "model_a"), ("cat", "dog", "model_b")]
-    assert fit_marginal(count_outcomes(table(apart), family), family).coefs.isfinite().all()
-    nothing = fit_marginal(torch.zeros(3, 3, len(family.outcomes), dtype=torch.float64), family)
-    assert nothing.coefs.abs().max() == 0
+    np.testing.assert_allclose(ours.coefs.numpy(), found[:4] - gauge, atol=1e-5)
+    if ours.eta is not None:
+        assert float(ours.eta) == pytest.approx(found[4], abs=1e-5)
 
 
 def test_swapping_the_sides_changes_nothing() -> None:
-    votes = [
-        ("ant", "bee", "model_a"),
-        ("bee", "cat", "tie"),
-        ("cat", "ant", "tie (bothbad)"),
-        ("bee", "cat", "model_b"),
-    ]
     other = {"model_a": "model_b", "model_b": "model_a"}
-    swapped = [(b, a, other.get(winner, winner)) for a, b, winner in votes]
-    one, two = (fit_marginal(count_outcomes(table(v), GRK), GRK) for v in (votes, swapped))
-    torch.testing.assert_close(one.coefs, two.coefs)
+    swapped = [(b, a, other.get(winner, winner)) for a, b, winner in MIXED]
+    one, two = (fit(frame(votes), GRK) for votes in (MIXED, swapped))
+    torch.testing.assert_close(one.ranking.coefs, two.ranking.coefs)
+    np.testing.assert_allclose(one.covariance, two.covariance)
 
 
 def test_recovers_a_simulated_arena() -> None:
@@ -135,7 +83,160 @@ def test_recovers_a_simulated_arena() -> None:
     prompts = load_prompts()
     prompts = prompts[(prompts["topic"] == "math") & (prompts["language"] == "English")]
     votes = VoteTable.from_frame(simulate_votes(arena, prompts, 20_000 // len(prompts)), arena.models)
-    fit = fit_marginal(count_outcomes(votes, GRK), GRK)
-    truth = arena.true_coefs(prompts)[0]
-    assert np.abs(fit.coefs.numpy() - truth).max() < 0.2
-    assert float(fit.eta) == pytest.approx(arena.true_eta(prompts)[0], abs=0.1)
+    found = fit_votes(votes, GRK)
+    assert np.abs(found.coefs.numpy() - arena.true_coefs(prompts)[0]).max() < 0.2
+    assert float(found.eta) == pytest.approx(arena.true_eta(prompts)[0], abs=0.1)
+
+
+@pytest.mark.parametrize("family", [BT, RK, GRK], ids=lambda family: family.name)
+def test_intervals_cover_the_truth(family: OutcomeFamily) -> None:
+    """95 % intervals of every parameter hold the truth in 93 to 97 % of 1,000 repetitions."""
+    truth, rng, repetitions = make_truth(family, 5), np.random.default_rng(0), 1000
+    wanted = np.append(truth.coefs.numpy(), [] if truth.eta is None else truth.eta.numpy())
+    covered = np.zeros(len(wanted))
+    for _ in range(repetitions):
+        found = fit(draw_votes(family, truth, 400, rng), family)
+        got = np.append(found.ranking.coefs.numpy(), [] if found.ranking.eta is None else found.ranking.eta.numpy())
+        covered += np.abs(got - wanted) <= 1.959964 * np.sqrt(np.diag(found.covariance))
+    assert (covered / repetitions).min() >= 0.93 and (covered / repetitions).max() <= 0.97
+
+
+@families
+def test_bootstrap_and_sandwich_agree(family: OutcomeFamily) -> None:
+    votes = draw_votes(family, make_truth(family, 4), 2000, np.random.default_rng(3))
+    found = fit(votes, family, bootstrap=400)
+    ratio = found.samples.std(axis=0) / np.sqrt(np.diag(found.covariance))
+    assert np.abs(ratio - 1).max() < 0.15
+    again = fit(votes, family, bootstrap=3)
+    np.testing.assert_allclose(again.samples, found.samples[:3])
+    sampled, closed = found.table(), fit(votes, family).table()
+    assert sampled["low"].to_numpy() == pytest.approx(closed["low"].to_numpy(), abs=0.06)
+    assert sampled["rank_worst"].tolist() == closed["rank_worst"].tolist()
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+def test_votes_of_one_cluster_are_not_independent(soft: bool) -> None:
+    votes = draw_votes(GRK, make_truth(GRK, 4), 300, np.random.default_rng(4))
+    if soft:
+        kinds = (0.9 * votes.kinds + 0.025).astype(np.float32)
+        votes = BattleTable(votes.model_a, votes.model_b, kinds, votes.weight, votes.models)
+    one_each = fit(votes, GRK, cluster=np.arange(300))
+    np.testing.assert_allclose(one_each.covariance, fit(votes, GRK).covariance, rtol=1e-9)
+    thrice = votes.select(np.tile(np.arange(300), 3))
+    naive, robust = fit(thrice, GRK, ridge=0.0), fit(thrice, GRK, ridge=0.0, cluster=np.tile(np.arange(300), 3))
+    once = fit(votes, GRK, ridge=0.0)
+    np.testing.assert_allclose(robust.covariance, once.covariance, rtol=1e-6)
+    np.testing.assert_allclose(naive.covariance, once.covariance / 3, rtol=1e-6)
+    drawn = fit(thrice, GRK, cluster=np.tile(np.arange(300), 3), bootstrap=300).samples.std(axis=0)
+    assert np.abs(drawn / np.sqrt(np.diag(once.covariance)) - 1).max() < 0.25
+
+
+def test_uniform_pair_weights_undo_sampling() -> None:
+    """ant beats bee 3 to 1 and loses to cat 3 to 1, whatever the number of votes; the extra pair is not consistent."""
+    votes = [("ant", "bee", "model_a")] * 300 + [("ant", "bee", "model_b")] * 100
+    votes += [("ant", "cat", "model_b")] * 3 + [("ant", "cat", "model_a")]
+    votes += [("bee", "cat", "model_a")] * 3 + [("bee", "cat", "model_b")]
+    uniform = fit(frame(votes), BT, pair_weights="uniform", ridge=0.0).ranking.coefs
+    torch.testing.assert_close(uniform, torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
+    plain = fit(frame(votes), BT, ridge=0.0).ranking.coefs
+    assert float(plain[0] - plain[1]) == pytest.approx(math.log(3), abs=0.05)
+
+
+def test_covariates_are_told_from_strength() -> None:
+    """Longer answers win more; with length as a covariate the strengths come back, and its effect."""
+    truth, rng = make_truth(BT, 4), np.random.default_rng(5)
+    model_a = rng.integers(4, size=20_000)
+    model_b = (model_a + rng.integers(1, 4, size=20_000)) % 4
+    longer = rng.normal(size=20_000) + 0.8 * (model_a - model_b)  # the better models write more
+    difference = truth.coefs.numpy()[model_a] - truth.coefs.numpy()[model_b] + 0.7 * longer
+    winner = np.where(rng.random(20_000) < 1 / (1 + np.exp(-difference)), "model_a", "model_b")
+    names = np.array(["m0", "m1", "m2", "m3"])
+    votes = pd.DataFrame({"model_a": names[model_a], "model_b": names[model_b], "winner": winner, "length": longer})
+    found = fit(votes, "bt", covariates=["length"])
+    assert found.effects["length"] == pytest.approx(0.7, abs=0.05)
+    assert np.abs(found.ranking.coefs.numpy() - truth.coefs.numpy()).max() < 0.1
+    effect = found.effect_table().loc[0]
+    assert effect["low"] < 0.7 < effect["high"] and effect["high"] - effect["low"] < 0.2
+    assert np.abs(fit(votes, "bt").ranking.coefs.numpy() - truth.coefs.numpy()).max() > 0.4
+    same = fit(votes, "bt", covariates={"length": longer}, cluster=np.arange(20_000))
+    np.testing.assert_allclose(same.covariance, found.covariance, rtol=1e-8)
+
+
+@families
+def test_subsets_are_fitted_as_if_alone(family: OutcomeFamily) -> None:
+    votes = draw_votes(family, make_truth(family, 4), 300, np.random.default_rng(6))
+    subsets = torch.from_numpy(np.random.default_rng(7).integers(300, size=(3, 120)))
+    together = fit_subsets(votes, family, subsets)
+    for i, subset in enumerate(subsets.numpy()):
+        alone = fit_votes(votes.select(subset), family)
+        torch.testing.assert_close(together.coefs[i], alone.coefs, atol=1e-7, rtol=0)
+
+
+@families
+def test_a_model_that_never_loses_stays_finite(family: OutcomeFamily, caplog: pytest.LogCaptureFixture) -> None:
+    votes = [("ant", "bee", "model_a")] * 50 + [("bee", "cat", "model_a"), ("bee", "cat", "model_b")]
+    with caplog.at_level(logging.WARNING, "p2l"):
+        found = fit(frame(votes), family)
+    assert found.ranking.coefs.isfinite().all() and found.ranking.coefs.abs().max() < 50
+    assert found.ranking.coefs.argmax() == 0 and found.converged
+    assert not caplog.records
+    assert any("only the ridge bounds them: ant" in note for note in found.notes) == family.shift_invariant
+
+
+@families
+def test_models_that_never_met_are_said(family: OutcomeFamily) -> None:
+    votes = frame([("ant", "bee", "model_a"), ("ant", "bee", "model_b"), ("cat", "dog", "model_a")])
+    votes = pd.concat([votes, frame([("ant", "bee", "model_b")])])
+    found = fit(votes, family)
+    assert found.ranking.coefs.isfinite().all() and found.component.tolist() == [0, 0, 1, 1]
+    assert (
+        any("2 parts that never met" in note and "cat, dog" in note for note in found.notes) == family.shift_invariant
+    )
+    table = found.table()
+    assert table.set_index("model")["component"].to_dict() == {"ant": 0, "bee": 0, "cat": 1, "dog": 1}
+    if family.shift_invariant:  # nothing is known of one part against the other
+        assert set(table["rank_best"]) <= {1, 2} and set(table["rank_worst"]) <= {3, 4}
+
+
+def test_a_model_without_votes_is_left_out_and_said() -> None:
+    found = fit(BattleTable.from_frame(frame(MIXED), ["ant", "bee", "cat", "dog"]), "grk")
+    assert any("no vote with evidence under grk on dog" in note for note in found.notes)
+    assert found.table()["model"].tolist() != [] and "dog" not in set(found.table()["model"])
+    assert float(found.ranking.coefs[3]) == 0
+
+
+def test_bad_input_is_said() -> None:
+    with pytest.raises(DataError, match=r"no vote carries evidence under bt: .* tie 1, .*another family"):
+        fit(frame([("ant", "bee", "tie")]), BT)
+    with pytest.raises(DataError, match="no column model_b"):
+        fit(frame(MIXED).drop(columns="model_b"), BT_TIE)
+    with pytest.raises(DataError, match=r"no row is a vote[\s\S]*model against itself"):
+        fit(frame([("ant", "ant", "tie")]), BT_TIE)
+    with pytest.raises(DataError, match="no column 'length'; the table has model_a, model_b, winner"):
+        fit(frame(MIXED), BT_TIE, covariates=["length"])
+    with pytest.raises(DataError, match="finite numbers; they are not in 2 votes, first in vote 1"):
+        fit(frame(MIXED), BT_TIE, covariates={"length": [1.0, np.nan, 0.0, "long"]})
+    with pytest.raises(DataError, match="a value for each of the 4 votes; 3 came"):
+        fit(frame(MIXED), BT_TIE, cluster=[1, 2, 3])
+
+
+def test_one_class_of_votes_is_a_fit_with_a_note() -> None:
+    found = fit(frame([("ant", "bee", "model_a"), ("bee", "cat", "model_a")]), "bt")
+    assert found.ranking.coefs.argsort(descending=True).tolist() == [0, 1, 2]
+    assert any("won or lost every vote" in note for note in found.notes)
+    ends = found.table()[["low", "high"]].to_numpy()
+    assert np.isfinite(ends).all() and (ends[:, 1] - ends[:, 0]).min() > 2  # two votes say little
+
+
+def test_rows_that_are_no_battles_take_their_clusters_with_them(caplog: pytest.LogCaptureFixture) -> None:
+    votes = pd.concat([frame(MIXED * 10), frame([("ant", "ant", "tie")])], ignore_index=True).assign(session=range(41))
+    with caplog.at_level(logging.WARNING, "p2l"):
+        found = fit(votes, "bt-tie", cluster="session")
+    assert "41 rows, 40 kept" in caplog.text
+    np.testing.assert_allclose(found.covariance, fit(frame(MIXED * 10), "bt-tie").covariance)
+
+
+def test_fits_in_inference_mode() -> None:
+    with torch.inference_mode():
+        found = fit(frame(MIXED), GRK)
+    torch.testing.assert_close(found.ranking.coefs.clone(), fit(frame(MIXED), GRK).ranking.coefs)

@@ -9,7 +9,7 @@ import torch
 from p2l.data.encoding import encode_prompts
 from p2l.errors import ConfigError
 from p2l.evaluation.votes import score_votes
-from p2l.leaderboard import count_outcomes, fit_marginal
+from p2l.leaderboard import fit_votes
 from p2l.models import load_checkpoint
 from p2l.models.predict import predict
 from p2l.training import train
@@ -153,7 +153,7 @@ def test_a_run_can_start_from_the_marginal_leaderboard(tmp_path):
     start = "+callbacks.start={_target_: p2l.training.callbacks.StartFromMarginal}"
     module, datamodule, trainer = build(tmp_path, "head.init=zeros", start, "trainer.max_steps=1", "optimizer.lr=0")
     metrics = train(module, datamodule, trainer)
-    marginal = fit_marginal(count_outcomes(datamodule.table("train"), module.family), module.family)
+    marginal = fit_votes(datamodule.table("train"), module.family)
     expected = score_votes(module.family, marginal, datamodule.table("val")).mean()["log_loss"]
     assert metrics["val/log_loss"] == pytest.approx(expected, abs=1e-5)
     assert metrics["val/log_loss_minus_marginal"] == pytest.approx(0, abs=1e-5)

@@ -1,0 +1,135 @@
+"""One leaderboard for many prompts: the projection that is closest to all of theirs in cross-entropy.
+
+The average over prompts q and pairs i < j of the cross-entropy of P(outcome | leaderboard) to P(outcome | ranking of q)
+is linear in the prompts' probabilities, so that their mean for each pair is all that the fit needs: prompts are read
+once, and memory does not grow with them. Source: Frick et al. 2025 (arXiv:2502.14855), section 2.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from p2l.errors import DataError
+from p2l.leaderboard.likelihood import PairLikelihood
+from p2l.leaderboard.newton import minimise
+from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
+
+# Of the whole; it only settles directions in which no probability changes.
+_RIDGE = 1e-9
+_PAIRS, _PROMPTS = 64, 2048  # of a block: its numbers stay in the cache
+_FITS = 4_000_000  # numbers in a block of fits
+_LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
+
+
+@torch.no_grad()
+def aggregate(
+    rankings: Ranking | Iterable[Ranking], family: OutcomeFamily, *, weight: Float[Tensor, " prompts"] | None = None
+) -> Ranking:
+    """The leaderboard of a set of prompts: coefs (models,), eta () or None, float64; mean 0 if shift-invariant.
+
+    ``rankings`` are those of all prompts, or an iterable of batches. ``weight`` counts a prompt of the former that many
+    times. Raises ``DataError`` where there is no prompt, fewer than two models, or a coefficient is not finite.
+    """
+    batches = [rankings] if isinstance(rankings, Ranking) else rankings
+    probs, centre, total = torch.zeros(()), torch.zeros(()), 0.0
+    for batch in batches:
+        _check(batch)
+        weights = batch.coefs.new_ones(len(batch.coefs)) if weight is None else weight
+        probs = probs + mean_probs(batch, family, weights[:, None])
+        centre = centre + weights.double() @ _parameters(batch, family)
+        total += float(weights.sum())
+    if not total > 0:
+        raise DataError("no prompt to aggregate: expected at least one of positive weight")
+    coefs, eta = _project(probs / total, (centre / total)[None], family)
+    return Ranking(coefs[0], None if eta is None else eta[0])
+
+
+@torch.no_grad()
+def aggregate_subsets(rankings: Ranking, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]) -> Ranking:
+    """``aggregate`` of each subset of prompts (their positions): coefs (subsets, models), eta (subsets,) or None."""
+    _check(rankings)
+    size, num_models = subsets.shape[1], rankings.coefs.shape[1]
+    at_once = max(1, min(_PROMPTS // size, _FITS // (12 * num_models**2)))
+    found = [_project(*_means_of(rankings, family, block), family) for block in subsets.split(at_once)]
+    eta = torch.cat([part.eta for part in found if part.eta is not None]) if family.num_eta else None
+    return Ranking(torch.cat([part.coefs for part in found]), eta)
+
+
+def _means_of(
+    rankings: Ranking, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]
+) -> tuple[Float[Tensor, "subsets pairs outcomes"], Float[Tensor, "subsets parameters"]]:
+    """The mean probabilities and parameters of each subset."""
+    drawn = _take(rankings, subsets.flatten())
+    weights = torch.eye(len(subsets), dtype=drawn.coefs.dtype).repeat_interleave(subsets.shape[1], 0) / subsets.shape[1]
+    return mean_probs(drawn, family, weights), weights.T.double() @ _parameters(drawn, family)
+
+
+def mean_probs(
+    rankings: Ranking, family: OutcomeFamily, weights: Float[Tensor, "prompts sets"]
+) -> Float[Tensor, "sets pairs outcomes"]:
+    """The weighted sum over prompts of P(outcome) of every pair i < j, in the order of ``torch.triu_indices``."""
+    num_prompts, num_models = rankings.coefs.shape
+    model_a, model_b = torch.triu_indices(num_models, num_models, 1)
+    sums = torch.zeros(len(family.outcomes), len(model_a), weights.shape[1], dtype=torch.float64)
+    for prompts in torch.arange(num_prompts).split(_PROMPTS):
+        batch, weight = _take(rankings, prompts), weights[prompts].double()
+        largest = max(float(x.abs().max()) for x in batch if x is not None)
+        for first in range(0, len(model_a), _PAIRS):
+            pairs = slice(first, first + _PAIRS)
+            of_pairs = _probs_by_odds if largest <= _LARGEST_FOR_ODDS else _probs_by_logs
+            for outcome, probs in enumerate(of_pairs(batch, family, model_a[pairs], model_b[pairs])):
+                sums[outcome, pairs] += probs.double() @ weight
+    return sums.permute(2, 1, 0).contiguous()
+
+
+def _probs_by_odds(batch: Ranking, family: OutcomeFamily, a: Tensor, b: Tensor) -> Iterable[Tensor]:
+    odds = batch.coefs.T.float().exp()
+    return family.probs_from_odds(odds[a], odds[b], None if batch.eta is None else batch.eta.float())
+
+
+def _probs_by_logs(batch: Ranking, family: OutcomeFamily, a: Tensor, b: Tensor) -> Iterable[Tensor]:
+    coefs = batch.coefs.T.double()
+    return family.log_probs(coefs[a], coefs[b], batch.eta).exp().unbind(-1)
+
+
+def _project(
+    probs: Float[Tensor, "sets pairs outcomes"], start: Float[Tensor, "sets parameters"], family: OutcomeFamily
+) -> Ranking:
+    num_models = start.shape[1] - family.num_eta
+    model_a, model_b = torch.triu_indices(num_models, num_models, 1)
+    likelihood = PairLikelihood(family, model_a, model_b, num_models)
+    if family.shift_invariant:
+        start = torch.cat((start[:, :num_models] - start[:, :num_models].mean(1, True), start[:, num_models:]), dim=1)
+    parameters = minimise(likelihood, probs, ridge=_RIDGE * len(model_a), start=start).parameters
+    coefs = parameters[:, :num_models]
+    if family.shift_invariant:
+        coefs = coefs - coefs.mean(1, keepdim=True)
+    return Ranking(coefs, parameters[:, num_models] if family.num_eta else None)
+
+
+def _parameters(batch: Ranking, family: OutcomeFamily) -> Float[Tensor, "prompts parameters"]:
+    coefs = batch.coefs.double()
+    return torch.cat((coefs, batch.eta.double()[:, None]), dim=1) if batch.eta is not None and family.num_eta else coefs
+
+
+def _take(rankings: Ranking, prompts: Tensor) -> Ranking:
+    return Ranking(rankings.coefs[prompts], None if rankings.eta is None else rankings.eta[prompts])
+
+
+def _check(rankings: Ranking) -> None:
+    num_prompts, num_models = rankings.coefs.shape
+    if num_prompts == 0 or num_models < 2:
+        raise DataError(
+            f"a leaderboard needs prompts and at least two models; got {num_prompts} prompts, {num_models} models"
+        )
+    finite = rankings.coefs.isfinite().all(-1)
+    if rankings.eta is not None:
+        finite &= rankings.eta.isfinite()
+    if not finite.all():
+        bad = torch.nonzero(~finite)[:, 0]
+        raise DataError(
+            f"coefficients are not finite for {len(bad):,} of {num_prompts:,} prompts, first for prompt {int(bad[0])}"
+        )

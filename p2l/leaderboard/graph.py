@@ -1,0 +1,82 @@
+"""The comparison graph: which models the votes compare, directly or through others."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from p2l.leaderboard.rows import VoteRows
+from p2l.outcomes import OutcomeFamily
+
+
+def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[np.ndarray, " models"]:
+    """The component of each model in the graph of pairs that met, 0 the largest; -1 for a model without votes."""
+    met = (shares.sum(-1) > 0).numpy()
+    label = _label(rows, met, met, connection="weak")
+    voted = np.zeros(len(rows.models), dtype=bool)
+    voted[rows.model_a[met]] = voted[rows.model_b[met]] = True
+    sizes = np.bincount(label[voted], minlength=label.max() + 1)
+    place = np.empty_like(sizes)
+    place[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    return np.where(voted, place[label], -1)
+
+
+def one_sided(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> list[str]:
+    """Models, or members of groups, of the largest component whose strength no likelihood bounds: Ford's condition.
+
+    There the graph of "not always beaten by" falls apart: some models won all their votes against all others, or lost
+    them all, so that their coefficients are held by the ridge alone.
+    """
+    ties = shares[:, 2:].sum(-1)
+    beat, lost = ((shares[:, k] + ties > 0).numpy() for k in (0, 1))
+    label = _label(rows, beat, lost, connection="strong")
+    part = components(rows, shares)
+    inside = np.flatnonzero(part == 0)
+    main = np.bincount(label[inside]).argmax()
+    return [rows.models[i] for i in inside if label[i] != main]
+
+
+def _label(rows: VoteRows, forward: np.ndarray, backward: np.ndarray, connection: str) -> Int64[np.ndarray, " models"]:
+    sources = np.concatenate([rows.model_a[forward], rows.model_b[backward]])
+    targets = np.concatenate([rows.model_b[forward], rows.model_a[backward]])
+    size = len(rows.models)
+    graph = coo_matrix((np.ones(len(sources)), (sources, targets)), shape=(size, size))
+    return connected_components(graph, directed=True, connection=connection)[1].astype(np.int64)
+
+
+def centring(
+    part: Int64[np.ndarray, " models"], num_parameters: int, shift_invariant: bool
+) -> Float[Tensor, "parameters parameters"]:
+    """The linear map to the stated gauge: mean 0 in each component, of a shift-invariant family; else the identity."""
+    matrix = torch.eye(num_parameters, dtype=torch.float64)
+    if shift_invariant:
+        for label in np.unique(part[part >= 0]):
+            members = torch.from_numpy(np.flatnonzero(part == label))
+            matrix[members[:, None], members] -= 1 / len(members)
+    return matrix
+
+
+def notes(
+    rows: VoteRows, family: OutcomeFamily, shares: Tensor, component: np.ndarray, converged: bool
+) -> tuple[str, ...]:
+    """What a reader of a fit must know about its votes, in sentences."""
+    found = []
+    if not converged:
+        found.append("the fit did not converge; a larger ridge may help")
+    if silent := [rows.models[i] for i in np.flatnonzero(component < 0)]:
+        found.append(f"no vote with evidence under {family.name} on {_names(silent)}: left out of the leaderboard")
+    if component.max() > 0 and family.shift_invariant:
+        others = [rows.models[i] for i in np.flatnonzero(component > 0)]
+        found.append(
+            f"the votes fall into {component.max() + 1} parts that never met; coefficients compare within a part only, "
+            f"outside the largest are {_names(others)}"
+        )
+    if family.shift_invariant and (extreme := one_sided(rows, shares)):
+        found.append(f"won or lost every vote against the rest, so that only the ridge bounds them: {_names(extreme)}")
+    return tuple(found)
+
+
+def _names(models: list[str], shown: int = 5) -> str:
+    return ", ".join(models[:shown]) + (f" and {len(models) - shown} more" if len(models) > shown else "")
