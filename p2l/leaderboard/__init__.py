@@ -2,7 +2,7 @@
 
 from p2l.leaderboard.aggregate import aggregate, aggregate_subsets
 from p2l.leaderboard.fit import fit, fit_subsets, fit_votes
-from p2l.leaderboard.plots import plot_leaderboards
+from p2l.leaderboard.plots import plot_intervals, plot_leaderboards
 from p2l.leaderboard.prompts import rank_prompts
 from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.table import leaderboard_table, leaderboard_tables
@@ -16,6 +16,7 @@ __all__ = [
     "fit_votes",
     "leaderboard_table",
     "leaderboard_tables",
+    "plot_intervals",
     "plot_leaderboards",
     "rank_prompts",
 ]

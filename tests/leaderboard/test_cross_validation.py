@@ -1,0 +1,53 @@
+"""Held-out log loss: by hand, and the family that made the votes wins."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from p2l.data.battles import BattleTable
+from p2l.leaderboard.cross_validation import cross_validate, held_out_losses
+from p2l.outcomes import BT, BT_TIE, GRK, RK
+from p2l.types import Ranking
+from tests.leaderboard.voting import draw_votes, frame, make_truth
+
+
+def test_losses_by_hand() -> None:
+    votes = BattleTable.from_frame(
+        frame(
+            [
+                ("ant", "bee", "model_a"),
+                ("bee", "ant", "model_a"),
+                ("ant", "bee", "tie"),
+                ("bee", "ant", "tie (bothbad)"),
+            ]
+        )
+    )
+    equal = torch.zeros(2, dtype=torch.float64)
+    half = math.log(2)
+    losses = held_out_losses(BT, Ranking(equal, None), votes)
+    assert losses["own"] == pytest.approx(half) and losses["decisive"] == pytest.approx(half)
+    assert math.isnan(losses["with_ties"])
+    assert held_out_losses(BT_TIE, Ranking(equal, None), votes)["own"] == pytest.approx(half)
+    # a = b = 1, theta = 1 + e^0 = 2: each wins 1/4, both bad 1/3, and 1/6 is left for a tie
+    losses = held_out_losses(GRK, Ranking(equal, torch.zeros(1, dtype=torch.float64)), votes)
+    assert losses["own"] == pytest.approx((2 * math.log(4) + math.log(6) + math.log(3)) / 4)
+    assert losses["decisive"] == pytest.approx(half)
+    assert losses["with_ties"] == pytest.approx((2 * math.log(4) + 2 * half) / 4)
+
+
+def test_the_family_of_the_votes_predicts_them_best() -> None:
+    votes = draw_votes(GRK, make_truth(GRK, 5), 4000, np.random.default_rng(0))
+    scores = cross_validate(votes, [BT, BT_TIE, RK, GRK], folds=4)
+    assert len(scores) == 16 and scores.groupby("family").size().eq(4).all()
+    mean = scores.groupby("family")[["own", "decisive", "with_ties"]].mean()
+    assert mean.loc["grk", "with_ties"] < mean.loc["rk", "with_ties"]
+    assert mean["with_ties"].isna().to_dict() == {"bt": True, "bt-tie": True, "grk": False, "rk": False}
+
+
+def test_folds_are_seeded_and_share_nothing() -> None:
+    votes = draw_votes(BT, make_truth(BT, 3), 90, np.random.default_rng(0))
+    one, two = (cross_validate(votes, [BT], folds=3, seed=0) for _ in range(2))
+    assert one.equals(two)
+    assert not one.equals(cross_validate(votes, [BT], folds=3, seed=1))
