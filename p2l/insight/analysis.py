@@ -1,0 +1,164 @@
+"""All insights on one table of prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from p2l.errors import ConfigError
+from p2l.insight.embeddings import Vectors
+from p2l.insight.groups import CLUSTER, Clusters, Group, category_groups
+from p2l.insight.leaderboards import GroupLeaderboard, lead
+from p2l.insight.personal import compare_leaderboards
+from p2l.insight.prompts import RankedPrompts
+from p2l.insight.regression import RegressionTest, compare_versions
+from p2l.insight.strengths import all_differences, model_index
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of a table of prompts.
+
+    Attributes:
+        focus: the LLM, or LLMs, whose strengths and weaknesses are shown; None: the best one.
+        old, new: two versions of an LLM for the regression test; both or neither.
+        margin: of the regression test; see ``compare_versions``.
+        level: of intervals; 1 - level is the false discovery rate.
+        num_clusters: None chooses.
+        min_prompts: a smaller group is left out, and named in the report.
+    """
+
+    focus: str | Sequence[str] | None = None
+    old: str | None = None
+    new: str | None = None
+    margin: float = 0.01
+    level: float = 0.95
+    num_clusters: int | None = None
+    min_prompts: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.old is None) != (self.new is None):
+            raise ConfigError("a regression test needs old=<LLM> and new=<LLM>; only one was given")
+        if not 0.5 <= self.level < 1:
+            raise ConfigError(f"level must lie in [0.5, 1), say 0.95; got {self.level}")
+        if self.min_prompts < 2:
+            raise ConfigError(f"min_prompts must be at least 2, an interval needs two prompts; got {self.min_prompts}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``focus`` as a tuple, each once."""
+        focus = [self.focus] if isinstance(self.focus, str) else self.focus or ()
+        return tuple(dict.fromkeys(focus))
+
+    def check(self, models: Sequence[str]) -> None:
+        """ConfigError, with near names, where an LLM that is asked about is not one of ``models``."""
+        for name in (*self.names, self.old, self.new):
+            if name is not None:
+                model_index(models, name)
+
+
+@dataclass(frozen=True, eq=False)
+class Insight:
+    """The answers.
+
+    Attributes:
+        ranked: the prompts and their rankings.
+        questions: what was asked.
+        overall: the leaderboard of all prompts.
+        groups: those of categories and clusters that are large enough.
+        small: the groups that are not.
+        clusters: None where the prompts have no embedding.
+        differences: of every LLM on every group, see ``strengths_and_weaknesses``.
+        regression: None where no versions were named.
+        reference, before: ``overall`` beside that of other prompts, or that of other rankings of the same prompts.
+    """
+
+    ranked: RankedPrompts
+    questions: Questions
+    overall: GroupLeaderboard
+    groups: tuple[tuple[Group, GroupLeaderboard], ...]
+    small: tuple[Group, ...]
+    clusters: Clusters | None
+    differences: pd.DataFrame
+    regression: RegressionTest | None = None
+    reference: pd.DataFrame | None = None
+    before: pd.DataFrame | None = None
+
+    @property
+    def focus(self) -> tuple[str, ...]:
+        """The LLMs in focus; the best one where none was named."""
+        return self.questions.names or (self.ranked.models[int(np.argmax(self.overall.elo))],)
+
+
+def analyse(
+    ranked: RankedPrompts,
+    questions: Questions,
+    *,
+    reference: RankedPrompts | None = None,
+    before: RankedPrompts | None = None,
+) -> Insight:
+    """Answer the questions.
+
+    ``reference`` holds other prompts, ``before`` other rankings of the prompts of ``ranked`` (``align`` them). Raises
+    ConfigError for an unknown LLM or too many clusters, DataError for a category column without labels or a reference
+    with other LLMs.
+    """
+    questions.check(ranked.models)
+    overall, level = lead_all(ranked), questions.level
+    groups, clusters = _groups(ranked, questions)
+    large = [group for group in groups if len(group.rows) >= questions.min_prompts]
+    led = [(group, lead(ranked.models, ranked.family, ranked.rankings, group.rows)) for group in large]
+    return Insight(
+        ranked=ranked,
+        questions=questions,
+        overall=overall,
+        groups=tuple(led),
+        small=tuple(group for group in groups if len(group.rows) < questions.min_prompts),
+        clusters=clusters,
+        differences=all_differences(overall, led, level=level),
+        regression=_regression(ranked, large, questions),
+        reference=None if reference is None else compare_leaderboards(overall, lead_all(reference), level=level),
+        before=None
+        if before is None
+        else compare_leaderboards(overall, lead_all(before), same_table=True, level=level),
+    )
+
+
+def _groups(ranked: RankedPrompts, questions: Questions) -> tuple[list[Group], Clusters | None]:
+    groups = category_groups(ranked.categories)
+    if ranked.embedding is None:
+        return groups, None
+    if CLUSTER in ranked.categories:
+        raise ConfigError(f"a category column cannot be named {CLUSTER!r} beside clusters; give embedding=null")
+    clusters = _clusters(ranked.texts(), ranked.embedding, questions)
+    # one cluster is all prompts, which have their leaderboard
+    return groups + (clusters.groups() if len(clusters.names) > 1 else []), clusters
+
+
+def lead_all(ranked: RankedPrompts) -> GroupLeaderboard:
+    """The leaderboard of all prompts."""
+    return lead(ranked.models, ranked.family, ranked.rankings, np.arange(len(ranked)))
+
+
+def _clusters(texts: Sequence[str], embedding: Vectors, questions: Questions) -> Clusters:
+    try:
+        from p2l.insight.clusters import cluster_prompts
+    except ImportError as error:
+        raise ConfigError(f"clusters need pip install 'p2l[insight]', or embedding=null ({error})") from error
+    return cluster_prompts(texts, embedding, num_clusters=questions.num_clusters, seed=questions.seed)
+
+
+def _regression(ranked: RankedPrompts, groups: Sequence[Group], questions: Questions) -> RegressionTest | None:
+    if questions.old is None or questions.new is None:
+        return None
+    return compare_versions(
+        ranked, groups, old=questions.old, new=questions.new, margin=questions.margin, level=questions.level
+    )
+
+
+def kinds_of(insight: Insight) -> list[str]:
+    """The category columns, then "cluster", as far as they have groups."""
+    kinds = list(dict.fromkeys(group.kind for group, _ in insight.groups))
+    return sorted(kinds, key=lambda kind: kind == CLUSTER)

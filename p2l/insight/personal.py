@@ -1,0 +1,40 @@
+"""One's own leaderboard beside another: that of everybody's prompts, or that of an earlier checkpoint."""
+
+import numpy as np
+import pandas as pd
+
+from p2l.errors import DataError
+from p2l.insight.leaderboards import GroupLeaderboard, benjamini_hochberg, difference
+
+
+def compare_leaderboards(
+    own: GroupLeaderboard, reference: GroupLeaderboard, *, same_table: bool = False, level: float = 0.95
+) -> pd.DataFrame:
+    """The LLMs of ``own``, best first, and where ``reference`` puts them.
+
+    Columns of ``GroupLeaderboard.table``, then reference_rank, reference_elo, difference with low and high (Elo points,
+    both at one spread), p_value, verdict: "higher" or "lower" where it is a discovery at a false discovery rate of
+    1 - level over the LLMs, else "". ``same_table``: both rank the same prompts, say with two checkpoints; else the
+    prompts are independent. DataError where the two do not rank the same LLMs.
+    """
+    if own.models != reference.models:
+        only = sorted(set(own.models) ^ set(reference.models))
+        raise DataError(
+            "the two leaderboards must rank the same LLMs in the same order; "
+            f"of one alone: {', '.join(only[:5]) or 'none'}"
+        )
+    apart = difference(own, reference, same_table=same_table, level=level)
+    found = benjamini_hochberg(apart.p_value, 1 - level)
+    beside = pd.DataFrame(
+        {
+            "model": own.models,
+            "reference_rank": reference.ranks,
+            "reference_elo": reference.elo,
+            "difference": apart.value,
+            "low": apart.low,
+            "high": apart.high,
+            "p_value": apart.p_value,
+            "verdict": np.where(found, np.where(apart.value > 0, "higher", "lower"), ""),
+        }
+    )
+    return own.table(level).merge(beside, on="model", validate="one_to_one")

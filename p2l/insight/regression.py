@@ -1,0 +1,95 @@
+"""Is a new version of an LLM better than the old one, and on which prompts is it worse?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float64
+from scipy.stats import t as student_t
+
+from p2l.errors import ConfigError
+from p2l.insight.groups import Group
+from p2l.insight.prompts import RankedPrompts
+from p2l.insight.strengths import model_index
+
+BETTER, WORSE, UNCLEAR, TOO_FEW = "better", "worse", "no clear difference", "too few prompts"
+OVERALL = "all prompts"
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionTest:
+    """A new LLM against an old one.
+
+    Attributes:
+        old, new: the two.
+        table: overall first, then by group, the worst first: kind, group, prompts, win, lose, tie (and both bad, as far
+            as the family has them), score, low, high, verdict.
+        scores: of each prompt: P(new wins) + half of what is neither a win nor a loss.
+        margin: a score within it of 1/2 counts as no difference.
+    """
+
+    old: str
+    new: str
+    table: pd.DataFrame
+    scores: Float64[np.ndarray, " prompts"]
+    margin: float
+
+    @property
+    def verdict(self) -> str:
+        """On all prompts."""
+        return str(self.table["verdict"].iloc[0])
+
+    def losses(self, most: int = 20) -> np.ndarray:
+        """The prompts where the new one does worst, worst first."""
+        return np.argsort(self.scores, kind="stable")[:most]
+
+
+def compare_versions(
+    ranked: RankedPrompts,
+    groups: Sequence[Group],
+    *,
+    old: str,
+    new: str,
+    margin: float = 0.01,
+    level: float = 0.95,
+) -> RegressionTest:
+    """Mean score of ``new`` against ``old`` on all prompts and on each group, with verdicts.
+
+    The interval is Student's over prompts; those of the groups hold together at ``level`` (Bonferroni), so that with
+    many groups a false alarm stays rare. Verdict "better" or "worse": the whole interval lies above 1/2 + margin, or
+    below 1/2 - margin. ConfigError where an LLM is unknown, the two are one, or the margin is not in [0, 0.5).
+    """
+    if old == new:
+        raise ConfigError(f"old and new are both {old!r}; name two LLMs")
+    if not 0 <= margin < 0.5:
+        raise ConfigError(f"margin must lie in [0, 0.5); got {margin}")
+    probs = _outcomes(ranked, model_index(ranked.models, new), model_index(ranked.models, old))
+    names = ("win", "lose", *(name.replace(" ", "_") for name in ranked.family.outcomes[2:]))
+    scores = probs[:, 0] + probs[:, 2:].sum(axis=1) / 2
+
+    def row(group: Group, tests: int) -> dict[str, object]:
+        mean = dict(zip(names, probs[group.rows].mean(axis=0), strict=True))
+        result = _judge(scores[group.rows], margin, 1 - (1 - level) / tests)
+        return {"kind": group.kind, "group": group.name, "prompts": len(group.rows), **mean, **result}
+
+    everything = row(Group("", OVERALL, np.arange(len(ranked))), 1)
+    by_group = sorted((row(group, len(groups)) for group in groups), key=lambda one: one["score"])  # type: ignore[arg-type,return-value]
+    return RegressionTest(old, new, pd.DataFrame([everything, *by_group]), scores, margin)
+
+
+def _outcomes(ranked: RankedPrompts, new: int, old: int) -> Float64[np.ndarray, "prompts outcomes"]:
+    coefs, eta = ranked.rankings.coefs.double(), ranked.rankings.eta
+    log_probs = ranked.family.log_probs(coefs[:, new], coefs[:, old], None if eta is None else eta.double())
+    return torch.exp(log_probs).numpy()
+
+
+def _judge(scores: np.ndarray, margin: float, level: float) -> dict[str, object]:
+    mean = float(scores.mean())
+    if len(scores) < 2:
+        return {"score": mean, "low": np.nan, "high": np.nan, "verdict": TOO_FEW}
+    half = float(student_t.ppf((1 + level) / 2, len(scores) - 1)) * scores.std(ddof=1) / np.sqrt(len(scores))
+    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    verdict = BETTER if low > 0.5 + margin else WORSE if high < 0.5 - margin else UNCLEAR
+    return {"score": mean, "low": low, "high": high, "verdict": verdict}

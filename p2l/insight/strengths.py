@@ -1,0 +1,78 @@
+"""Where an LLM stands higher or lower than on all prompts."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+
+from p2l.errors import ConfigError
+from p2l.insight.groups import Group
+from p2l.insight.leaderboards import GroupLeaderboard, benjamini_hochberg, difference
+
+Led = Sequence[tuple[Group, GroupLeaderboard]]
+
+
+def strengths_and_weaknesses(
+    model: str, overall: GroupLeaderboard, groups: Led, *, level: float = 0.95
+) -> pd.DataFrame:
+    """One LLM on each group against all prompts, its best first.
+
+    Columns: model, kind, group, prompts, rank, overall_rank, coef, overall_coef (nats), elo, overall_elo (points above
+    the mean LLM), difference with low and high (Elo points, both leaderboards at one spread: see ``difference``),
+    p_value, verdict. A ``verdict`` other than "" is a discovery at a false discovery rate of 1 - level over the groups
+    of this LLM (Benjamini and Hochberg): "strength" or "weakness"; each interval is at ``level`` by itself.
+    ConfigError, with near names, where there is no such LLM.
+    """
+    return all_differences(overall, groups, [model], level=level)
+
+
+def all_differences(
+    overall: GroupLeaderboard, groups: Led, models: Sequence[str] | None = None, *, level: float = 0.95
+) -> pd.DataFrame:
+    """``strengths_and_weaknesses`` of several LLMs (None: all), one after the other, with their name in ``model``."""
+    apart = [difference(led, overall, level=level) for _, led in groups]
+    tables = []
+    for name in overall.models if models is None else models:
+        i = model_index(overall.models, name)
+        rows = [
+            {
+                "model": name,
+                "kind": group.kind,
+                "group": group.name,
+                "prompts": len(led),
+                "rank": led.ranks[i],
+                "overall_rank": overall.ranks[i],
+                "coef": float(led.ranking.coefs[i]),
+                "overall_coef": float(overall.ranking.coefs[i]),
+                "elo": led.elo[i],
+                "overall_elo": overall.elo[i],
+                "difference": of.value[i],
+                "low": of.low[i],
+                "high": of.high[i],
+                "p_value": of.p_value[i],
+            }
+            for (group, led), of in zip(groups, apart, strict=True)
+        ]
+        tables.append(_judged(pd.DataFrame(rows), 1 - level))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _judged(table: pd.DataFrame, rate: float) -> pd.DataFrame:
+    if table.empty:
+        return table
+    found = benjamini_hochberg(table["p_value"].to_numpy(), rate)
+    kinds = np.where(table["difference"] > 0, "strength", "weakness")
+    table["verdict"] = np.where(found, kinds, "")
+    return table.sort_values("difference", ascending=False, kind="stable")
+
+
+def model_index(models: Sequence[str], name: str) -> int:
+    """The position of an LLM; ConfigError, with near names, where there is none."""
+    if name in models:
+        return list(models).index(name)
+    lower = {model.lower(): model for model in models}
+    near = [lower[match] for match in get_close_matches(name.lower(), list(lower), n=3, cutoff=0.4)]
+    near += [model for model in models if name.lower() in model.lower() and model not in near]
+    hint = f"did you mean {', '.join(near[:3])}?" if near else f"it ranks {', '.join(models)}"
+    raise ConfigError(f"the checkpoint ranks no LLM {name!r}; {hint}")
