@@ -5,7 +5,8 @@ is linear in the prompts' probabilities, so that their mean for each pair is all
 once, and memory does not grow with them. Source: Frick et al. 2025 (arXiv:2502.14855), section 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +20,7 @@ from p2l.types import Ranking
 
 # Of the whole; it only settles directions in which no probability changes.
 _RIDGE = 1e-9
-_PAIRS, _PROMPTS = 64, 2048  # of a block: its numbers stay in the cache
+_PAIRS, _PROMPTS = 16, 2000  # of a block: its numbers stay in the cache
 _FITS = 4_000_000  # numbers in a block of fits
 _LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
 
@@ -74,25 +75,32 @@ def mean_probs(
     num_prompts, num_models = rankings.coefs.shape
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     sums = torch.zeros(len(family.outcomes), len(model_a), weights.shape[1], dtype=torch.float64)
-    for prompts in torch.arange(num_prompts).split(_PROMPTS):
-        batch, weight = _take(rankings, prompts), weights[prompts].double()
-        largest = max(float(x.abs().max()) for x in batch if x is not None)
-        for first in range(0, len(model_a), _PAIRS):
-            pairs = slice(first, first + _PAIRS)
-            of_pairs = _probs_by_odds if largest <= _LARGEST_FOR_ODDS else _probs_by_logs
-            for outcome, probs in enumerate(of_pairs(batch, family, model_a[pairs], model_b[pairs])):
+    batches = [
+        (_pair_probs(_take(rankings, rows), family), weights[rows].double())
+        for rows in torch.arange(num_prompts).split(_PROMPTS)
+    ]
+
+    def add(first: int) -> None:
+        pairs = slice(first, first + _PAIRS)
+        for probs_of, weight in batches:
+            for outcome, probs in enumerate(probs_of(model_a[pairs], model_b[pairs])):
                 sums[outcome, pairs] += probs.double() @ weight
+
+    # Blocks in threads of our own, each too small for torch to split: torch's threads wait for each other at every
+    # operation, which on a busy machine takes twenty times as long.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(torch.inference_mode()(add), range(0, len(model_a), _PAIRS)))
     return sums.permute(2, 1, 0).contiguous()
 
 
-def _probs_by_odds(batch: Ranking, family: OutcomeFamily, a: Tensor, b: Tensor) -> Iterable[Tensor]:
-    odds = batch.coefs.T.float().exp()
-    return family.probs_from_odds(odds[a], odds[b], None if batch.eta is None else batch.eta.float())
-
-
-def _probs_by_logs(batch: Ranking, family: OutcomeFamily, a: Tensor, b: Tensor) -> Iterable[Tensor]:
+def _pair_probs(batch: Ranking, family: OutcomeFamily) -> Callable[[Tensor, Tensor], Iterable[Tensor]]:
+    """Of pairs of models (rows) under each ranking (columns): P(outcome), for each outcome."""
+    if max(float(x.abs().max()) for x in batch if x is not None) <= _LARGEST_FOR_ODDS:
+        odds = batch.coefs.T.float().exp()
+        eta = None if batch.eta is None else batch.eta.float()
+        return lambda a, b: family.probs_from_odds(odds[a], odds[b], eta)
     coefs = batch.coefs.T.double()
-    return family.log_probs(coefs[a], coefs[b], batch.eta).exp().unbind(-1)
+    return lambda a, b: family.log_probs(coefs[a], coefs[b], batch.eta).exp().unbind(-1)
 
 
 def _project(
