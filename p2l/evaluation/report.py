@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from p2l.data.votes import VoteTable
-from p2l.evaluation.votes import Interval, bootstrap_difference, score_votes
+from p2l.evaluation.bootstrap import Interval
+from p2l.evaluation.votes import bootstrap_difference, score_votes
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 

@@ -1,4 +1,4 @@
-"""How well rankings predict votes: log loss and accuracy, and paired comparisons with intervals."""
+"""How well rankings predict the votes of a table: log loss and accuracy, and paired comparisons with intervals."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from p2l.data.votes import VoteTable
+from p2l.evaluation.bootstrap import Interval, percentile_interval, resampled_sums
+from p2l.evaluation.scores import accuracy, log_loss
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battles import battle_log_probs
 from p2l.types import Battle, Ranking
-
-BOOTSTRAP_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,14 @@ def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> V
     battle = Battle(*(torch.from_numpy(x) for x in (table.prompt_index, table.model_a, table.model_b)))
     log_probs = battle_log_probs(family, rankings, battle)
     targets = torch.from_numpy(table.kinds).to(log_probs.dtype) @ family.target_matrix(log_probs)
-    log_loss = -(targets * log_probs).sum(-1)
-    accuracy = targets.gather(-1, log_probs.argmax(-1, keepdim=True)).squeeze(-1)
-    return VoteScores(log_loss.double().numpy(), accuracy.double().numpy(), table.weight, table.prompt_index)
+    losses, hits = log_loss(log_probs, targets), accuracy(log_probs, targets)
+    return VoteScores(losses.double().numpy(), hits.double().numpy(), table.weight, table.prompt_index)
 
 
 def one_for_all(leaderboard: Ranking, num_prompts: int) -> Ranking:
     """The same leaderboard for every prompt."""
     eta: Tensor | None = None if leaderboard.eta is None else leaderboard.eta.reshape(1).expand(num_prompts)
     return Ranking(leaderboard.coefs.expand(num_prompts, -1), eta)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A difference and its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
 
 
 def bootstrap_difference(
@@ -73,15 +60,8 @@ def bootstrap_difference(
 
     Whole prompts are drawn with replacement, since votes on one prompt are not independent.
     """
-    num_prompts = int(ours.prompt_index.max()) + 1
     difference = (getattr(ours, metric) - getattr(other, metric)) * ours.weight
-    sums = np.bincount(ours.prompt_index, weights=difference, minlength=num_prompts)
-    weights = np.bincount(ours.prompt_index, weights=ours.weight, minlength=num_prompts)
-    rng = np.random.default_rng(seed)
-    means = np.empty(BOOTSTRAP_SAMPLES)
-    for i in range(BOOTSTRAP_SAMPLES):
-        drawn = rng.integers(num_prompts, size=num_prompts)
-        means[i] = sums[drawn].sum() / weights[drawn].sum()
-    tail = 50 * (1 - level)
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return Interval(float(sums.sum() / weights.sum()), float(low), float(high))
+    sums = np.stack([np.bincount(ours.prompt_index, weights=column) for column in (difference, ours.weight)], axis=1)
+    (samples,) = resampled_sums(sums, seed=seed)
+    total = sums.sum(axis=0)
+    return percentile_interval(total[0] / total[1], samples[:, 0] / samples[:, 1], level)

@@ -100,22 +100,24 @@ def fit(
     )
 
 
-def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily) -> Ranking:
+def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
     """The leaderboard of ``fit`` alone: coefs (models,), eta () or None, float64."""
     rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
-    minimum = minimise(rows.likelihood(family), shares_of(rows.weight, family)[None], ridge=RIDGE)
+    minimum = minimise(rows.likelihood(family), shares_of(rows.weight, family)[None], ridge=ridge)
     if not minimum.converged.all():
         log.warning("the fit of one leaderboard to the votes did not converge")
     return _ranking(_with_mean_0(minimum.parameters[0], len(rows.models), family), len(rows.models), family)
 
 
-def fit_subsets(votes: BattleTable, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]) -> Ranking:
+def fit_subsets(
+    votes: BattleTable, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"], *, ridge: float = RIDGE
+) -> Ranking:
     """The leaderboard of each subset of votes (their positions): coefs (subsets, models), eta (subsets,) or None.
 
     A model without votes in a subset gets 0.
     """
     rows = gather(votes)
-    parameters = _fit_many(rows, family, iter(subsets.numpy()), RIDGE, None)
+    parameters = _fit_many(rows, family, iter(subsets.numpy()), ridge, None)
     return _ranking(_with_mean_0(parameters, len(rows.models), family), len(rows.models), family)
 
 

@@ -11,6 +11,7 @@ from hydra.utils import get_class
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from omegaconf import OmegaConf
 
 from p2l.config import make
 from p2l.heads import RankingHead
@@ -27,7 +28,7 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+GROUPS = sorted({name for entry in OmegaConf.load(CONF / "train.yaml").defaults if entry != "_self_" for name in entry})
 
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)])
@@ -207,3 +208,10 @@ def test_output_folders_are_named_after_model_and_head():
 def test_conf_has_no_stray_files():
     assert not [path for path in CONF.rglob("*") if path.is_file() and path.suffix not in (".yaml", ".md")]
     assert Path(CONF / "train.yaml").exists()
+
+
+@pytest.mark.parametrize("config", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_every_script_composes(config):
+    """With an object to make, or the parts of a run; a script of the same name reads it."""
+    assert (ROOT / "scripts" / f"{config}.py").exists()
+    assert set(compose(config=config)) & {"job", "suite", "module"}

@@ -1,0 +1,121 @@
+"""Categories of prompts: which rows of a table belong to one, and what Arena calls it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from p2l.errors import ConfigError, DataError
+
+Rows = Bool[np.ndarray, " votes"]
+
+
+@dataclass(frozen=True)
+class Category:
+    """A set of rows, by the value of a column.
+
+    Attributes:
+        name: as in the option ``categories`` and in the results.
+        columns: where the value is; of several, the first that the table has. A dot enters a column of dicts
+            (``category_tag.math_v0.1.math``); ``+`` adds flags up (``math+coding``), and a dict counts as the sum of
+            its flags. None: all rows.
+        kind: "equals" or "at_least" ``value``.
+        arena: its name in Arena's leaderboards, None if it has none there.
+    """
+
+    name: str
+    columns: tuple[str, ...] = ()
+    kind: Literal["equals", "at_least"] = "equals"
+    value: str | float | bool = True
+    arena: str | None = None
+
+    def rows(self, frame: pd.DataFrame) -> Rows:
+        """Which rows are in it; a missing value is in none. ``DataError`` where the table has none of the columns."""
+        if not self.columns:
+            return np.ones(len(frame), dtype=bool)
+        found = next((values for values in (_sum_of(frame, path) for path in self.columns) if values is not None), None)
+        if found is None:
+            raise DataError(f"the table has no column {' or '.join(self.columns)}")
+        if self.kind == "at_least":
+            return np.array([_number(value) >= float(self.value) for value in found], dtype=bool)
+        return np.array([_equals(value, self.value) for value in found], dtype=bool)
+
+
+def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category:
+    """A category of the table ``known`` (name: the other attributes), or ``column=value`` for any column.
+
+    ``ConfigError`` where it is neither, or the table's entry does not fit together.
+    """
+    if name in known:
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in known[name].items()
+        }
+        try:
+            return Category(name, **options)
+        except TypeError as error:
+            raise ConfigError(f"category {name}: {error}") from None
+    column, equals, value = name.partition("=")
+    if not equals or not column or not value:
+        raise ConfigError(f"unknown category {name!r}; known: {', '.join(known)}, and column=value for any column")
+    is_flag = value.lower() in ("true", "false") and known.get(column, {}).get("kind", "equals") == "equals"
+    if column in known and is_flag:
+        entry, wanted = find_category(column, known), value.lower() == "true"
+        return replace(entry, name=name, value=wanted, arena=entry.arena if wanted else None)
+    return Category(name, (column,), value=value, arena=value.lower() if column == "language" else None)
+
+
+def _sum_of(frame: pd.DataFrame, path: str) -> list[Any] | None:
+    """The value of each row, None where the table has no such column."""
+    parts = [_values(frame, part) for part in path.split("+")]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return known[0] if len(known) == 1 else [sum(map(_number, values)) for values in zip(*known, strict=True)]
+
+
+def _values(frame: pd.DataFrame, path: str) -> list[Any] | None:
+    column, rest = _enter(frame.columns, path)
+    if column is None:
+        return None
+    values = frame[column].tolist()
+    return values if not rest else [_inside(value, rest) for value in values]
+
+
+def _inside(value: object, path: str) -> Any:
+    if isinstance(value, str) and value.startswith("{"):  # a dict in a CSV file
+        value = json.loads(value)
+    if not isinstance(value, dict):
+        return None
+    key, rest = _enter(value, path)
+    return None if key is None else _inside(value[key], rest) if rest else value[key]
+
+
+def _enter(keys: Any, path: str) -> tuple[Any, str]:
+    """The key that a path starts with, and what follows; keys may hold dots themselves ("math_v0.1")."""
+    for key in keys:
+        if path == key or path.startswith(f"{key}."):
+            return key, path[len(str(key)) + 1 :]
+    return None, ""
+
+
+def _number(value: Any) -> float:
+    """A flag or number; the sum of the flags of a dict; a missing value is less than any."""
+    if isinstance(value, dict):
+        return float(sum(bool(flag) for flag in value.values()))
+    if isinstance(value, str):
+        return float(value.lower() == "true")
+    return float("-inf") if pd.isna(value) else float(value)
+
+
+def _equals(value: Any, wanted: str | float | bool) -> bool:
+    if value is None or isinstance(value, (dict, list)) or pd.isna(value):
+        return False
+    if isinstance(value, (bool, np.bool_)) or isinstance(wanted, bool):
+        return str(value).lower() == str(wanted).lower()
+    if isinstance(value, (int, float)) and isinstance(wanted, str):
+        return str(value) == wanted or f"{value:g}" == wanted
+    return bool(value == wanted)

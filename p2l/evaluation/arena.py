@@ -1,0 +1,80 @@
+"""Arena's published ratings as leaderboards."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from p2l.data.readers import read_table
+from p2l.errors import DataError
+from p2l.types import Ranking
+
+RATING_OF_ZERO = 1000
+# nats for an Elo point. 400 points are a factor of 10 in the odds. Published code divides by 400 ln 10, where
+# (rating - 1000) ln 10 / 400 is right: its coefficients are 5.3 times too small. Orders are the same.
+NATS_PER_POINT = {"elo": math.log(10) / 400, "published": 1 / (400 * math.log(10))}
+
+
+@dataclass(frozen=True)
+class ArenaRatings:
+    """Ratings by category and model, in Elo points."""
+
+    by_category: dict[str, dict[str, float]]
+
+    @classmethod
+    def read(cls, path: str) -> "ArenaRatings":
+        """A CSV or other table (model_name, category, rating and, if styles are told apart, style_control: the rows
+        where it is true are left out), or Arena's JSON {category: {model: {"rating": ...}}}.
+
+        ``DataError`` where it is neither.
+        """
+        ratings = _from_json(path) if path.lower().endswith(".json") else _from_table(read_table(path), path)
+        if not ratings:
+            raise DataError(f"{path} holds no ratings")
+        return cls(ratings)
+
+    def leaderboard(self, category: str, models: tuple[str, ...], scale: str = "elo") -> Ranking:
+        """Coefficients in nats, NaN for a model without a rating; no eta, since ratings say nothing of ties."""
+        ratings = self.by_category[category]
+        points = np.array([ratings.get(name, np.nan) for name in models], dtype=np.float64)
+        return Ranking(torch.from_numpy((points - RATING_OF_ZERO) * NATS_PER_POINT[scale]), None)
+
+
+def _from_table(frame: pd.DataFrame, path: str) -> dict[str, dict[str, float]]:
+    missing = [name for name in ("model_name", "category", "rating") if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"{path} has no column {', '.join(missing)}; Arena ratings need model_name, category, rating "
+            f"(and may have style_control)"
+        )
+    if "style_control" in frame.columns:
+        frame = frame[frame["style_control"].astype(str).str.lower() != "true"]
+    twice = frame.duplicated(["model_name", "category"])
+    if twice.any():
+        row = frame[twice].iloc[0]
+        raise DataError(f"{path} rates {row['model_name']!r} twice in {row['category']!r}")
+    rating = pd.to_numeric(frame["rating"], errors="coerce")
+    return {
+        str(category): dict(zip(rows["model_name"], rating[rows.index].astype(float), strict=True))
+        for category, rows in frame.groupby("category")
+    }
+
+
+def _from_json(path: str) -> dict[str, dict[str, float]]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+    if isinstance(content, list):
+        return _from_table(pd.DataFrame(content), path)
+    try:
+        return {
+            category: {model: float(entry["rating"]) for model, entry in models.items()}
+            for category, models in content.items()
+        }
+    except (AttributeError, TypeError, KeyError, ValueError):
+        raise DataError(f'{path}: expected {{category: {{model: {{"rating": number}}}}}}') from None

@@ -1,0 +1,127 @@
+"""Leaderboards of subsets of the votes against the truth: how many prompts a leaderboard needs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm import tqdm
+
+from p2l.errors import ConfigError
+from p2l.evaluation.compared import COMPARISONS, LeaderboardPair
+from p2l.evaluation.ranked import RankedVotes, take
+from p2l.evaluation.simple import check_names, measure
+from p2l.evaluation.subjects import RIDGE, Subject
+from p2l.leaderboard import fit_subsets
+from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
+
+_ROWS_AT_ONCE = 25_000  # of all subsets between two steps of the progress bar
+
+Rows = Int[Tensor, "subsets size"]
+Section = tuple[dict[str, dict[str, Any]], dict[str, str]]
+
+
+@dataclass(frozen=True)
+class SubsetPlan:
+    """Which comparisons to average, over how many subsets (``num_samples``) of each of the ``sizes``."""
+
+    metrics: Sequence[str]
+    sizes: Sequence[int]
+    num_samples: Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_names(self.metrics, COMPARISONS)
+        if len(self.sizes) != len(self.num_samples):
+            raise ConfigError(f"{len(self.sizes)} subset sizes and {len(self.num_samples)} numbers of samples came")
+        if min((*self.sizes, *self.num_samples), default=1) < 1:
+            raise ConfigError("subset sizes and numbers of samples must be at least 1")
+
+
+def random_subsets(plan: SubsetPlan, subject: Subject, votes: RankedVotes, family: OutcomeFamily, seed: int) -> Section:
+    """The model's leaderboard of a subset of votes (drawn without replacement) against the fit of the same votes."""
+    rng = np.random.default_rng(seed)
+
+    def draw(number: int, size: int) -> Rows:
+        drawn = [rng.choice(len(votes), size, replace=False, shuffle=False) for _ in range(number)]
+        return torch.from_numpy(np.stack(drawn))
+
+    def compare(rows: Rows) -> tuple[Ranking, Ranking]:
+        return fit_subsets(votes.battles, family, rows, ridge=RIDGE), _of_subsets(subject, rows)
+
+    return _over_sizes("random subsets", plan, votes, family, draw, compare)
+
+
+def aggregation_scale(
+    plan: SubsetPlan, subject: Subject, truth: Ranking, votes: RankedVotes, family: OutcomeFamily, seed: int
+) -> Section:
+    """The model's leaderboard of some votes' prompts (drawn with replacement) against the truth of all votes."""
+    rng = np.random.default_rng(seed)
+
+    def draw(number: int, size: int) -> Rows:
+        return torch.from_numpy(rng.integers(len(votes), size=(number, size)))
+
+    def compare(rows: Rows) -> tuple[Ranking, Ranking]:
+        return _repeat(truth, len(rows)), _of_subsets(subject, rows)
+
+    return _over_sizes("aggregation scale", plan, votes, family, draw, compare)
+
+
+def _of_subsets(subject: Subject, rows: Rows) -> Ranking:
+    return _repeat(subject.leaderboard, len(rows)) if subject.of_subsets is None else subject.of_subsets(rows)
+
+
+def _repeat(leaderboard: Ranking, number: int) -> Ranking:
+    eta = None if leaderboard.eta is None else leaderboard.eta.expand(number)
+    return Ranking(leaderboard.coefs.expand(number, -1), eta)
+
+
+def _over_sizes(
+    name: str,
+    plan: SubsetPlan,
+    votes: RankedVotes,
+    family: OutcomeFamily,
+    draw: Callable[[int, int], Rows],
+    compare: Callable[[Rows], tuple[Ranking, Ranking]],
+) -> Section:
+    results: dict[str, dict[str, Any]] = {}
+    omitted: dict[str, str] = {}
+    for size, number in zip(plan.sizes, plan.num_samples, strict=True):
+        if size > len(votes):
+            omitted[f"{name} of {size}"] = f"there are {len(votes):,} votes"
+            continue
+        found: list[dict[str, Any]] = []
+        with tqdm(total=number, desc=f"{name} of {size}", leave=False, disable=None) as bar:
+            for count in _shares(number, max(1, _ROWS_AT_ONCE // size)):
+                pairs = _pairs(*compare(draw(count, size)), votes.models, family)
+                measured = [measure(COMPARISONS, plan.metrics, pair) for pair in pairs]
+                found += [values for values, _ in measured]
+                omitted |= {f"{metric} in some {name} of {size}": why for _, o in measured for metric, why in o.items()}
+                bar.update(count)
+        results[str(size)] = {
+            m: _mean([v[m] for v in found if m in v]) for m in plan.metrics if any(m in v for v in found)
+        }
+    return results, omitted
+
+
+def _shares(number: int, at_once: int) -> Iterator[int]:
+    for start in range(0, number, at_once):
+        yield min(at_once, number - start)
+
+
+def _pairs(
+    truths: Ranking, models: Ranking, names: tuple[str, ...], family: OutcomeFamily
+) -> Iterator[LeaderboardPair]:
+    for i in range(len(models.coefs)):
+        one = torch.tensor(i)
+        yield LeaderboardPair.of_rated(names, take(truths, one), take(models, one), family, None)
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """The mean of numbers, or, of dicts of numbers, that of each entry."""
+    if isinstance(values[0], dict):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    return float(np.mean(values))

@@ -1,0 +1,92 @@
+"""Categories by the value of a column, nested or not."""
+
+import pandas as pd
+import pytest
+from omegaconf import OmegaConf
+
+from p2l.data.categories import Category, find_category
+from p2l.errors import ConfigError, DataError
+from tests.running import ROOT
+
+KNOWN = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "category" / "arena.yaml"))
+CRITERIA = (
+    "complexity",
+    "creativity",
+    "domain_knowledge",
+    "problem_solving",
+    "real_world",
+    "specificity",
+    "technical_accuracy",
+)
+
+
+def tags(math: bool, criteria: int) -> dict[str, dict[str, bool]]:
+    return {
+        "math_v0.1": {"math": math},
+        "criteria_v0.1": {name: i < criteria for i, name in enumerate(CRITERIA)},
+        "creative_writing_v0.1": {"creative_writing": not math},
+    }
+
+
+NESTED = pd.DataFrame(
+    {
+        "language": ["Chinese", "English", None, "Chinese"],
+        "is_code": [True, False, False, None],
+        "category_tag": [tags(True, 7), tags(False, 6), tags(True, 5), None],
+        "turn": [1, 2, 1, 2],
+    }
+)
+FLAT = pd.DataFrame({"math": [True, False, True, False]}).assign(
+    **{name: pd.Series([i < n for n in (7, 6, 5, 0)], dtype="boolean") for i, name in enumerate(CRITERIA)}
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "arena"),
+    [
+        ("all", [0, 1, 2, 3], "full"),
+        ("math", [0, 2], "math"),
+        ("creative_writing", [1], "creative_writing"),
+        ("complexity", [0, 1, 2], None),
+        ("hard", [0, 1], "hard_6"),
+        ("is_code", [0], "coding"),
+        ("is_code=False", [1, 2], None),
+        ("is_code=True", [0], "coding"),
+        ("language=Chinese", [0, 3], "chinese"),
+        ("language=Finnish", [], "finnish"),
+        ("turn=2", [1, 3], None),
+        ("category_tag.math_v0.1.math=true", [0, 2], None),
+    ],
+)
+def test_rows_of_published_tables(name, expected, arena) -> None:
+    category = find_category(name, KNOWN)
+    assert category.rows(NESTED).nonzero()[0].tolist() == expected
+    assert (category.name, category.arena) == (name, arena)
+
+
+def test_plain_columns_of_flags_do_as_well() -> None:
+    assert find_category("math", KNOWN).rows(FLAT).tolist() == [True, False, True, False]
+    assert find_category("hard", KNOWN).rows(FLAT).tolist() == [True, True, False, False]
+
+
+def test_a_dict_may_be_json_text() -> None:
+    text = pd.DataFrame({"category_tag": ['{"math_v0.1": {"math": true}}', None, "{}"]})
+    assert find_category("math", KNOWN).rows(text).tolist() == [True, False, False]
+
+
+def test_a_category_of_ones_own() -> None:
+    category = find_category("long", {"long": {"columns": ["words"], "kind": "at_least", "value": 100}})
+    assert category == Category("long", ("words",), "at_least", 100)
+    assert category.rows(pd.DataFrame({"words": [99, 100, None]})).tolist() == [False, True, False]
+
+
+def test_a_table_without_the_column_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"no column category_tag\.math_v0\.1\.math or math"):
+        find_category("math", KNOWN).rows(pd.DataFrame({"prompt": ["x"]}))
+
+
+def test_unknown_categories_and_entries_are_errors() -> None:
+    with pytest.raises(ConfigError, match=r"unknown category 'maths'; known: all, .*column=value"):
+        find_category("maths", KNOWN)
+    with pytest.raises(ConfigError, match=r"category x: .*column"):
+        find_category("x", {"x": {"column": "y"}})
