@@ -1,0 +1,200 @@
+"""Leaderboards: time and memory of the fits, beside peers in the same run.
+
+Three jobs, each side in a process of its own, so that first calls and peaks of memory are its own:
+
+- aggregate: 2,000 rankings of 100 models, grounded Rao-Kupper, to one leaderboard; beside the published code, if a
+  checkout of it is named.
+- marginal: 1,000,000 votes over 130 models in a DataFrame to one leaderboard, ours and arena-rank's with intervals;
+  beside arena-rank and evalica where they are installed.
+- scale: the aggregation-scale section of the evaluation suite with its defaults, on 41,507 random rankings of 100 models.
+
+    python benchmarks/leaderboards.py [--upstream <folder of auto_eval_utils.py>] [--repeat 5]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+PROMPTS, MODELS = 2_000, 100
+VOTES, VOTED_MODELS = 1_000_000, 130
+SCALE_PROMPTS = 41_507
+SCALE_METRICS = ["L1-Dist-Prob", "Spearman-lbs", "Kendall-lbs"]
+SCALE_SIZES = [1, 10, 25, 100, 250, 500, 1000, 2000]
+SCALE_SAMPLES = [500, 500, 500, 200, 100, 40, 10, 6]
+WINNERS = np.array(["model_a", "model_b", "tie", "tie (bothbad)"])
+
+
+def rankings(prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(prompts, MODELS, generator=generator), torch.randn(prompts, generator=generator)
+
+
+def votes() -> pd.DataFrame:
+    """Votes of a known Bradley-Terry truth; a fifth are ties."""
+    rng = np.random.default_rng(0)
+    strength = rng.normal(size=VOTED_MODELS)
+    a = rng.integers(VOTED_MODELS, size=VOTES)
+    b = (a + rng.integers(1, VOTED_MODELS, size=VOTES)) % VOTED_MODELS
+    lost = rng.random(VOTES) > 1 / (1 + np.exp(strength[b] - strength[a]))
+    outcome = np.where(rng.random(VOTES) < 0.2, 2, lost.astype(int))
+    names = np.array([f"model-{i:03d}" for i in range(VOTED_MODELS)])
+    return pd.DataFrame({"model_a": names[a], "model_b": names[b], "winner": WINNERS[outcome]})
+
+
+def our_aggregate(_: str) -> Callable[[], list[float]]:
+    from p2l.leaderboard import aggregate
+    from p2l.outcomes import GRK
+    from p2l.types import Ranking
+
+    ranking = Ranking(*rankings(PROMPTS))
+    return lambda: aggregate(ranking, GRK).coefs.tolist()
+
+
+def upstream_aggregate(folder: str) -> Callable[[], list[float]]:
+    sys.path.insert(0, folder)
+    from auto_eval_utils import train_aggr_prob
+    from model import HeadOutputs
+
+    coefs, eta = rankings(PROMPTS)
+    output = HeadOutputs(coefs=coefs, eta=eta[:, None])
+    return lambda: train_aggr_prob([""] * MODELS, output, None, "bag", is_batch=False)[0][0].tolist()
+
+
+def our_marginal(_: str) -> Callable[[], list[float]]:
+    from p2l.leaderboard import fit
+
+    frame = votes()
+    return lambda: fit(frame, "bt-tie").ranking.coefs.tolist()
+
+
+def arena_rank_marginal(_: str) -> Callable[[], list[float]]:
+    from arena_rank.models.bradley_terry import BradleyTerry
+    from arena_rank.utils.data_utils import PairDataset
+
+    frame = votes()
+
+    def run() -> list[float]:
+        data = PairDataset.from_pandas(frame)
+        found = BradleyTerry(n_competitors=len(data.competitors)).compute_ratings_and_cis(data)
+        order = np.argsort(found["competitors"])
+        return (np.asarray(found["ratings"])[order] * np.log(10) / 400).tolist()
+
+    return run
+
+
+def evalica_marginal(_: str) -> Callable[[], list[float]]:
+    import evalica
+
+    frame = votes()
+    winners = {"tie": evalica.Winner.Draw, "model_a": evalica.Winner.X, "model_b": evalica.Winner.Y}
+
+    def run() -> list[float]:
+        named = [winners[winner] for winner in frame["winner"]]
+        scores = evalica.bradley_terry(frame["model_a"], frame["model_b"], named, limit=1000).scores
+        return np.log(scores.sort_index()).tolist()
+
+    return run
+
+
+def our_scale(_: str) -> Callable[[], list[float]]:
+    from p2l.data.battles import BattleTable
+    from p2l.evaluation import RankedVotes, SubsetPlan
+    from p2l.evaluation.subjects import Leaderboards, make_subject
+    from p2l.evaluation.subsets import aggregation_scale
+    from p2l.outcomes import GRK
+    from p2l.types import Ranking
+
+    rng, rows = np.random.default_rng(0), np.arange(SCALE_PROMPTS)
+    a = rng.integers(MODELS, size=SCALE_PROMPTS)
+    kinds = np.eye(4, dtype=np.float32)[rng.integers(4, size=SCALE_PROMPTS)]
+    b, weight = (a + rng.integers(1, MODELS, size=SCALE_PROMPTS)) % MODELS, np.ones(SCALE_PROMPTS, dtype=np.float32)
+    battles = BattleTable(a, b, kinds, weight, tuple(f"model-{i:03d}" for i in range(MODELS)))
+    boards = Leaderboards(RankedVotes(battles, Ranking(*rankings(SCALE_PROMPTS)), rows, rows), GRK, None, "none")
+    plan = SubsetPlan(SCALE_METRICS, SCALE_SIZES, SCALE_SAMPLES)
+
+    def run() -> list[float]:
+        subject = make_subject("p2l", boards)
+        scale, _ = aggregation_scale(plan, subject, boards.of("marginal-gt"), boards.votes, GRK, seed=0)
+        return [values[SCALE_METRICS[0]] for values in scale.values()]
+
+    return run
+
+
+SIDES: dict[str, tuple[str, Callable[[str], Callable[[], list[float]]]]] = {
+    "aggregate ours": ("aggregate", our_aggregate),
+    "aggregate upstream": ("aggregate", upstream_aggregate),
+    "marginal ours": ("marginal", our_marginal),
+    "marginal arena-rank": ("marginal", arena_rank_marginal),
+    "marginal evalica": ("marginal", evalica_marginal),
+    "scale ours": ("scale", our_scale),
+}
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_side(side: str, upstream: str, repeat: int) -> None:
+    """Time one side in this process: its first call and its best call, its peak of memory, and what it found."""
+    run = SIDES[side][1](upstream)
+    torch.randn(64, 64) @ torch.randn(64, 64)  # threads are up
+    before, seconds, found = peak_mb(), [], []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        found = run()
+        seconds.append(time.perf_counter() - start)
+    print(json.dumps({"seconds": seconds, "mb": peak_mb() - before, "found": found}))
+
+
+def measure(side: str, upstream: str, repeat: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--side", side, "--upstream", upstream, "--repeat", str(repeat)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
+    seconds = result["seconds"]
+    print(f"{side:20s} first call {seconds[0]:7.3f} s   median {np.median(seconds):7.3f} s   + {result['mb']:5.0f} MB", flush=True)
+    return result
+
+
+def compare(ours: dict[str, Any], peer: dict[str, Any], name: str) -> None:
+    """Ratios of first calls and of medians, and how far the coefficients are apart once both are centred."""
+    mine, theirs = (np.array(side["found"]) for side in (ours, peer))
+    apart = np.abs(mine - mine.mean() - (theirs - theirs.mean())).max()
+    first = peer["seconds"][0] / ours["seconds"][0]
+    median = np.median(peer["seconds"]) / np.median(ours["seconds"])
+    print(f"  {name}: {first:.1f} x the time of ours at the first call, {median:.1f} x at the median; coefs within {apart:.1e}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--upstream", default="", help="folder of the published auto_eval_utils.py and model.py")
+    parser.add_argument("--repeat", type=int, default=5, help="calls of each side")
+    parser.add_argument("--skip-scale", action="store_true", help="leave the job of minutes out")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        return run_side(args.side, args.upstream, args.repeat)
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    ours = measure("aggregate ours", "", args.repeat)
+    if args.upstream:
+        compare(ours, measure("aggregate upstream", args.upstream, args.repeat), "published code")
+    ours = measure("marginal ours", "", args.repeat)
+    for module, name in (("arena_rank", "arena-rank"), ("evalica", "evalica")):
+        if find_spec(module):
+            compare(ours, measure(f"marginal {name}", "", args.repeat), name)
+    if not args.skip_scale:
+        measure("scale ours", "", 1)
+    return None
+
+
+if __name__ == "__main__":
+    main()
