@@ -3,6 +3,7 @@
 from p2l.data.categories import Category
 from p2l.evaluation.arena import ArenaRatings
 from p2l.evaluation.bootstrap import Interval
+from p2l.evaluation.by_category import CategoryEvaluation
 from p2l.evaluation.compared import CATEGORY_METRICS, LeaderboardPair
 from p2l.evaluation.output import EvaluationOutput
 from p2l.evaluation.proper import proper_metrics
@@ -19,6 +20,7 @@ __all__ = [
     "SIMPLE_METRICS",
     "ArenaRatings",
     "Category",
+    "CategoryEvaluation",
     "EvaluationMetrics",
     "EvaluationOutput",
     "EvaluationSource",

@@ -7,11 +7,13 @@ from p2l.training.callbacks.examples import ExampleLeaderboards
 from p2l.training.callbacks.last import SaveLast
 from p2l.training.callbacks.marginal import StartFromMarginal
 from p2l.training.callbacks.publish import PublishCheckpoint
+from p2l.training.callbacks.suite import EvaluateSuite
 from p2l.training.callbacks.throughput import Throughput
 from p2l.training.callbacks.truth import RecoverTruth
 
 __all__ = [
     "AtEnd",
+    "EvaluateSuite",
     "EvaluateVotes",
     "ExampleLeaderboards",
     "PublishCheckpoint",
