@@ -76,7 +76,7 @@ def mean_probs(
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     sums = torch.zeros(len(family.outcomes), len(model_a), weights.shape[1], dtype=torch.float64)
     batches = [
-        (_pair_probs(_take(rankings, rows), family), weights[rows].double())
+        (_pair_probs(_take(rankings, rows), family), weights[rows])
         for rows in torch.arange(num_prompts).split(_PROMPTS)
     ]
 
@@ -84,7 +84,7 @@ def mean_probs(
         pairs = slice(first, first + _PAIRS)
         for probs_of, weight in batches:
             for outcome, probs in enumerate(probs_of(model_a[pairs], model_b[pairs])):
-                sums[outcome, pairs] += probs.double() @ weight
+                sums[outcome, pairs] += probs @ weight.to(probs.dtype)
 
     # Blocks in threads of our own, each too small for torch to split: torch's threads wait for each other at every
     # operation, which on a busy machine takes twenty times as long.
