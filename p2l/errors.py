@@ -4,7 +4,9 @@ P2LError
 ├── DataError        a vote table, a prompt column or an output file is not what it should be
 ├── PromptError      one prompt cannot be encoded
 ├── ConfigError      options that do not fit together
-└── CheckpointError  a checkpoint folder or hub repository cannot be read or written
+├── CheckpointError  a checkpoint folder or hub repository cannot be read or written
+├── InfeasibleBudget no model that may be chosen is as cheap as the budget
+└── InfeasiblePlan   no assignment of a batch keeps the budget and the capacities
 """
 
 
@@ -26,3 +28,19 @@ class ConfigError(P2LError):
 
 class CheckpointError(P2LError):
     """A checkpoint folder or hub repository cannot be read or written."""
+
+
+class InfeasibleBudget(P2LError):  # noqa: N818
+    """No model that may be chosen is as cheap as the budget; ``cheapest`` is the index of the nearest."""
+
+    def __init__(self, cheapest: int, cost: float, budget: float) -> None:
+        super().__init__(
+            f"no model costs {budget:g} or less: the cheapest, model {cheapest}, costs {cost:g}; raise the budget"
+        )
+        self.cheapest = cheapest
+        self.cost = cost
+        self.budget = budget
+
+
+class InfeasiblePlan(P2LError):  # noqa: N818
+    """No assignment of a batch keeps the budget and the capacities; the message says which cannot be met."""

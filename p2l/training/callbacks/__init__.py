@@ -7,6 +7,7 @@ from p2l.training.callbacks.examples import ExampleLeaderboards
 from p2l.training.callbacks.last import SaveLast
 from p2l.training.callbacks.marginal import StartFromMarginal
 from p2l.training.callbacks.publish import PublishCheckpoint
+from p2l.training.callbacks.routing import RoutingCurve
 from p2l.training.callbacks.suite import EvaluateSuite
 from p2l.training.callbacks.throughput import Throughput
 from p2l.training.callbacks.truth import RecoverTruth
@@ -18,6 +19,7 @@ __all__ = [
     "ExampleLeaderboards",
     "PublishCheckpoint",
     "RecoverTruth",
+    "RoutingCurve",
     "SaveLast",
     "StartFromMarginal",
     "Throughput",

@@ -1,0 +1,109 @@
+"""One routing decision among 100 models: ours beside the published linear programs by cvxpy, in one process.
+
+The peer is the published code itself where its folder is named (it needs cvxpy); else the same programs written here,
+where cvxpy is installed. Each side decides the same prompts in turns; the ratio is of medians, over rounds.
+
+    python benchmarks/decision.py [--upstream <folder with route/cost_optimizers.py>] [--rounds 5]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+
+from p2l.outcomes import BT
+from p2l.routing import make_router
+from p2l.types import Ranking
+
+MODELS, PROMPTS, OURS_AT_ONCE = 100, 40, 50
+Decide = Callable[[np.ndarray, float], object]
+
+
+def ours(optimizer: str, costs: np.ndarray, *, told: bool) -> Decide:
+    """``told``: with every model's score and the router's own coefficient, which are worked out when asked for."""
+    router, rng = make_router(optimizer, BT, costs), np.random.default_rng(0)
+
+    def decide(coefs: np.ndarray, budget: float) -> object:
+        decision = router.decide(Ranking(torch.from_numpy(coefs), None), budget, rng)
+        return (decision.scores, decision.strength) if told else decision.model
+
+    return decide
+
+
+def upstream(optimizer: str, costs: np.ndarray, folder: str | None) -> Decide:
+    """The published optimizer, or its linear program."""
+    if folder is None:
+        return linear_program(optimizer, costs)
+    sys.path.insert(0, folder)
+    select = import_module("route.cost_optimizers").COST_OPTIMIZERS[optimizer].select_model
+    names, weights = [f"model-{i}" for i in range(MODELS)], np.full(MODELS, 1 / MODELS)
+
+    def decide(coefs: np.ndarray, budget: float) -> object:
+        extra = {"opponent_scores": coefs, "opponent_distribution": weights} if optimizer == "optimal-lp" else {}
+        return select(budget, names, costs, coefs, **extra)
+
+    return decide
+
+
+def linear_program(optimizer: str, costs: np.ndarray) -> Decide:
+    import cvxpy as cp
+
+    def decide(coefs: np.ndarray, budget: float) -> object:
+        gap = coefs[:, None] - coefs
+        score = coefs if optimizer == "simple-lp" else (1 / (1 + np.exp(-gap))).mean(axis=1)
+        shares = cp.Variable(MODELS)
+        cp.Problem(cp.Maximize(score @ shares), [costs @ shares <= budget, cp.sum(shares) == 1, shares >= 0]).solve()
+        return shares.value
+
+    return decide
+
+
+def seconds(decide: Decide, coefs: np.ndarray, budgets: np.ndarray, repeat: int) -> float:
+    """Median time of a decision."""
+    times = []
+    for row, budget in zip(coefs, budgets.tolist()):
+        start = time.perf_counter()
+        for _ in range(repeat):
+            decide(row, budget)
+        times.append((time.perf_counter() - start) / repeat)
+    return float(np.median(times))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--upstream", help="folder that holds route/cost_optimizers.py")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(0)
+    costs, coefs = rng.gamma(1.0, 5.0, MODELS), rng.normal(size=(PROMPTS, MODELS))
+    budgets = rng.uniform(np.quantile(costs, 0.05), np.quantile(costs, 0.6), PROMPTS)
+    peer = find_spec("cvxpy") is not None
+    for optimizer in ("simple-lp", "optimal-lp"):
+        sides = {
+            "model": ours(optimizer, costs, told=False),
+            "model, scores, strength": ours(optimizer, costs, told=True),
+        }
+        theirs = upstream(optimizer, costs, arguments.upstream) if peer else None
+        for name, decide in sides.items():
+            rounds = []
+            for _ in range(arguments.rounds):
+                mine = seconds(decide, coefs, budgets, OURS_AT_ONCE)
+                rounds.append((mine, seconds(theirs, coefs, budgets, 1) if theirs else np.nan))
+            own, other = np.array(rounds).T * 1e6
+            print(f"{optimizer}, {name}: ours {np.median(own):.1f} us [{own.min():.1f}, {own.max():.1f}]", end="")
+            if theirs:
+                ratio = other / own
+                low, high = ratio.min(), ratio.max()
+                print(f"; cvxpy {np.median(other):.0f} us; ratio {np.median(ratio):.0f} [{low:.0f}, {high:.0f}]")
+            else:
+                print("; cvxpy is not installed, no comparison")
+
+
+if __name__ == "__main__":
+    main()

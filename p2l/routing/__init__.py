@@ -1,0 +1,21 @@
+"""Choose a model for each prompt: within a budget, over a stream, for a batch; and how well that did."""
+
+from p2l.routing.decision import Decision, Router, make_router
+from p2l.routing.envelope import Frontier
+from p2l.routing.planner import Capacity, Plan, plan
+from p2l.routing.scores import Optimizer
+from p2l.routing.stream import Spending, StreamBudget, StreamState
+
+__all__ = [
+    "Capacity",
+    "Decision",
+    "Frontier",
+    "Optimizer",
+    "Plan",
+    "Router",
+    "Spending",
+    "StreamBudget",
+    "StreamState",
+    "make_router",
+    "plan",
+]

@@ -1,0 +1,198 @@
+"""Which model answers a prompt within a budget: exact, in microseconds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+
+from p2l.errors import ConfigError, DataError, InfeasibleBudget
+from p2l.outcomes import OutcomeFamily
+from p2l.routing.envelope import Frontier, Mixture, Point, mix, pareto, upper_envelope
+from p2l.routing.scores import Opponents, Optimizer, scores, strength
+from p2l.types import Ranking
+
+Numbers = Sequence[float] | Float[np.ndarray, " models"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """The model for one prompt, and what was optimised.
+
+    Attributes:
+        model: index of the model; drawn from ``probabilities``.
+        probabilities: the mixture; at most two are not 0.
+        expected_cost: of the mixture, in the unit of the budget.
+        expected_score: of the mixture.
+        shadow_price: score that one more unit of budget would bring; 0 where the budget does not bind. For ``strict``
+            it is that of the mixture ``simple-lp`` would choose.
+        router: what decided.
+        ranking: of the prompt.
+        mask: the models that might be chosen.
+    """
+
+    model: int
+    probabilities: Float64[np.ndarray, " models"]
+    expected_cost: float
+    expected_score: float
+    shadow_price: float
+    router: "Router"
+    ranking: Ranking
+    mask: Bool[np.ndarray, " models"] | None
+
+    @cached_property
+    def scores(self) -> Float64[np.ndarray, " models"]:
+        """What was maximised (``p2l.routing.scores``); NaN for a model that was masked."""
+        score = self.router.scores(self.ranking)
+        if self.mask is not None:
+            score[~self.mask] = np.nan
+        return score
+
+    @cached_property
+    def strength(self) -> float | None:
+        """The router's own coefficient (nats) for ``optimal-lp``, see ``p2l.routing.scores.strength``; else None."""
+        return self.router.strength(self.ranking, self.probabilities)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Router:
+    """Chooses one of some models for a prompt, given its ranking and a budget. Make it with ``make_router``.
+
+    ``strict``: the best score at a cost within the budget. ``simple-lp``: max p.score subject to p.cost <= budget, so
+    that the budget holds in expectation. ``optimal-lp``: the same with the win rate against the opponents as score
+    (Frick et al. 2025, arXiv:2502.14855, section on routing). Of equal scores the cheaper model is taken; without a
+    budget, the best score. The LPs are solved on the concave envelope (``p2l.routing.envelope``).
+    """
+
+    optimizer: Optimizer
+    family: OutcomeFamily
+    costs: Float64[np.ndarray, " models"]
+    opponents: Opponents
+    by_cost: Int64[np.ndarray, " models"]
+
+    def decide(
+        self,
+        ranking: Ranking,
+        budget: float | None,
+        rng: np.random.Generator,
+        mask: Bool[np.ndarray, " models"] | None = None,
+    ) -> Decision:
+        """The model for a prompt of this ranking; ``mask``: the models that may be chosen.
+
+        A random number is drawn only where the optimum mixes. Raises ``InfeasibleBudget``, and ``DataError`` where a
+        coefficient is not finite.
+        """
+        order = self._allowed(mask)
+        if budget is not None and not budget >= self.costs[order[0]]:
+            cheapest = int(order[0])
+            raise InfeasibleBudget(cheapest, float(self.costs[cheapest]), budget)
+        mixture = self._optimum(ranking, order, budget)
+        low, high, share = mixture.low, mixture.high, mixture.share
+        probabilities = np.zeros(len(self.costs))
+        probabilities[high] = share
+        probabilities[low] = 1 - share
+        return Decision(
+            model=low if low == high or rng.random() >= share else high,
+            probabilities=probabilities,
+            expected_cost=float(self.costs[low] + share * (self.costs[high] - self.costs[low])),
+            expected_score=mixture.score,
+            shadow_price=mixture.price,
+            router=self,
+            ranking=ranking,
+            mask=mask,
+        )
+
+    def frontier(self, ranking: Ranking, mask: Bool[np.ndarray, " models"] | None = None) -> Frontier:
+        """The best expected score at every budget, as the vertices of the concave envelope."""
+        return Frontier.of(upper_envelope(self._pareto(ranking, self._allowed(mask))))
+
+    def ranked(
+        self, ranking: Ranking, budget: float | None, mask: Bool[np.ndarray, " models"] | None = None
+    ) -> Int64[np.ndarray, " feasible"]:
+        """The models within the budget, best score first (of equal ones the cheaper): whom to ask where one fails."""
+        order = self._allowed(mask)
+        feasible = order if budget is None else order[self.costs[order] <= budget]
+        return feasible[np.argsort(-self.scores(ranking)[feasible], kind="stable")]
+
+    def scores(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
+        """What is maximised, for each model."""
+        return scores(self.optimizer, self.family, ranking, self.opponents).numpy()
+
+    def strength(self, ranking: Ranking, probabilities: Float64[np.ndarray, " models"]) -> float | None:
+        """The coefficient of the one model that wins as often as a mixture of two, for ``optimal-lp``; else None."""
+        if self.optimizer != "optimal-lp":
+            return None
+        mixed = probabilities.nonzero()[0]
+        models = torch.from_numpy(mixed)
+        coefs = ranking.coefs[models].tolist()
+        if len(mixed) == 1:
+            return float(coefs[0])
+        rates = scores(self.optimizer, self.family, ranking, self.opponents, models).numpy()
+        low, high = sorted(zip(coefs, rates.tolist()))
+        return strength(self.family, ranking, self.opponents, float(rates @ probabilities[mixed]), (low, high))
+
+    def _allowed(self, mask: Bool[np.ndarray, " models"] | None) -> Int64[np.ndarray, " allowed"]:
+        """The models that may be chosen, cheapest first."""
+        if mask is None:
+            return self.by_cost
+        order = self.by_cost[mask[self.by_cost]]
+        if not len(order):
+            raise ConfigError("the mask leaves no model to choose from")
+        return order
+
+    def _optimum(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"], budget: float | None) -> Mixture:
+        points = self._pareto(ranking, order)
+        mixture = mix(upper_envelope(points), budget)
+        if self.optimizer != "strict" or budget is None:
+            return mixture
+        best = max(point for point in points if point.cost <= budget)  # scores rise with costs here
+        return Mixture(best.model, best.model, 0.0, mixture.price, best.score)
+
+    def _pareto(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"]) -> list[Point]:
+        """The models that are better than all cheaper ones, cheapest first.
+
+        Scores rise with coefficients, so that coefficients tell which, and the others need no score.
+        """
+        if ranking.coefs.shape != (len(self.costs),):
+            raise ConfigError(
+                f"one coefficient for each of the router's {len(self.costs)} models is needed; "
+                f"the ranking has shape {tuple(ranking.coefs.shape)}"
+            )
+        coefs = ranking.coefs.detach().numpy()
+        if not np.isfinite(coefs).all():
+            raise DataError(f"the coefficient of model {np.flatnonzero(~np.isfinite(coefs))[0]} is not finite")
+        model = order[pareto(coefs[order])]
+        score = scores(self.optimizer, self.family, ranking, self.opponents, torch.from_numpy(model))
+        return list(map(Point._make, zip(self.costs[model].tolist(), score.tolist(), model.tolist())))
+
+
+def make_router(
+    optimizer: Optimizer, family: OutcomeFamily, costs: Numbers, opponents: Numbers | None = None
+) -> Router:
+    """A router over models in the order of the rankings.
+
+    ``costs``: one for each model, in the unit of the budgets; that of a model which is always masked does not matter.
+    ``opponents``: how often each model is met (``optimal-lp``), normalised here; None: all alike. Raises
+    ``ConfigError`` where a cost or weight is negative or not finite, or their number differs.
+    """
+    if optimizer not in get_args(Optimizer):
+        raise ConfigError(f"unknown optimizer {optimizer!r}; known: {', '.join(get_args(Optimizer))}")
+    cost = _numbers(costs, "costs")
+    weights = np.ones(len(cost)) if opponents is None else _numbers(opponents, "opponents")
+    if len(weights) != len(cost) or not weights.sum() > 0:
+        raise ConfigError(f"opponents: {len(cost)} weights with a positive sum are needed; got {list(weights)}")
+    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"))
+
+
+def _numbers(values: Numbers, name: str) -> Float64[np.ndarray, " models"]:
+    numbers = np.array(values, dtype=np.float64)
+    if not len(numbers):
+        raise ConfigError(f"{name}: at least one model is needed")
+    bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
+    if len(bad):
+        raise ConfigError(f"{name}: finite numbers of 0 or more are needed; that of model {bad[0]} is {values[bad[0]]}")
+    return numbers

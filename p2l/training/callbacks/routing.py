@@ -1,0 +1,76 @@
+"""How well the trained model routes, from the validation votes."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from lightning import Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from p2l.data import VoteDataModule
+from p2l.files import whole_file
+from p2l.routing.evaluate import Known, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.job import result_of
+from p2l.routing.measured import measured_votes
+from p2l.routing.plots import plot_routing
+from p2l.routing.scores import Optimizer
+from p2l.training.callbacks.at_end import AtEnd
+from p2l.training.callbacks.rank import rank_prompts
+from p2l.training.module import P2LModule
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+
+class RoutingCurve(AtEnd):
+    """Logs the cost-quality curves of routing by the final weights, and writes ``routing.png``; W&B gets the picture.
+
+    For each policy ``routing/area/<policy>`` (mean quality over the costs up to the best single LLM's) and
+    ``routing/quality/<policy>`` (at the cost of the best single LLM), which is one of the policies. Quality is the
+    win rate among the validation votes that the chosen LLM took part in (``p2l.routing.measured.measured_votes``);
+    costs and the best single LLM are known from the training votes and ``costs``.
+
+    Args:
+        folder: where the picture goes.
+        costs: cost of a prompt on each LLM; LLMs without one are not chosen.
+        optimizer: whose scores are maximised.
+    """
+
+    def __init__(
+        self, folder: str, costs: Mapping[str, float], optimizer: Optimizer = "optimal-lp", num_budgets: int = 8
+    ) -> None:
+        self.folder, self.costs, self.optimizer, self.num_budgets = Path(folder), costs, optimizer, num_budgets
+
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        if data.votes.val is None:
+            log.warning("callbacks.routing has no validation votes to measure on")
+            return
+        rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
+        if not trainer.is_global_zero:
+            return
+        found = self._evaluate(module, data, rankings)
+        picture = self.folder / "routing.png"
+        with whole_file(picture) as part:
+            plot_routing([result_of(found, "validation votes", "as given")]).savefig(part, format="png", dpi=110)
+        for logger in trainer.loggers:
+            logger.log_metrics(_metrics(found))
+            if isinstance(logger, WandbLogger):
+                logger.log_image("routing", [str(picture)])
+
+    def _evaluate(self, module: P2LModule, data: VoteDataModule, rankings: Ranking) -> RoutingCurves:
+        votes = data.table("val")
+        measured = measured_votes(votes, self.costs)
+        trained = measured_votes(data.table("train"), self.costs)
+        columns = [votes.models.index(model) for model in measured.models]
+        score = route_scores(self.optimizer, module.model.head.family, rankings, columns)
+        known = Known(trained.mean_score(), measured.cost.mean(axis=0))
+        return evaluate_routing(score, known, measured, num_budgets=self.num_budgets)
+
+
+def _metrics(found: RoutingCurves) -> dict[str, float]:
+    low, high = found.ends
+    metrics = {}
+    for name, curve in found.curves.items():
+        metrics[f"routing/area/{name}"] = float(curve.area(low, high)[0])
+        metrics[f"routing/quality/{name}"] = float(curve.at([high])[0, 0])
+    return metrics

@@ -1,0 +1,227 @@
+"""Decisions are the optimum of their linear program, cost what the budget allows, and say when they cannot be made."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pulp
+import pytest
+import torch
+from scipy.special import expit
+
+from p2l.errors import ConfigError, DataError, InfeasibleBudget
+from p2l.outcomes import BT, FAMILIES, GRK
+from p2l.routing import Router, make_router
+from p2l.routing.planner import solver
+from p2l.types import Ranking
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Models with coefficients and costs, and a budget."""
+
+    coefs: np.ndarray
+    costs: np.ndarray
+    budget: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "Instance":
+        """2 to 300 models, often with ties, equal costs, costs of 0, or a budget that is one of the costs."""
+        size = int(rng.integers(2, 301 if rng.random() < 0.3 else 30))
+        coefs, costs = rng.normal(size=size) * rng.choice([0.1, 1, 5]), rng.gamma(0.5, 10, size)
+        if rng.random() < 0.4:
+            coefs = coefs.round(1)
+        if rng.random() < 0.4:
+            costs = costs.round(rng.integers(0, 2))
+        cheapest, dearest = costs.min(), costs.max()
+        edges = [cheapest, dearest, float(rng.choice(costs)), dearest + 1.0]
+        budget = rng.choice(edges) if rng.random() < 0.4 else rng.uniform(cheapest, dearest)
+        return cls(coefs, costs, float(budget))
+
+    def decide(self, router: Router) -> tuple[float, float, float]:
+        decision = router.decide(Ranking(torch.from_numpy(self.coefs), None), self.budget, np.random.default_rng(0))
+        probabilities = decision.probabilities
+        assert abs(probabilities.sum() - 1) < 1e-12 and probabilities.min() >= 0
+        assert np.count_nonzero(probabilities) <= 2 and probabilities[decision.model] > 0
+        assert decision.expected_score == pytest.approx(probabilities @ decision.scores, abs=1e-9)
+        assert decision.expected_cost == pytest.approx(probabilities @ self.costs, abs=1e-9)
+        return decision.expected_score, decision.expected_cost, decision.shadow_price
+
+
+def solve(scores: np.ndarray, costs: np.ndarray, budget: float) -> float:
+    """The optimum of the linear program by PuLP."""
+    problem = pulp.LpProblem("route", pulp.LpMaximize)
+    shares = [problem.add_variable(f"p{i}", lowBound=0) for i in range(len(scores))]
+    problem += pulp.lpDot(scores.tolist(), shares)
+    problem += pulp.lpSum(shares) == 1
+    problem += pulp.lpDot(costs.tolist(), shares) <= budget
+    assert pulp.LpStatus[problem.solve(solver())] == "Optimal"
+    return refine([i for i, share in enumerate(shares) if share.value() > 1e-9], scores, costs, budget)
+
+
+def refine(support: list[int], scores: np.ndarray, costs: np.ndarray, budget: float) -> float:
+    """The value of the vertex that was found, in full precision: CBC writes its shares with few digits."""
+    if len(support) == 1:
+        return float(scores[support[0]])
+    low, high = sorted(support, key=lambda i: costs[i])
+    if costs[low] == costs[high]:
+        return float(max(scores[low], scores[high]))
+    share = (budget - costs[low]) / (costs[high] - costs[low])
+    return float(scores[low] + min(share, 1.0) * (scores[high] - scores[low]))
+
+
+@pytest.mark.parametrize("optimizer", ["simple-lp", "optimal-lp"])
+def test_value_is_the_optimum_of_pulp(optimizer):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        instance = Instance.draw(rng)
+        assert distance_to_pulp(make_router(optimizer, BT, instance.costs), instance) < 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "seed"), [("simple-lp", 1), ("optimal-lp", 2)])
+def test_value_is_the_optimum_of_pulp_in_10_000_instances(optimizer, seed):
+    rng = np.random.default_rng(seed)
+    instances = [Instance.draw(rng) for _ in range(5000)]
+    distances = [distance_to_pulp(make_router(optimizer, BT, one.costs), one) for one in instances]
+    assert max(distances) < 1e-9, f"{np.argmax(distances)}: {max(distances)}"
+
+
+def distance_to_pulp(router: Router, instance: Instance) -> float:
+    value, cost, price = instance.decide(router)
+    scores = router.scores(Ranking(torch.from_numpy(instance.coefs), None))
+    assert cost <= instance.budget * (1 + 1e-12)
+    if instance.budget >= instance.costs.max():
+        assert price == 0 and value == scores.max()
+    return abs(value - solve(scores, instance.costs, instance.budget))
+
+
+def test_by_hand():
+    """Costs 1, 2, 4 and coefficients 0, 3, 4: at 3 half of the second and half of the third, 1/2 nat a unit."""
+    ranking, rng = Ranking(torch.tensor([0.0, 3.0, 4.0]), None), np.random.default_rng(0)
+    decision = make_router("simple-lp", BT, [1, 2, 4]).decide(ranking, 3.0, rng)
+    np.testing.assert_allclose(decision.probabilities, [0, 0.5, 0.5])
+    assert (decision.expected_cost, decision.expected_score, decision.shadow_price) == (3.0, 3.5, 0.5)
+    strict = make_router("strict", BT, [1, 2, 4]).decide(ranking, 3.0, rng)
+    assert (strict.model, strict.expected_cost, strict.expected_score) == (1, 2.0, 3.0)
+    frontier = make_router("simple-lp", BT, [1, 2, 4]).frontier(ranking)
+    assert frontier.model.tolist() == [0, 1, 2] and frontier.score.tolist() == [0, 3, 4]
+
+
+def test_the_draw_is_of_the_probabilities_and_seeded():
+    ranking, router = Ranking(torch.tensor([0.0, 1.0]), None), make_router("simple-lp", BT, [0, 1])
+    rng = np.random.default_rng(0)
+    drawn = [router.decide(ranking, 0.3, rng).model for _ in range(4000)]
+    assert np.mean(drawn) == pytest.approx(0.3, abs=0.02)
+    rng = np.random.default_rng(0)
+    assert drawn == [router.decide(ranking, 0.3, rng).model for _ in range(4000)]
+
+
+def test_without_a_budget_the_best_and_of_equals_the_cheapest():
+    ranking, rng = Ranking(torch.tensor([1.0, 2.0, 2.0, 0.0]), None), np.random.default_rng(0)
+    for optimizer in ("strict", "simple-lp", "optimal-lp"):
+        router = make_router(optimizer, BT, [1, 9, 5, 3])
+        for budget in (None, 5.0, np.inf):
+            decision = router.decide(ranking, budget, rng)
+            assert decision.model == 2 and decision.shadow_price == 0 and decision.expected_cost == 5
+
+
+@pytest.mark.parametrize("optimizer", ["strict", "simple-lp", "optimal-lp"])
+def test_the_cheapest_model_is_the_edge(optimizer):
+    router, rng = make_router(optimizer, BT, [3.0, 2.0, 2.0]), np.random.default_rng(0)
+    ranking = Ranking(torch.tensor([1.0, 0.5, 0.0]), None)
+    assert router.decide(ranking, 2.0, rng).model == 1
+    with pytest.raises(InfeasibleBudget, match="the cheapest, model 1, costs 2") as caught:
+        router.decide(ranking, np.nextafter(2.0, 0), rng)
+    assert caught.value.cheapest == 1 and caught.value.budget < 2
+    with pytest.raises(InfeasibleBudget):
+        router.decide(ranking, float("nan"), rng)
+
+
+def test_one_model():
+    decision = make_router("optimal-lp", BT, [2.0]).decide(
+        Ranking(torch.tensor([7.0]), None), 2.0, np.random.default_rng()
+    )
+    assert (decision.model, decision.expected_score, decision.strength) == (0, 0.5, 7.0)
+
+
+def test_masked_models_are_never_chosen_but_may_be_opponents():
+    ranking, rng = Ranking(torch.tensor([3.0, 1.0, 2.0]), None), np.random.default_rng(0)
+    router = make_router("optimal-lp", BT, [1, 1, 2], opponents=[1, 0, 0])
+    mask = np.array([False, True, True])
+    decision = router.decide(ranking, 1.5, rng, mask)
+    np.testing.assert_allclose(decision.probabilities, [0, 0.5, 0.5])
+    np.testing.assert_allclose(decision.scores, [np.nan, expit(-2), expit(-1)])
+    assert router.ranked(ranking, None, mask).tolist() == [2, 1]
+    assert router.ranked(ranking, 1.0).tolist() == [0, 1]
+    assert router.ranked(ranking, 0.5).tolist() == []
+    assert router.frontier(ranking, mask).model.tolist() == [1, 2]
+    with pytest.raises(ConfigError, match="leaves no model"):
+        router.decide(ranking, None, rng, np.zeros(3, dtype=bool))
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+def test_win_rates_of_every_family(family):
+    """W q from the outcome probabilities, ties half; the weights are normalised; scores rise with coefficients."""
+    rng = np.random.default_rng(0)
+    coefs, weights = torch.from_numpy(rng.normal(size=9)), rng.integers(0, 4, 9).astype(float)
+    eta = torch.tensor(0.3, dtype=torch.float64) if family.num_eta else None
+    probs = family.log_probs(coefs[:, None], coefs[None], eta).exp().numpy()
+    wins = probs[..., 0] + probs[..., 2:].sum(-1) / 2
+    np.testing.assert_allclose(wins + wins.T, 1)
+    router = make_router("optimal-lp", family, np.ones(9), weights)
+    np.testing.assert_allclose(router.scores(Ranking(coefs, eta)), wins @ weights / weights.sum())
+    for optimizer in ("strict", "simple-lp", "optimal-lp"):
+        scores = make_router(optimizer, family, np.ones(9)).scores(Ranking(coefs, eta))
+        np.testing.assert_array_equal(np.argsort(scores), coefs.argsort().numpy())
+
+
+def test_scores_as_published():
+    """The published router maximises coefficients for bt and sigmoid(coefficients) for grounded Rao-Kupper."""
+    coefs = torch.tensor([-1.0, 0.0, 2.0])
+    np.testing.assert_allclose(make_router("simple-lp", BT, [1, 1, 1]).scores(Ranking(coefs, None)), coefs)
+    scores = make_router("strict", GRK, [1, 1, 1]).scores(Ranking(coefs, torch.tensor(0.0)))
+    np.testing.assert_allclose(scores, expit(coefs.double().numpy()))
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+@pytest.mark.parametrize("spread", [0.1, 2.0, 300.0])
+def test_the_routers_own_coefficient_wins_as_often_as_the_mixture(family, spread):
+    rng = np.random.default_rng(3)
+    coefs = torch.from_numpy(rng.normal(size=20) * spread)
+    ranking = Ranking(coefs, torch.tensor(0.5, dtype=torch.float64) if family.num_eta else None)
+    costs, weights = np.exp(coefs.argsort().argsort().numpy() / 4), rng.random(20)
+    decision = make_router("optimal-lp", family, costs, weights).decide(ranking, float(costs.max() * 0.7), rng)
+    assert decision.strength is not None and np.count_nonzero(decision.probabilities) == 2
+    probs = family.log_probs(torch.full_like(coefs, decision.strength), coefs, ranking.eta).exp().numpy()
+    rate = (probs[:, 0] + probs[:, 2:].sum(-1) / 2) @ weights / weights.sum()
+    assert rate == pytest.approx(decision.expected_score, abs=1e-9)
+
+
+def test_strength_of_a_single_opponent_by_hand():
+    """Against one opponent of coefficient 0, 40 % of sigmoid(0) and 60 % of sigmoid(1): the logit of the mixture."""
+    router = make_router("optimal-lp", BT, [0, 1], opponents=[1, 0])
+    decision = router.decide(Ranking(torch.tensor([0.0, 1.0]), None), 0.6, np.random.default_rng(0))
+    rate = 0.4 * 0.5 + 0.6 * expit(1)
+    assert decision.strength == pytest.approx(np.log(rate / (1 - rate)), abs=1e-11)
+    assert make_router("simple-lp", BT, [0, 1]).decide(decision.ranking, 0.6, np.random.default_rng(0)).strength is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
+def test_bad_costs_and_weights_are_rejected(bad):
+    with pytest.raises(ConfigError, match="model 1"):
+        make_router("strict", BT, [1.0, bad])
+    with pytest.raises(ConfigError, match="opponents"):
+        make_router("optimal-lp", BT, [1.0, 1.0], [1.0, bad])
+
+
+def test_bad_parts_are_rejected():
+    with pytest.raises(ConfigError, match="at least one"):
+        make_router("strict", BT, [])
+    with pytest.raises(ConfigError, match="2 weights with a positive sum"):
+        make_router("optimal-lp", BT, [1.0, 1.0], [0.0, 0.0])
+    router, rng = make_router("strict", BT, [1.0, 1.0]), np.random.default_rng(0)
+    with pytest.raises(ConfigError, match="2 models"):
+        router.decide(Ranking(torch.zeros(3), None), None, rng)
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(DataError, match="model 1 is not finite"):
+            router.decide(Ranking(torch.tensor([0.0, bad]), None), None, rng)

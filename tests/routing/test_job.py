@@ -1,0 +1,77 @@
+"""scripts/route_eval.py: from a checkpoint and measured scores to curves, and errors in one line."""
+
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from p2l.models import save_checkpoint
+from scripts.route_eval import main
+from tests.running import compose
+
+
+@pytest.fixture
+def arguments(tmp_path, tiny_checkpoint) -> list[str]:
+    """A checkpoint over alpha, beta, delta and gamma, and the answers of three of them to 60 prompts."""
+    save_checkpoint(tmp_path / "checkpoint", tiny_checkpoint)
+    rng = np.random.default_rng(0)
+    rows = [
+        (i, f"question {i}", model, float(rng.random() < skill), cost, ("test", "known")[i % 2])
+        for i in range(60)
+        for model, skill, cost in (
+            ("alpha", 0.3, 0.001),
+            ("beta", 0.6, 0.004),
+            ("unknown", 0.9, 0.01),
+            ("gamma", 0.8, 0.02),
+        )
+    ]
+    frame = pd.DataFrame(rows, columns=["prompt_id", "prompt", "model", "score", "cost", "split"])
+    frame.to_parquet(tmp_path / "scores.parquet")
+    paths = {"model_path": "checkpoint", "scores": "scores.parquet", "output_dir": "out"}
+    return [*(f"{name}={tmp_path / path}" for name, path in paths.items()), "split=test", "known_split=known"]
+
+
+def call(*overrides: str) -> int:
+    """Exit status of the script, run in this process."""
+    try:
+        main.__wrapped__(compose(*overrides, config="route_eval"))
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_curves_are_written_and_drawn_beside_others(arguments, tmp_path):
+    assert call(*arguments, "num_budgets=4") == 0
+    written = tmp_path / "out" / "route_eval.json"
+    result = json.loads(written.read_text())
+    assert set(result["singles"]) == {"alpha", "beta", "gamma"}
+    assert result["summary"]["best_single"]["model"] == "gamma"
+    assert result["summary"]["best_single"]["cost"] == pytest.approx(20)  # of 1,000 prompts
+    assert len(result["curves"]["stream"]["cost"]) == 4
+    table = pd.read_csv(tmp_path / "out" / "route_eval.csv")
+    assert set(table["policy"]) == set(result["curves"])
+    assert call(*arguments, "num_budgets=3", f"beside=[{written}]", f"output_dir={tmp_path / 'both'}") == 0
+    assert (tmp_path / "both" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("beside=[nowhere.json]", "nowhere.json is no route_eval.json"),
+        ("split=nowhere", "no scored prompt is left"),
+        ("prices={unknown:[1,1],alpha:[1,1]}", "has no output_chars"),
+        ("key=colour", "has no column colour"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, override, reason, caplog):
+    with caplog.at_level(logging.ERROR):
+        assert call(*arguments, *(["+" + override] if override.startswith("prices") else [override])) == 2
+    assert reason in caplog.messages[-1]
+
+
+@pytest.mark.parametrize("choice", ["none", "mmlu_pro"])
+def test_price_lists_compose(choice):
+    prices = compose("model_path=x", "scores=x", f"prices={choice}", config="route_eval").prices
+    assert all(len(price) == 2 for price in (prices or {}).values())
