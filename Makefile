@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= demo,insight,dev
+EXTRAS ?= demo,insight,serve,ui,dev
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check format clean
