@@ -1,18 +1,65 @@
-"""Rank prompts in batches of like length."""
+"""Rank prompts in batches of like length: in one call, or through a predictor that stays loaded."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from p2l.data.encoding import EncodedPrompts, encode_prompts
+from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
 from p2l.data.packing import pack_within
 from p2l.data.prompts import Prompt
 from p2l.models.checkpoint import Checkpoint
+from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
 TOKEN_BUDGET = 16384
+# shapes that cover what a compiler treats apart: one prompt, several of one length, several padded ones
+WARM_UP = (("hi",), ("hi", "hi"), ("hi", "a prompt of several words", "hi " * 100))
+
+
+class Predictor:
+    """A checkpoint on its device, ready to score: what the server, the router and the page hold.
+
+    ``encode`` and ``forward`` are the two halves of ``rank``, for a caller that runs them on threads of their own;
+    each may be called from any thread, ``forward`` from one at a time.
+
+    Args:
+        checkpoint: as ``load_checkpoint`` gives it.
+        device: where the network runs; it is moved there.
+        compiled: through ``torch.compile`` (a C++ compiler on CPU, Triton on GPU); the first calls take a minute.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", compiled: bool = False) -> None:
+        self.encoder = checkpoint.encoder
+        self.models = checkpoint.models
+        self.device = torch.device(device)
+        self.network: nn.Module = checkpoint.model.to(self.device).eval()
+        self.family: OutcomeFamily = checkpoint.family
+        if compiled:
+            # dynamic: one program for all lengths
+            self.network = cast(nn.Module, torch.compile(self.network, dynamic=True))
+
+    def encode(self, prompts: Sequence[Prompt]) -> EncodedPrompts:
+        """Token ids of each prompt; PromptError if one is not a string or a non-empty list of strings."""
+        return encode_prompts(self.encoder, prompts, progress=False)
+
+    def forward(self, ids: Sequence[np.ndarray]) -> Ranking:
+        """The ranking of each encoded prompt, in one batch as wide as the longest; float32 on the CPU."""
+        return rank_batch(self.network, pad(ids, self.encoder.pad_token_id), self.device)
+
+    def rank(self, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
+        """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,) or None."""
+        if not prompts:
+            return _no_ranking(len(self.models), self.family)
+        return rank_encoded(self.network, self.encode(prompts), token_budget=token_budget)
+
+    def warm_up(self) -> None:
+        """Pay now what the first calls cost: kernels chosen, memory taken, programs compiled."""
+        for prompts in WARM_UP:
+            self.rank(prompts)
 
 
 def predict(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
@@ -21,27 +68,32 @@ def predict(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: 
     PromptError if one of them is not a string or a non-empty list of strings.
     """
     if not prompts:
-        return Ranking(torch.zeros(0, len(checkpoint.models)), torch.zeros(0) if checkpoint.family.num_eta else None)
+        return _no_ranking(len(checkpoint.models), checkpoint.family)
     return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, prompts), token_budget=token_budget)
 
 
-@torch.inference_mode()
 def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
     """The ranking of each encoded prompt, of which there must be one; ``model`` runs in evaluation mode."""
     device = next(model.parameters()).device
-    order: list[Tensor] = []
-    coefs: list[Tensor] = []
-    eta: list[Tensor] = []
+    batches = pack_within(prompts.lengths, token_budget)
     with evaluating(model):
-        for batch in pack_within(prompts.lengths, token_budget):
-            padded = prompts.pad(batch)
-            ranking = model(padded.input_ids.to(device), padded.attention_mask.to(device))
-            order.append(padded.prompt_index)
-            coefs.append(ranking.coefs.cpu())
-            if ranking.eta is not None:
-                eta.append(ranking.eta.cpu())
-    back = torch.argsort(torch.cat(order))
-    return Ranking(torch.cat(coefs)[back], torch.cat(eta)[back] if eta else None)
+        rankings = [rank_batch(model, prompts.pad(batch), device) for batch in batches]
+    back = torch.from_numpy(np.argsort(np.concatenate(batches)))
+    eta = [ranking.eta for ranking in rankings if ranking.eta is not None]
+    return Ranking(torch.cat([ranking.coefs for ranking in rankings])[back], torch.cat(eta)[back] if eta else None)
+
+
+@torch.inference_mode()
+def rank_batch(model: nn.Module, batch: PromptBatch, device: torch.device) -> Ranking:
+    """The ranking of each prompt of one batch, on the CPU."""
+    ranking = model(batch.input_ids.to(device), batch.attention_mask.to(device))
+    return Ranking(ranking.coefs.cpu(), None if ranking.eta is None else ranking.eta.cpu())
+
+
+def pad(ids: Sequence[np.ndarray], pad_token_id: int) -> PromptBatch:
+    """Encoded prompts as one batch."""
+    offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids], dtype=np.int64)))
+    return EncodedPrompts(np.concatenate(ids), offsets, pad_token_id).pad(np.arange(len(ids)))
 
 
 @contextmanager
@@ -54,3 +106,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _no_ranking(num_models: int, family: OutcomeFamily) -> Ranking:
+    return Ranking(torch.zeros(0, num_models), torch.zeros(0) if family.num_eta else None)

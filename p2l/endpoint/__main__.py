@@ -1,0 +1,23 @@
+"""``python -m p2l.endpoint --model-path <checkpoint>``: see --help."""
+
+import logging
+import os
+import sys
+
+from p2l.endpoint.logs import log_as_json
+from p2l.endpoint.options import read_options
+from p2l.endpoint.supervisor import Supervisor
+from p2l.errors import P2LError
+
+
+def main() -> int:
+    log_as_json()
+    try:
+        return Supervisor(read_options(None, os.environ)).run()
+    except P2LError as error:
+        logging.getLogger("p2l.endpoint").error("%s", error)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""What goes over the wire, with examples: the source of the OpenAPI document."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _without_nul(turn: str) -> str:
+    if "\0" in turn:
+        raise ValueError("the text holds a NUL character; take it out")
+    return turn
+
+
+Turn = Annotated[str, AfterValidator(_without_nul)]
+Turns = Annotated[list[Turn], Field(min_length=1, description="The user's turns of one conversation, oldest first.")]
+Pair = tuple[str, str]
+
+
+class Wire(BaseModel):
+    """A message; fields it does not know are ignored, as published."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class PredictRequest(Wire):
+    """One conversation."""
+
+    prompt: Annotated[Turns, Field(examples=[["hi!", "what's 1+1?"]])]
+
+
+class PredictResponse(Wire):
+    """Its leaderboard: coefficient i (in nats) is that of model i of ``/models``."""
+
+    coefs: Annotated[list[float], Field(examples=[[0.62, -0.18, 1.07]])]
+    eta: Annotated[float | None, Field(description="The tie parameter; null in a family without one.", examples=[0.1])]
+
+
+class ModelsResponse(Wire):
+    """The models that the leaderboards rank, in the order of the coefficients."""
+
+    models: Annotated[list[str], Field(examples=[["claude-3-5-sonnet-20241022", "gpt-4o-2024-05-13"]])]
+
+
+class LeaderboardsRequest(Wire):
+    """Many prompts, and what of their leaderboards is wanted."""
+
+    prompts: Annotated[
+        list[Turn | Turns],
+        Field(
+            min_length=1,
+            description="Each a text, or the user's turns of one conversation.",
+            examples=[["Write a haiku about rain.", ["hi!", "what's 1+1?"]]],
+        ),
+    ]
+    models: Annotated[
+        list[str] | None, Field(min_length=1, description="Rank these alone; all where left out.", examples=[None])
+    ] = None
+    top_k: Annotated[int | None, Field(ge=1, description="The best so many; all where left out.", examples=[3])] = None
+    reference: Annotated[
+        str | None, Field(description="Adds each model's probability of winning against this one.", examples=[None])
+    ] = None
+    pairs: Annotated[
+        list[Pair], Field(max_length=1000, description="Adds the outcome probabilities of these pairs.", examples=[[]])
+    ] = []
+
+
+class Entry(Wire):
+    """One model on a leaderboard."""
+
+    rank: int
+    model: str
+    coef: Annotated[float, Field(description="In nats; times 400 / ln 10 for Elo points.")]
+    win_probability: Annotated[
+        float | None, Field(description="Against the reference, ties not counted as wins; null without one.")
+    ] = None
+
+
+class PairOutcome(Wire):
+    """How an answer of ``model_a`` would be judged beside one of ``model_b``."""
+
+    model_a: str
+    model_b: str
+    outcomes: Annotated[
+        dict[str, float],
+        Field(examples=[{"a wins": 0.5, "b wins": 0.2, "tie": 0.2, "both bad": 0.1}]),
+    ]
+
+
+class Leaderboard(Wire):
+    """The leaderboard of one prompt, best model first."""
+
+    eta: float | None
+    ranking: list[Entry]
+    pairs: list[PairOutcome]
+
+
+class LeaderboardsResponse(Wire):
+    """One leaderboard a prompt, in the order of the prompts."""
+
+    family: Annotated[str, Field(description="The likelihood family of the checkpoint.", examples=["grk"])]
+    leaderboards: list[Leaderboard]
+
+
+class Problem(Wire):
+    """Why a request was refused."""
+
+    detail: Annotated[str, Field(examples=["prompts: a prompt needs at least one user turn"])]

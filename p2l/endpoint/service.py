@@ -1,0 +1,43 @@
+"""The model behind the app: being loaded, or ready."""
+
+from dataclasses import dataclass, field
+
+from p2l.endpoint.batcher import Batcher, QueueLimits
+from p2l.endpoint.metrics import Metrics
+from p2l.errors import P2LError
+from p2l.models.predict import Predictor
+
+
+class NotReadyError(P2LError):
+    """The model is not loaded yet."""
+
+
+@dataclass
+class Service:
+    """Holds the batcher, once there is one; the app is served before that, and says so."""
+
+    metrics: Metrics = field(default_factory=Metrics)
+    limits: QueueLimits = field(default_factory=QueueLimits)
+    token_budget: int = 2048
+    _batcher: Batcher | None = None
+
+    def start(self, predictor: Predictor) -> None:
+        """Warm the predictor up and open for business."""
+        predictor.warm_up()
+        self._batcher = Batcher(predictor, limits=self.limits, token_budget=self.token_budget, observer=self.metrics)
+
+    @property
+    def ready(self) -> bool:
+        return self._batcher is not None
+
+    @property
+    def batcher(self) -> Batcher:
+        """NotReadyError before ``start``."""
+        if self._batcher is None:
+            raise NotReadyError("the model is being loaded; try again in a few seconds")
+        return self._batcher
+
+    def close(self) -> None:
+        """Finish what was taken."""
+        if self._batcher is not None:
+            self._batcher.close()

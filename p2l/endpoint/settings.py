@@ -1,0 +1,61 @@
+"""All that one server is told, in a form that passes from the supervisor to its workers."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from p2l.errors import ConfigError
+
+PUBLISHED_MODEL = "p2el/Qwen2.5-7B-Instruct-rk-full-train"
+PUBLISHED_KEY = "-"
+BAD_OPTIONS = 2  # exit status of a worker that cannot load its model, and of the server
+CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET = 2048, 16384
+
+DTypeChoice = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of ``python -m p2l.endpoint``, where each is described."""
+
+    model_path: str = PUBLISHED_MODEL
+    head_type: str | None = None
+    loss_type: str | None = None
+    keys: tuple[str, ...] = ()
+    host: str = "0.0.0.0"
+    port: int = 10250
+    reload: bool = False
+    workers: int = 1
+    cuda: bool = True
+    dtype: DTypeChoice = "auto"
+    quantization: Literal["8bit", "4bit"] | None = None
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
+    compile: bool = False
+    threads: int | None = None
+    max_length: int | None = None
+    token_budget: int | None = None
+    max_queue: int = 512
+    max_queue_tokens: int = 262_144
+    timeout: float = 60.0
+    max_body: int = 1 << 20
+    max_turns: int = 1000
+    max_prompts: int = 256
+    log_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "token_budget", "max_queue", "max_queue_tokens", "timeout", "max_body"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be positive; got {value}")
+        if self.reload and self.workers > 1:
+            raise ConfigError(f"--reload works with one worker; got --workers {self.workers}")
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"--port must lie between 0 and 65535; got {self.port}")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settings":
+        values = json.loads(text)
+        return cls(**{**values, "keys": tuple(values["keys"])})

@@ -1,0 +1,88 @@
+"""Batches: like lengths together, within the budget, the oldest always among them."""
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2l.endpoint.waiting import FIXED_COST_TOKENS, Waiting, choose_batch, looked_at
+
+
+@dataclass(eq=False)
+class Prompt:
+    ids: np.ndarray
+    wanted: bool = field(default=True)
+
+    @classmethod
+    def of(cls, length: int) -> "Prompt":
+        return cls(np.zeros(length, dtype=np.int32))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 2000))
+def test_a_batch_holds_the_oldest_and_keeps_to_the_budget(lengths, budget):
+    chosen = choose_batch(np.array(lengths), budget)
+    assert 0 in chosen and len(set(chosen)) == len(chosen)
+    longest = max(lengths[i] for i in chosen)
+    assert len(chosen) == 1 or len(chosen) * longest <= budget
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 2000))
+def test_a_batch_is_a_run_of_the_sorted_lengths(lengths, budget):
+    taken = sorted(lengths[i] for i in choose_batch(np.array(lengths), budget))
+    ordered = sorted(lengths[: looked_at(np.array(lengths), budget)])
+    assert any(ordered[i : i + len(taken)] == taken for i in range(len(ordered)))
+
+
+def test_all_go_together_when_they_are_alike():
+    assert sorted(choose_batch(np.array([40] * 20), 2048)) == list(range(20))
+    assert len(choose_batch(np.array([40] * 60), 2048)) == 2048 // 40
+
+
+def test_a_long_prompt_does_not_pad_many_short_ones():
+    # the short ones with the long one would cost 21 x 1000; apart, 20 x 10 and 1000
+    lengths = np.array([10] * 20 + [1000])
+    assert sorted(choose_batch(lengths, 100_000)) == list(range(20))
+    assert list(choose_batch(lengths[::-1].copy(), 100_000)) == [0]
+
+
+def test_padding_below_the_cost_of_another_pass_is_accepted():
+    assert len(choose_batch(np.array([FIXED_COST_TOKENS // 8, FIXED_COST_TOKENS // 4]), 10_000)) == 2
+
+
+def test_no_prompt_waits_for_more_batches_than_there_were_before_it():
+    waiting = Waiting(token_budget=100)
+    rare = Prompt.of(90)
+    waiting.add([Prompt.of(10), Prompt.of(10), rare])
+    for _ in range(3):
+        batch, _ = waiting.take()
+        if rare in batch:
+            break
+        waiting.add([Prompt.of(10)] * 20)  # short ones keep coming
+    assert rare in batch
+
+
+def test_late_prompts_do_not_overtake_a_long_queue():
+    lengths = np.array([10, 90] * 500)
+    assert max(choose_batch(lengths, 200)) < looked_at(lengths, 200) < 20
+
+
+def test_what_nobody_waits_for_is_handed_back_apart():
+    waiting = Waiting(token_budget=100)
+    kept, left = Prompt.of(5), Prompt.of(5)
+    left.wanted = False
+    waiting.add([left, kept])
+    assert waiting.take() == ([kept], [left])
+
+
+@pytest.mark.parametrize("added", [0, 1])
+def test_closing_hands_out_what_is_left_and_then_nothing(added):
+    waiting = Waiting(token_budget=100)
+    waiting.add([Prompt.of(5)] * added)
+    closing = threading.Timer(0.05, waiting.close)
+    closing.start()
+    assert len(waiting.take()[0]) == added
+    closing.join()
+    assert waiting.take() == ([], [])
