@@ -6,7 +6,7 @@ Three jobs, each side in a process of its own, so that first calls and peaks of 
   checkout of it is named.
 - marginal: 1,000,000 votes over 130 models in a DataFrame to one leaderboard, ours and arena-rank's with intervals;
   beside arena-rank and evalica where they are installed.
-- scale: the aggregation-scale section of the evaluation suite with its defaults, on 41,507 random rankings of 100 models.
+- scale: the aggregation-scale section of the evaluation suite with its defaults: 41,507 random rankings of 100 models.
 
     python benchmarks/leaderboards.py [--upstream <folder of auto_eval_utils.py>] [--repeat 5]
 """
@@ -161,7 +161,10 @@ def measure(side: str, upstream: str, repeat: int) -> dict[str, Any]:
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     seconds = result["seconds"]
-    print(f"{side:20s} first call {seconds[0]:7.3f} s   median {np.median(seconds):7.3f} s   + {result['mb']:5.0f} MB", flush=True)
+    print(
+        f"{side:20s} first call {seconds[0]:7.3f} s   median {np.median(seconds):7.3f} s   + {result['mb']:5.0f} MB",
+        flush=True,
+    )
     return result
 
 
@@ -171,7 +174,7 @@ def compare(ours: dict[str, Any], peer: dict[str, Any], name: str) -> None:
     apart = np.abs(mine - mine.mean() - (theirs - theirs.mean())).max()
     first = peer["seconds"][0] / ours["seconds"][0]
     median = np.median(peer["seconds"]) / np.median(ours["seconds"])
-    print(f"  {name}: {first:.1f} x the time of ours at the first call, {median:.1f} x at the median; coefs within {apart:.1e}")
+    print(f"  {name}: {first:.1f} x our time at the first call, {median:.1f} x at the median; coefs within {apart:.1e}")
 
 
 def main() -> None:
