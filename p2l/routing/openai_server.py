@@ -1,0 +1,17 @@
+"""``python -m p2l.routing.openai_server``: the router; ``--help`` lists the options."""
+
+import sys
+
+
+def main() -> int:
+    """Serve; the exit status."""
+    try:
+        from p2l.routing.server.command import main as serve
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"the router needs {error.name}: pip install 'p2l[serve]'\n")
+        return 2
+    return serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

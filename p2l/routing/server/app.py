@@ -1,0 +1,114 @@
+"""The ASGI application, made of a service by a function."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from p2l.routing.server import chat, routes
+from p2l.routing.server.errors import ApiError
+from p2l.routing.server.openapi import document
+from p2l.routing.server.reload import Reloader
+from p2l.routing.server.service import Service
+from p2l.routing.server.web import error_response, json_response
+
+MAX_HEADER_BYTES = 32 << 10
+
+
+def make_app(service: Service) -> Starlette:
+    """The router's application."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await service.start()
+        reloader = Reloader(service)
+        reloader.start()
+        try:
+            yield
+        finally:
+            await reloader.stop()
+            await service.close()
+
+    app = Starlette(
+        routes=_routes(),
+        exception_handlers={
+            ApiError: _api_error,
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            Exception: _fault,
+        },
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+def _routes() -> list[Route]:
+    return [
+        Route("/v1/chat/completions", chat.chat, methods=["POST"]),
+        Route("/v1/route", chat.route, methods=["POST"]),
+        Route("/v1/models", routes.models, methods=["GET"]),
+        Route("/v1/models/{name:path}", routes.model, methods=["GET"]),
+        Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
+        Route("/v1/responses", routes.responses, methods=["POST"]),
+        Route("/v1/feedback", routes.feedback, methods=["POST"]),
+        Route("/health", routes.health, methods=["GET"]),
+        Route("/ready", routes.ready, methods=["GET"]),
+        Route("/metrics", routes.metrics, methods=["GET"]),
+        Route("/openapi.json", _openapi, methods=["GET"]),
+    ]
+
+
+class Guard:
+    """Outermost: refuses oversized headers, and counts every answer by route and status."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._requests = service.metrics.requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                self._requests.labels(route.path if route is not None else "none", message["status"]).inc()
+            await send(message)
+
+        size = len(scope["raw_path"]) + len(scope["query_string"])
+        if size + sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            error = ApiError(431, f"the headers have more than {MAX_HEADER_BYTES} bytes", "headers_too_large")
+            await error_response(error)(scope, receive, counted)
+            return
+        await self._app(scope, receive, counted)
+
+
+async def _openapi(request: Request) -> Response:
+    return json_response(document())
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers: Mapping[str, str] = error.headers or {}
+    return error_response(ApiError(error.status_code, error.detail, headers=headers))
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return error_response(ApiError(500, "the router failed; its logs say where", "internal_error"))

@@ -1,0 +1,146 @@
+"""Clients' keys, and what each may spend and how often it may ask."""
+
+import hashlib
+import hmac
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from p2l.routing.server.config import KeyConfig, ModelConfig
+from p2l.routing.server.errors import ApiError
+
+_LONGEST_KEY = 1024
+_CLOSE = 1e-9  # sums of costs round
+
+
+class Keyring:
+    """Knows keys by their digests, all of which are compared at each request, in a time that tells nothing."""
+
+    def __init__(self, keys: Sequence[KeyConfig]) -> None:
+        self._keys = tuple((_digest(key.key), key) for key in keys)
+
+    def authenticate(self, headers: Mapping[str, str]) -> KeyConfig:
+        """The key of a request; ``ApiError`` 401 without one, 403 for one that is not known (as published)."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(401, "an API key is needed: Authorization: Bearer <key>", "missing_api_key")
+        if len(token) > _LONGEST_KEY:
+            raise ApiError(403, "the API key is not known", "invalid_api_key")
+        given, found = _digest(token), None
+        for digest, key in self._keys:
+            if hmac.compare_digest(given, digest):
+                found = key
+        if found is None:
+            raise ApiError(403, "the API key is not known", "invalid_api_key")
+        return found
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+
+
+class Ledger:
+    """Spending and rates of keys, held in the shared state; each step is one statement, so that workers cannot race.
+
+    Before a model is called the answer's estimated cost is held; afterwards the true cost takes its place. A budget is
+    thus never passed by estimates; by true costs only as far as these exceed the estimates of answers under way.
+    """
+
+    def __init__(self, state: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
+        self._state = state
+        self._now = now
+
+    def count(self, key: KeyConfig) -> None:
+        """Count a request; ``ApiError`` 429 over the key's rate (a bucket that refills evenly over a minute)."""
+        rate = key.requests_per_minute
+        if rate is None:
+            return
+        now = self._now()
+        self._account(key, now)
+        refilled = "MIN(:rate, tokens + MAX(0, :now - updated) * :rate / 60.0)"
+        counted = self._state.execute(
+            f"UPDATE accounts SET tokens = {refilled} - 1, updated = :now WHERE name = :name AND {refilled} >= 1",
+            {"rate": rate, "now": now, "name": key.name},
+        ).rowcount
+        if not counted:
+            wait = str(max(1, round(60 / rate))) if rate else "60"
+            message = f"this key may ask {rate} times a minute"
+            raise ApiError(429, message, "rate_limit_exceeded", headers={"retry-after": wait})
+
+    def hold(self, key: KeyConfig, amount: float) -> bool:
+        """Set an amount aside; False if the key's budget does not have it."""
+        if key.budget is None:
+            return True
+        now = self._now()
+        self._account(key, now)
+        self._roll(key, now)
+        held = self._state.execute(
+            "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ?",
+            (amount, key.name, amount, key.budget + _CLOSE * max(1.0, key.budget)),
+        ).rowcount
+        return held > 0
+
+    def settle(self, key: KeyConfig, held: float, actual: float) -> None:
+        """Put the true cost in the place of what was held."""
+        if key.budget is not None and held != actual:
+            change = "UPDATE accounts SET spent = MAX(0, spent + ?) WHERE name = ?"
+            self._state.execute(change, (actual - held, key.name))
+
+    def spent(self, key: KeyConfig) -> float:
+        """What the key has spent or set aside in this period."""
+        self._roll(key, self._now())
+        row = self._state.execute("SELECT spent FROM accounts WHERE name = ?", (key.name,)).fetchone()
+        return float(row[0]) if row else 0.0
+
+    def _account(self, key: KeyConfig, now: float) -> None:
+        full = float(key.requests_per_minute or 0)
+        self._state.execute("INSERT OR IGNORE INTO accounts VALUES (?, 0, ?, ?, ?)", (key.name, now, full, now))
+
+    def _roll(self, key: KeyConfig, now: float) -> None:
+        if key.period is not None:
+            fresh = "UPDATE accounts SET spent = 0, period_start = ? WHERE name = ? AND period_start <= ?"
+            self._state.execute(fresh, (now, key.name, now - key.period))
+
+
+@dataclass
+class Bill:
+    """What one request sets aside of the budget of its key; settled or released when it ends."""
+
+    ledger: Ledger
+    key: KeyConfig
+    held: float = 0.0
+
+    def hold(self, amount: float) -> bool:
+        """Hold this amount in place of what was held before."""
+        self.release()
+        if not self.ledger.hold(self.key, amount):
+            return False
+        self.held = amount
+        return True
+
+    def settle(self, actual: float) -> None:
+        self.ledger.settle(self.key, self.held, actual)
+        self.held = 0.0
+
+    def release(self) -> None:
+        if self.held:
+            self.settle(0.0)
+
+
+def estimated_cost(model: ModelConfig, prompt_tokens: int, answer_tokens: int | None) -> float:
+    """What an answer is expected to cost: ``cost``, or more where prices and the longest answer allowed say so."""
+    longest = answer_tokens or model.max_tokens
+    if model.prices is None or longest is None:
+        return model.cost
+    return max(model.cost, (prompt_tokens * model.prices.input + longest * model.prices.output) / 1e6)
+
+
+def true_cost(model: ModelConfig, usage: Mapping[str, object] | None) -> float:
+    """What an answer cost: by its usage where prices are known, else ``cost``."""
+    if model.prices is None or not usage:
+        return model.cost
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(completion, int):
+        return model.cost
+    return (prompt * model.prices.input + completion * model.prices.output) / 1e6

@@ -1,0 +1,110 @@
+"""The OpenAPI document, by hand: the routes take what OpenAI's clients send, of which only this much is checked."""
+
+from typing import Any
+
+from p2l import __version__
+
+JSON = dict[str, Any]
+
+_ERROR: JSON = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+_MESSAGE: JSON = {
+    "type": "object",
+    "required": ["role"],
+    "properties": {
+        "role": {"type": "string", "enum": ["system", "developer", "user", "assistant", "tool"]},
+        "content": {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["type", "text"],
+                        "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                    },
+                },
+            ]
+        },
+    },
+}
+_CHAT: JSON = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "model": {"type": "string", "description": "a configured model to have that one; anything else is routed"},
+        "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
+        "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
+        "direct_model": {"type": ["string", "null"], "description": "a configured model, without routing"},
+        "stream": {"type": ["boolean", "null"]},
+        "temperature": {"type": ["number", "null"], "minimum": 0, "maximum": 2},
+        "max_tokens": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "example": {"model": "-", "messages": [{"role": "user", "content": "what's 828913*1234?"}], "cost": 2.5},
+}
+_VOTE: JSON = {
+    "type": "object",
+    "required": ["decision"],
+    "properties": {
+        "decision": {"type": "string", "minLength": 1},
+        "other_decision": {"type": "string", "minLength": 1},
+        "model_b": {"type": "string", "minLength": 1},
+        "winner": {"enum": ["model_a", "model_b", "tie", "tie (bothbad)"]},
+        "rating": {"type": "number", "minimum": -1, "maximum": 1},
+        "prompt": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    },
+    "example": {"decision": "0f3b", "other_decision": "91c2", "winner": "model_a"},
+}
+_EMBED: JSON = {
+    "type": "object",
+    "required": ["model", "input"],
+    "properties": {"model": {"type": "string"}, "input": {"type": "string"}},
+}
+
+
+def document() -> JSON:
+    """The document of all routes."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "P2L router", "version": __version__},
+        "paths": {
+            "/v1/chat/completions": {"post": _post("Answer by the best model within the budget", _CHAT)},
+            "/v1/route": {"post": _post("The decision alone", _CHAT)},
+            "/v1/embeddings": {"post": _post("Pass through to an embedding model", _EMBED)},
+            "/v1/feedback": {"post": _post("Vote on decisions", _VOTE, "201")},
+            "/v1/models": {"get": _get("The router's names and the models")},
+            "/health": {"get": _get("Alive", keyless=True)},
+            "/ready": {"get": _get("Able to score prompts", keyless=True)},
+        },
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+    }
+
+
+def _post(summary: str, schema: JSON, success: str = "200") -> JSON:
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {**_get(summary, success=success), "requestBody": body}
+
+
+def _get(summary: str, *, keyless: bool = False, success: str = "200") -> JSON:
+    error = {"description": "An error", "content": {"application/json": {"schema": _ERROR}}}
+    answer = {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}}
+    return {
+        "summary": summary,
+        "security": [] if keyless else [{"key": []}],
+        "responses": {success: answer, "default": error},
+    }

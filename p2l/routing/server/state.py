@@ -1,0 +1,26 @@
+"""What the workers of one server share, in one SQLite file: spending, rates and sessions."""
+
+import sqlite3
+from pathlib import Path
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS accounts (
+    name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
+    tokens REAL NOT NULL, updated REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS sessions (
+    owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (owner, session)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_expire ON sessions (expires);
+"""
+
+
+def open_state(path: str | Path | None) -> sqlite3.Connection:
+    """The state in a file, or in memory; statements commit by themselves.
+
+    A crash of the machine may lose the last moments of it, a crash of the server nothing.
+    """
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.executescript(_SCHEMA)
+    return connection

@@ -1,0 +1,143 @@
+"""Sessions, clients' keys with budgets and rates, reload of the configuration."""
+
+import threading
+import time
+from typing import Any
+
+import openai
+import pytest
+import yaml
+
+from tests.routing.server.conftest import Starter
+from tests.routing.server.fakes import HELLO, Reply, Running, chat, delta, model, stream
+
+KEYS = [
+    {"name": "rich", "key": "sk-rich-000000", "budget": 100.0},
+    {"name": "poor", "key": "sk-poor-000000", "budget": 5.0},
+    {"name": "slow", "key": "sk-slow-000000", "requests_per_minute": 2},
+    {"name": "narrow", "key": "sk-narrow-0000", "models": ["b"]},
+]
+
+
+class TestSessions:
+    def test_a_session_stays_with_its_model(self, start: Starter) -> None:
+        scores = start.scorer({"a": 1.0, "b": 0.0})
+        fakes = {name: start.upstream() for name in ("a", "b")}
+        running = start.router(
+            {name: model(fake.url) for name, fake in fakes.items()},
+            {"router": {"session_ttl": 0.5}},
+            router_type="bt-endpoint",
+            router_model_endpoint=scores.url,
+        )
+        client = start.client(running)
+        session = {"extra_headers": {"x-p2l-session": "conversation 1"}}
+        assert chat(client, **session)["x-p2l-model"] == "a"
+        scores.answer = lambda seen: Reply(body={"coefs": [0.0, 1.0], "eta": None})
+        asked = len(scores.seen)
+        headers = chat(client, **session)
+        assert (headers["x-p2l-model"], headers["x-p2l-reason"]) == ("a", "session") and len(scores.seen) == asked
+        assert chat(client)["x-p2l-model"] == "b"
+        assert chat(client, extra_headers={"x-p2l-session": "2"})["x-p2l-model"] == "b"
+        time.sleep(0.6)
+        assert chat(client, **session)["x-p2l-model"] == "b"
+
+    def test_a_session_moves_on_where_its_model_fails(self, start: Starter) -> None:
+        fakes = {name: start.upstream() for name in ("a", "b")}
+        client = start.client(start.router({name: model(fake.url) for name, fake in fakes.items()}))
+        session = {"extra_headers": {"x-p2l-session": "s"}}
+        assert chat(client, **session)["x-p2l-model"] == "a"
+        fakes["a"].answer = lambda seen: Reply(500, {})
+        headers = chat(client, **session)
+        assert headers["x-p2l-model"] == "b" and int(headers["x-p2l-attempts"]) <= 4
+
+
+class TestKeys:
+    def running(self, start: Starter, **keys: Any) -> Running:
+        fake = start.upstream()
+        models = {"a": model(fake.url, 2.0, **keys), "b": model(fake.url, 1.0, **keys)}
+        return start.router(models, {"keys": KEYS}, api_key="-")
+
+    def test_a_budget_holds_under_concurrency(self, start: Starter) -> None:
+        running = self.running(start)
+        served: list[float] = []
+        refused: list[str | None] = []
+
+        def ask() -> None:
+            try:
+                served.append(float(chat(start.client(running, "sk-poor-000000"))["x-p2l-cost"]))
+            except openai.RateLimitError as error:
+                refused.append(error.code)
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(refused) == {"insufficient_quota"}
+        ledger = running.service.ledger
+        rich, poor, *_ = running.service.snapshot.config.keys
+        assert sum(served) == ledger.spent(poor) == 5.0 and ledger.spent(rich) == 0.0  # twice a, then once b
+
+    def test_what_fails_is_not_charged(self, start: Starter) -> None:
+        fake = start.upstream(lambda seen: Reply(500, {}))
+        running = start.router({"a": model(fake.url, 2.0)}, {"keys": KEYS[:2]})
+        for _ in range(5):
+            with pytest.raises(openai.InternalServerError):
+                chat(start.client(running, "sk-poor-000000"))
+        assert running.service.ledger.spent(running.service.snapshot.config.keys[1]) == 0.0
+
+    def test_true_costs_by_prices(self, start: Starter) -> None:
+        running = self.running(start, prices={"input": 1e5, "output": 2e5})
+        chat(start.client(running, "sk-rich-000000"))
+        assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == pytest.approx(0.9 + 0.6)
+
+    def test_rates(self, start: Starter) -> None:
+        client = start.client(self.running(start), "sk-slow-000000")
+        chat(client), chat(client)
+        with pytest.raises(openai.RateLimitError, match="2 times a minute") as error:
+            chat(client)
+        assert int(error.value.response.headers["retry-after"]) == 30
+
+    def test_a_key_of_some_models(self, start: Starter) -> None:
+        client = start.client(self.running(start), "sk-narrow-0000")
+        assert chat(client)["x-p2l-model"] == "b"
+        assert [entry.id for entry in client.models.list().data] == ["p2l-router", "b"]
+        with pytest.raises(openai.NotFoundError):
+            chat(client, extra_body={"direct_model": "a"})
+
+    def test_the_published_default_key_is_void_beside_others(self, start: Starter) -> None:
+        with pytest.raises(openai.PermissionDeniedError):
+            chat(start.client(self.running(start), "-"))
+
+
+class TestReload:
+    def rewrite(self, running: Running, change: Any) -> None:
+        config = yaml.safe_load(running.config_path.read_text())
+        change(config)
+        running.config_path.write_text(yaml.safe_dump(config))
+
+    def await_change(self, running: Running, seconds: float = 5.0) -> None:
+        before, deadline = running.service.snapshot, time.monotonic() + seconds
+        while running.service.snapshot is before and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def test_new_requests_get_the_new_configuration_and_streams_go_on(self, start: Starter) -> None:
+        fake = start.upstream(lambda seen: stream(*[delta("x")] * 10, delta(finish="stop"), pause=0.05))
+        running = start.router({"old": model(fake.url)}, router_type="random")
+        client = start.client(running)
+        chunks = iter(client.chat.completions.create(model="-", messages=HELLO, stream=True))
+        first = next(chunks)
+        self.rewrite(running, lambda config: config["model_configs"].update(new=config["model_configs"].pop("old")))
+        self.await_change(running)
+        assert [entry.id for entry in client.models.list().data] == ["p2l-router", "new"]
+        rest = [chunk.choices[0].delta for chunk in chunks]
+        assert first.choices[0].delta.content == "x" and len(rest) == 10 and rest[-1].model_dump()["model"] == "old"
+
+    def test_a_file_that_is_not_sound_changes_nothing(self, start: Starter) -> None:
+        fake = start.upstream()
+        running = start.router({"m": model(fake.url)}, router_type="random")
+        before = running.service.snapshot
+        self.rewrite(running, lambda config: config["model_configs"]["m"].update(cost=-1))
+        time.sleep(0.4)
+        assert running.service.snapshot is before and chat(start.client(running))["x-p2l-model"] == "m"
+        assert b'p2l_router_reloads_total{result="refused"} 1.0' in running.service.metrics.text()

@@ -1,0 +1,117 @@
+"""The parts alone: events, ledger, health, waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2l.routing.server.config import CallConfig, KeyConfig, ModelConfig, Prices
+from p2l.routing.server.errors import ApiError
+from p2l.routing.server.failures import retry_after
+from p2l.routing.server.health import Health
+from p2l.routing.server.keys import Ledger, estimated_cost, true_cost
+from p2l.routing.server.providers.call import UpstreamError
+from p2l.routing.server.sessions import Sessions
+from p2l.routing.server.sse import events
+from p2l.routing.server.state import open_state
+
+WIRE = b'event: a\r\ndata: {"x": 1}\r\n\r\n: comment\n\ndata:two\ndata: lines\n\nid: 3\ndata: [DONE]\n\n'
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@given(st.lists(st.integers(1, len(WIRE)), max_size=20))
+def test_events_in_any_pieces(cuts: list[int]) -> None:
+    bounds = [0, *sorted(cuts), len(WIRE)]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start, end in pairwise(bounds):
+            yield WIRE[start:end]
+
+    async def read() -> list[bytes]:
+        return [data async for data in events(pieces())]
+
+    assert asyncio.run(read()) == [b'{"x": 1}', b"two\nlines", b"[DONE]"]
+
+
+def test_a_budget_to_the_cent_and_its_period() -> None:
+    clock = Clock()
+    ledger = Ledger(open_state(None), clock)
+    key = KeyConfig("k", "sk", budget=1.0, period=60.0)
+    assert [ledger.hold(key, 0.1) for _ in range(11)] == [True] * 10 + [False]
+    ledger.settle(key, 0.1, 0.0)
+    assert ledger.hold(key, 0.1) and not ledger.hold(key, 0.1)
+    clock.now += 60.0
+    assert ledger.hold(key, 1.0) and ledger.spent(key) == 1.0
+
+
+def test_a_rate_refills_evenly() -> None:
+    clock = Clock()
+    ledger = Ledger(open_state(None), clock)
+    key = KeyConfig("k", "sk", requests_per_minute=6)
+    for _ in range(6):
+        ledger.count(key)
+    with pytest.raises(ApiError):
+        ledger.count(key)
+    clock.now += 10.0
+    ledger.count(key)
+    with pytest.raises(ApiError):
+        ledger.count(key)
+
+
+def test_workers_share_one_account(tmp_path: Path) -> None:
+    ledgers = [Ledger(open_state(tmp_path / "state.sqlite")) for _ in range(3)]
+    key = KeyConfig("k", "sk", budget=5.0)
+    assert [ledgers[i % 3].hold(key, 1.0) for i in range(7)] == [True] * 5 + [False] * 2
+    assert ledgers[0].spent(key) == 5.0
+
+
+def test_costs() -> None:
+    priced = ModelConfig("m", "openai", 0.5, prices=Prices(input=2.0, output=10.0), max_tokens=1000)
+    assert estimated_cost(priced, 10**6, None) == pytest.approx(2.01)
+    assert estimated_cost(priced, 0, 10) == 0.5
+    assert true_cost(priced, {"prompt_tokens": 10**6, "completion_tokens": 10**5}) == pytest.approx(3.0)
+    assert true_cost(priced, None) == 0.5
+
+
+def test_rest_after_failures() -> None:
+    clock, calls = Clock(), CallConfig(cooldown_after=2, cooldown=30.0)
+    health = Health(clock)
+    again = UpstreamError("http_500", "x")
+    health.failed("m", again, calls)
+    assert health.available("m")
+    health.succeeded("m")
+    health.failed("m", again, calls)
+    health.failed("m", again, calls)
+    assert not health.available("m") and health.available("other")
+    clock.now += 30.0
+    assert health.available("m")
+    health.failed("n", UpstreamError("http_429", "x", retry_after=100.0), calls)
+    clock.now += 99.0
+    assert not health.available("n")
+
+
+def test_sessions_of_two_keys_are_apart_and_expire() -> None:
+    clock = Clock()
+    sessions = Sessions(open_state(None), clock)
+    sessions.keep("k1", "s", "a", 10.0)
+    sessions.keep("k2", "s", "b", 10.0)
+    assert (sessions.model("k1", "s"), sessions.model("k2", "s"), sessions.model("k3", "s")) == ("a", "b", None)
+    clock.now += 10.0
+    assert sessions.model("k1", "s") is None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", None), ("nan", None), ("inf", None), ("Wed, 21 Oct", None)]
+)
+def test_retry_after(header: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": header}) == seconds

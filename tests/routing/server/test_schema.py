@@ -1,0 +1,38 @@
+"""Whatever the OpenAPI document allows, and much that it does not, is never a 5xx."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.routing.server.conftest import Starter
+from tests.routing.server.fakes import KEY, model
+
+schemathesis = pytest.importorskip("schemathesis")
+
+
+def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
+    url = start.upstream().url
+    models = {"m": model(url), "c": model(url, 2.0)}
+    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=tmp_path / "f.sqlite")
+    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    drawn = [
+        operation.ok().as_strategy(generation_mode=mode)
+        for operation in schema.get_all_operations()
+        for mode in schemathesis.GenerationMode
+    ]
+    seen: set[tuple[str, int]] = set()
+
+    @settings(max_examples=250, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @given(st.one_of(drawn), st.sampled_from([KEY, KEY, KEY, "wrong"]))
+    def check(case: Any, key: str) -> None:
+        answer = case.call(headers={"authorization": f"Bearer {key}"})
+        seen.add((case.path, answer.status_code))
+        assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+        if answer.status_code >= 400:
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+    check()
+    assert {("/v1/chat/completions", 200), ("/v1/chat/completions", 400), ("/v1/chat/completions", 403)} <= seen
