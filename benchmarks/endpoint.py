@@ -1,0 +1,305 @@
+"""The endpoint's speed over HTTP, beside the same forward passes in process and upstream's server.
+
+All run the same random 38M-parameter bf16 Qwen2 checkpoint on the same machine, in turns. Load comes from wrk. Then all
+answers are compared with those to the same prompts one at a time.
+
+    python benchmarks/endpoint.py [--one] [--prompts votes.parquet]
+        [--upstream <folder of lmarena/p2l> --upstream-python <python that runs it>]
+    python benchmarks/endpoint.py --overload 60    # four times the sustainable rate for 60 s
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from endpoint_load import offer, post
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
+from p2l.data.readers import read_table
+from p2l.data.simulated import load_prompts
+from p2l.heads import RankingHead
+from p2l.models import Checkpoint, P2LModel, load_checkpoint, save_checkpoint
+from p2l.models.predict import Predictor, rank_encoded
+
+KEY = "benchmark"
+CONNECTIONS = (1, 16, 64)
+ONE_PROMPT = (
+    "Write a short story about a robot who learns to paint, and explain what it teaches us about creativity. "
+    "Keep it under two hundred words, please."
+)
+CHAT = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+SIZES = {
+    "vocab_size": 8192,
+    "hidden_size": 512,
+    "intermediate_size": 1408,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+}
+UPSTREAM = """
+import os, sys
+# theirs is a package without __init__.py, which any other p2l would hide
+sys.path[:] = [sys.argv.pop(1), *(p for p in sys.path if not os.path.exists(os.path.join(p, "p2l", "__init__.py")))]
+import huggingface_hub
+huggingface_hub.hf_hub_download = lambda repo_id, filename, **_: os.path.join(repo_id, filename)
+import uvicorn
+import p2l.endpoint
+uvicorn.run(p2l.endpoint.app, host="127.0.0.1", port=p2l.endpoint.parse_args().port)
+"""
+WRK_SCRIPT = """
+local bodies, i = {}, 0
+for line in io.lines(os.getenv("P2L_BODIES")) do bodies[#bodies + 1] = line end
+local headers = {["content-type"] = "application/json", ["api-key"] = os.getenv("P2L_KEY")}
+request = function() i = i % #bodies + 1; return wrk.format("POST", "/predict", headers, bodies[i]) end
+done = function(s, latency)
+  local e = s.errors
+  print(string.format("RESULT %f %f %f %d", s.requests / s.duration * 1e6, latency:percentile(50) / 1e3,
+    latency:percentile(99) / 1e3, e.status + e.connect + e.read + e.write + e.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Requests/s, latency in ms, and how many had no answer or another status than 200."""
+
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+
+
+def make_checkpoint(folder: Path, texts: Sequence[str]) -> None:
+    """12 layers, hidden size 512, 8k vocabulary made of ``texts``, 100 models, random weights."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=8191, initial_alphabet=alphabet, special_tokens=special, show_progress=False
+    )
+    raw.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token=special[0], model_input_names=["input_ids", "attention_mask"]
+    )
+    encoder = PromptEncoder(prepare_tokenizer(tokenizer, chat_template=CHAT), PromptFormat())
+    torch.manual_seed(0)
+    backbone = AutoModel.from_config(AutoConfig.for_model("qwen2", **SIZES), dtype=torch.bfloat16)
+    model = P2LModel(backbone, RankingHead(512, 100, "rk").to(torch.bfloat16), "cls", encoder.cls_token_id).eval()
+    names = tuple(f"model-{i:03d}" for i in range(100))
+    recipe = {"loss_type": "rk", "head_type": "rk", "model_type": "qwen2"}
+    save_checkpoint(folder, Checkpoint(model, encoder, names, recipe))
+
+
+def read_prompts(path: str | None, count: int = 512) -> list[str]:
+    """Distinct prompts of a table, or those that ship with p2l."""
+    frame = load_prompts() if path is None else read_table(path, "train")
+    column = "prompt" if "prompt" in frame else "instruction"
+    texts = [p if isinstance(p, str) else p[0] for p in frame[column]]
+    return list(dict.fromkeys(texts))[:count]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running endpoint."""
+
+    name: str
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def post(self, prompt: str) -> tuple[int, dict]:
+        """Status and answer of one request."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/predict",
+            json.dumps({"prompt": [prompt]}).encode(),
+            {"content-type": "application/json", "api-key": KEY},
+        )
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return response.status, json.load(response)
+
+    def rss(self) -> float:
+        """Megabytes of its largest process."""
+        family = subprocess.run(
+            ["ps", "-o", "rss=", "--ppid", str(self.process.pid), "-p", str(self.process.pid)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return max(int(line) for line in family.stdout.split()) / 1024
+
+
+@contextmanager
+def serving(name: str, port: int, command: Sequence[str], log: Path) -> Iterator[Server]:
+    """Start a server, wait until it answers, stop it at the end."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    server = Server(name, port, process)
+    try:
+        for _ in range(240):
+            if process.poll() is not None:
+                raise SystemExit(f"{name} does not start: {log.read_text()[-2000:]}")
+            try:
+                server.post(ONE_PROMPT)
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def load(server: Server, connections: int, bodies: Path, script: Path, seconds: float) -> Speed:
+    """Requests one after the other on so many connections, by wrk."""
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "60s", "-s", str(script),
+         f"http://127.0.0.1:{server.port}"],
+        env={**os.environ, "P2L_BODIES": str(bodies), "P2L_KEY": KEY}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    rate, p50, p99, errors = out[out.index("RESULT") :].split()[1:5]
+    return Speed(float(rate), float(p50), float(p99), int(errors))
+
+
+def in_process(predictor: Predictor, prompts: Sequence[str], seconds: float, token_budget: int) -> float:
+    """Prompts/s of the forward passes alone, in the best batches of at most ``token_budget`` tokens."""
+    encoded = predictor.encode([prompts[i % len(prompts)] for i in range(64 if len(prompts) == 1 else 256)])
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        rank_encoded(predictor.network, encoded, token_budget=token_budget)
+        done += len(encoded)
+    return done / (time.perf_counter() - start)
+
+
+def largest_error(server: Server, predictor: Predictor, prompts: Sequence[str]) -> float:
+    """Largest difference of a coefficient from that of the same prompt alone; asked 64 at a time."""
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(server.post, prompts))
+    assert all(status == 200 for status, _ in answers)
+    alone = np.stack([predictor.rank([prompt]).coefs[0].numpy() for prompt in prompts])
+    return float(np.abs(np.array([answer["coefs"] for _, answer in answers]) - alone).max())
+
+
+def compare(servers: Sequence[Server], predictor: Predictor, prompts: Sequence[str], args: argparse.Namespace) -> None:
+    """Rounds of every side at every number of connections; prints medians and ratios."""
+    bodies, script = args.folder / "bodies", args.folder / "load.lua"
+    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
+    script.write_text(WRK_SCRIPT)
+    limits: dict[int, list[float]] = {budget: [] for budget in (2048, 4096, 16384)}
+    speeds: dict[tuple[str, int], list[Speed]] = {}
+    for _ in range(args.rounds):
+        for budget, rates in limits.items():
+            rates.append(in_process(predictor, prompts, args.seconds / 3, budget))
+        for connections in CONNECTIONS:
+            for server in servers:
+                speed = load(server, connections, bodies, script, args.seconds)
+                speeds.setdefault((server.name, connections), []).append(speed)
+    limit = max(statistics.median(rates) for rates in limits.values())
+    print(f"in process, forward passes alone: {limit:.0f} prompts/s")
+    median: dict[tuple[str, int], Speed] = {}
+    for (name, connections), rounds in speeds.items():
+        columns = [statistics.median(getattr(s, field) for s in rounds) for field in ("rate", "p50", "p99")]
+        median[name, connections] = speed = Speed(*columns, sum(s.errors for s in rounds))
+        print(
+            f"{name:9s} {connections:3d} connections {speed.rate:7.1f} requests/s ({speed.rate / limit:4.2f} of the "
+            f"limit)  p50 {speed.p50:7.1f} ms  p99 {speed.p99:7.1f} ms  {speed.errors} errors"
+        )
+    if len(servers) > 1:
+        for connections in CONNECTIONS:
+            ours, theirs = median["p2l", connections], median["upstream", connections]
+            print(
+                f"{connections:3d} connections: {ours.rate / theirs.rate:.2f} times upstream's requests/s, "
+                f"{ours.p50 / theirs.p50:.2f} times its p50"
+            )
+
+
+def overload(server: Server, prompts: Sequence[str], args: argparse.Namespace) -> None:
+    """Four times the sustainable rate; prints what became of it, and the memory before, during and after."""
+    requests = [post(json.dumps({"prompt": [prompt]}).encode(), KEY) for prompt in prompts]
+    bodies, script = args.folder / "bodies", args.folder / "load.lua"
+    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
+    script.write_text(WRK_SCRIPT)
+    rate = load(server, 64, bodies, script, args.seconds).rate
+    memory = [server.rss()]
+    print(f"sustainable: {rate:.0f} requests/s; offered: {4 * rate:.0f} for {args.overload:g} s")
+    for _ in range(4):
+        outcome = asyncio.run(offer(server.port, requests, 4 * rate, args.overload / 4))
+        memory.append(server.rss())
+        taken = np.array(outcome.seconds) * 1e3
+        p50, p99 = np.percentile(taken, (50, 99)) if len(taken) else (np.nan, np.nan)
+        print(
+            f"answers by status {dict(sorted(outcome.statuses.items()))}, 429 without Retry-After "
+            f"{outcome.without_retry_after}; of the accepted p50 {p50:.0f} ms, p99 {p99:.0f} ms; "
+            f"{len(taken) / args.overload * 4:.0f}/s; memory {memory[-1]:.0f} MB"
+        )
+    print(f"memory before {memory[0]:.0f} MB, after {memory[-1]:.0f} MB; alive: {server.post(ONE_PROMPT)[0] == 200}")
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--prompts", help="table whose prompts make the mix of lengths; default: those of p2l")
+    parser.add_argument("--one", action="store_true", help="one prompt of about 40 tokens instead of the mix")
+    parser.add_argument("--upstream", help="folder of lmarena/p2l")
+    parser.add_argument("--upstream-python", help="python that runs it")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
+    parser.add_argument("--overload", type=float, metavar="SECONDS", help="measure overload instead")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, in process and in the server")
+    parser.add_argument("--port", type=int, default=18200)
+    parser.add_argument("--options", default="", help="more options of python -m p2l.endpoint")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = options()
+    if shutil.which("wrk") is None:
+        raise SystemExit("this needs wrk (apt install wrk)")
+    mix = read_prompts(args.prompts)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        args.folder = Path(name)
+        checkpoint = args.folder / "checkpoint"
+        make_checkpoint(checkpoint, [*mix, *read_prompts(None, 2000)])
+        predictor = Predictor(load_checkpoint(str(checkpoint), dtype="bfloat16"), compiled=args.compile)
+        predictor.warm_up()
+        prompts = [ONE_PROMPT] if args.one else mix
+        lengths = predictor.encode(prompts).lengths
+        print(
+            f"{torch.get_num_threads()} threads, load average {os.getloadavg()[0]:.1f}; {len(prompts)} prompts, "
+            f"{lengths.mean():.0f} tokens each ({lengths.min()} to {lengths.max()})"
+        )
+        extra = [*args.options.split(), *(["--compile"] if args.compile else [])]
+        ours = [sys.executable, "-m", "p2l.endpoint", "-m", str(checkpoint), "-p", str(args.port), "-a", KEY]
+        ours += ["--no-cuda", "-H", "127.0.0.1", *extra]
+        servers = [stack.enter_context(serving("p2l", args.port, ours, args.folder / "p2l.log"))]
+        if args.overload:
+            overload(servers[0], prompts, args)
+            return
+        if args.upstream:
+            theirs = [args.upstream_python, "-c", UPSTREAM, args.upstream, "-m", str(checkpoint), "--no-cuda"]
+            theirs += ["-a", KEY, "-p", str(args.port + 1)]
+            servers.append(
+                stack.enter_context(serving("upstream", args.port + 1, theirs, args.folder / "upstream.log"))
+            )
+        compare(servers, predictor, prompts, args)
+        print(
+            f"largest difference from the answer to the prompt alone: {largest_error(servers[0], predictor, mix):.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()
