@@ -27,8 +27,6 @@ MOST_DELAY = 30.0
 BACKLOG = 2048
 # Read by libraries when they are loaded, so they cannot be set later.
 WORKER_DEFAULTS = {
-    # threads that spin at every barrier take the cores from the one that encodes and answers, and from other programs
-    "OMP_WAIT_POLICY": "passive",
     # oneDNN keeps kernels (half a megabyte each) for the last 1024 shapes, and torch again: with prompts of all lengths
     # a shape seldom comes twice, and a worker grew by 2 MB a batch
     "LRU_CACHE_CAPACITY": "64",

@@ -20,7 +20,7 @@ from p2l.types import Ranking
 
 # Of the whole; it only settles directions in which no probability changes.
 _RIDGE = 1e-9
-_PAIRS, _PROMPTS = 16, 2000  # of a block: its numbers stay in the cache
+_PAIRS, _PROMPTS = 256, 1000  # of a block: its numbers stay in the cache
 _FITS = 4_000_000  # numbers in a block of fits
 _LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
 
@@ -86,10 +86,12 @@ def mean_probs(
             for outcome, probs in enumerate(probs_of(model_a[pairs], model_b[pairs])):
                 sums[outcome, pairs] += probs @ weight.to(probs.dtype)
 
-    # Blocks in threads of our own, each too small for torch to split: torch's threads wait for each other at every
+    # Blocks in threads of our own, on each of which torch runs alone: its own threads wait for each other at every
     # operation, which on a busy machine takes twenty times as long.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(torch.inference_mode()(add), range(0, len(model_a), _PAIRS)))
+    torch.set_num_threads(threads)  # the initializer has set what the threads share
     return sums.permute(2, 1, 0).contiguous()
 
 

@@ -82,7 +82,7 @@ def grounded_rao_kupper_from_odds(
     excess = eta.exp() + (min_theta - 1)
     theta = excess + 1
     total = odds_a + odds_b
-    win = odds_a / (theta * odds_b + odds_a + 1)
-    lose = odds_b / (theta * odds_a + odds_b + 1)
+    win = odds_a / torch.addcmul(odds_a + 1, theta, odds_b)
+    lose = odds_b / torch.addcmul(odds_b + 1, theta, odds_a)
     bad = 1 / (total + 1)
     return win, lose, excess * win * lose * bad * ((theta + 1) * total + 2), bad

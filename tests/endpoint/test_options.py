@@ -77,12 +77,12 @@ def test_a_port_in_use_is_an_error_in_one_line():
         listen("127.0.0.1", taken.getsockname()[1])
 
 
-def test_workers_share_the_cores_and_do_not_spin(monkeypatch):
+def test_workers_share_the_cores(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
     environment = worker_environment(Settings(workers=2), {})
-    assert (environment["OMP_NUM_THREADS"], environment["OMP_WAIT_POLICY"]) == ("4", "passive")
-    environment = worker_environment(Settings(threads=3), {"OMP_WAIT_POLICY": "active"})
-    assert (environment["OMP_NUM_THREADS"], environment["OMP_WAIT_POLICY"]) == ("3", "active")
+    assert environment["OMP_NUM_THREADS"] == "4"
+    environment = worker_environment(Settings(threads=3), {"LRU_CACHE_CAPACITY": "7"})
+    assert (environment["OMP_NUM_THREADS"], environment["LRU_CACHE_CAPACITY"]) == ("3", "7")
 
 
 def test_without_a_gpu_the_cpu_is_used_and_said(monkeypatch, caplog):

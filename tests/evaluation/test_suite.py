@@ -210,5 +210,9 @@ def test_the_defaults_are_the_published_ones() -> None:
     assert cfg.aggr_scale_subset_sizes == [1, 10, 25, 100, 250, 500, 1000, 2000]
     assert cfg.aggr_scale_num_samples == [500, 500, 500, 200, 100, 40, 10, 6]
     assert cfg.suite.evaluation.metrics.aggr_scale.metrics == ["L1-Dist-Prob", "Spearman-lbs", "Kendall-lbs"]
-    assert (cfg.model_type, cfg.ground_truth, cfg.suite.evaluation.metrics.aggr_scale_gt) == ("p2l", "marginal-gt", "marginal-gt")
+    assert (cfg.model_type, cfg.ground_truth, cfg.suite.evaluation.metrics.aggr_scale_gt) == (
+        "p2l",
+        "marginal-gt",
+        "marginal-gt",
+    )
     assert get_family("bag").name == "grk"

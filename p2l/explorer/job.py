@@ -1,0 +1,44 @@
+"""Serve the explorer page of a checkpoint."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from p2l.errors import ConfigError
+from p2l.explorer.prices import Prices
+from p2l.models import Checkpoint
+from p2l.models.predict import Predictor
+
+
+@dataclass(frozen=True)
+class ExplorerJob:
+    """A page at ``http://host:port``, until the process is interrupted.
+
+    Attributes:
+        host: 127.0.0.1 is this machine alone; 0.0.0.0 lets the network in.
+        port: to listen at; None: the first free one from 7860 on.
+        prices: LLM -> dollars per million input and output tokens; None or empty: no costs.
+        output_tokens: of an answer, which its cost is computed with.
+        device: of the network; None: a GPU where there is one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = 7860
+    prices: Mapping[str, Any] | None = None
+    output_tokens: float = 500.0
+    device: str | None = None
+
+    def run(self, checkpoint: Checkpoint) -> None:
+        """Show the page; ``ConfigError`` without Gradio, for unusable prices, and where the port is taken."""
+        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio's library would report that it was started
+        try:
+            from p2l.explorer.page import build_page, serve
+        except ImportError as error:
+            raise ConfigError(f"the explorer needs pip install 'p2l[ui]' ({error})") from error
+        prices = Prices(self.prices, self.output_tokens) if self.prices else None
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        page = build_page(Predictor(checkpoint, device=device), prices)
+        serve(page, self.host, self.port)

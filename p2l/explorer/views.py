@@ -1,0 +1,132 @@
+"""The leaderboard, a pair of LLMs and the comparison of two prompts, as markup from tables and probabilities."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from p2l.insight.html import Html, join, scrolling, tag
+
+_KINDS = ("a", "b", "tie", "bad")  # classes of the columns of a family
+_FITS = 0.08  # a share of a bar that has room for its percentage
+
+
+def message(text: str) -> Html:
+    """A line instead of a picture."""
+    return tag("p.soft", text)
+
+
+def find_models(table: pd.DataFrame, search: str) -> pd.DataFrame:
+    """The rows of the LLMs whose name has one of the words of ``search`` in it, whatever their case; "" is all."""
+    words = search.casefold().replace(",", " ").split()
+    if not words:
+        return table
+    return table[[any(word in name.casefold() for word in words) for name in table["model"]]]
+
+
+def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
+    """The ``top`` rows of a ``leaderboard_table`` that were searched for, with bars of their win rates."""
+    found = find_models(table, search)
+    if found.empty:
+        return _nobody(search)
+    rows = [
+        tag(
+            "tr",
+            tag("td.number", row.rank),
+            tag("td.name", row.model),
+            tag("td.bar", _bar(0.0, row.win_rate, "a", mark=0.5)),
+            tag("td.number", f"{row.win_rate:.1%}"),
+            tag("td.number", f"{row.elo:+.0f}"),
+            tag("td.number.wide", f"{row.coef:+.3f}"),
+        )
+        for row in found.head(top).itertuples()
+    ]
+    head = _head(("#", "number"), ("LLM", ""), ("", "bar"), ("win rate", "number"), ("Elo", "number"), ("coef", "wide"))
+    shown = f"{len(rows)} of {len(table)} LLMs. " if len(rows) < len(table) else ""
+    text = f"{shown}Win rate: against the other LLMs, ties as half. Elo: points above the mean LLM; coef: in nats."
+    return join((_table(head, rows), message(text)))
+
+
+def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[str, Sequence[float]]) -> Html:
+    """The probability of each outcome between two LLMs, a bar for each prompt; ``probs``: title of a prompt -> theirs.
+
+    The first two outcomes are wins of the first and of the second LLM; they stand at the two ends of the bar.
+    """
+    if names[0] == names[1]:
+        return message("Choose two different LLMs.")
+    labels = [f"{names[0]} wins", f"{names[1]} wins", *outcomes[2:]]
+    order = [0, *range(2, len(outcomes)), 1]
+    bars = []
+    for title, values in probs.items():
+        said = ", ".join(f"{labels[i]} {values[i]:.1%}" for i in order)
+        segments = (_segment(_KINDS[i], values[i]) for i in order)
+        heading = tag("h4", title) if len(probs) > 1 else ""
+        bars += [heading, tag("div.stack", *segments, attributes={"role": "img", "aria-label": said})]
+    legend = (
+        tag("li", tag(f"i.{_KINDS[i]}"), labels[i], " ", tag("b", " → ".join(f"{p[i]:.1%}" for p in probs.values())))
+        for i in order
+    )
+    return join((*bars, tag("ul.legend", *legend)))
+
+
+def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search: str = "") -> Html:
+    """The ``top`` LLMs whose Elo points differ most between two leaderboards, those that rise first."""
+    both = first[["model", "rank", "elo"]].merge(second[["model", "rank", "elo"]], on="model", suffixes=("", "_second"))
+    both["change"] = both["elo_second"] - both["elo"]
+    found = find_models(both, search)
+    if found.empty:
+        return _nobody(search)
+    largest = max(float(both["change"].abs().max()), 1e-9)
+    most = found.loc[found["change"].abs().sort_values(ascending=False, kind="stable").index[:top]]
+    rows = [
+        tag(
+            "tr",
+            tag("td.name", row.model),
+            tag("td.number", f"{row.rank} → {row.rank_second}", _arrow(row.rank - row.rank_second)),
+            tag("td.bar", _change(row.change / largest)),
+            tag("td.number", f"{row.change:+.0f}"),
+        )
+        for row in most.sort_values("change", ascending=False, kind="stable").itertuples()
+    ]
+    head = _head(("LLM", ""), ("rank", "number"), ("", "bar"), ("Elo", "number"))
+    moved = int((both["rank"] != both["rank_second"]).sum())
+    text = f"From the first prompt to the second; {moved} of {len(both)} LLMs change their rank."
+    return join((_table(head, rows), message(text)))
+
+
+def _nobody(search: str) -> Html:
+    return message(f"No LLM has “{search[:80]}” in its name.")
+
+
+def _head(*columns: tuple[str, str]) -> Html:
+    return tag(
+        "tr", *(tag(f"th.{kind}" if kind else "th", name, attributes={"scope": "col"}) for name, kind in columns)
+    )
+
+
+def _table(head: Html, rows: Sequence[Html]) -> Html:
+    return scrolling(tag("table", tag("thead", head), tag("tbody", *rows)))
+
+
+def _bar(start: float, end: float, kind: str, *, mark: float) -> Html:
+    """A bar on a track from 0 to 1, with a line at ``mark``."""
+    place = {"style": f"left:{100 * start:.2f}%;width:{100 * (end - start):.2f}%"}
+    line = tag("u", attributes={"style": f"left:{100 * mark:.2f}%"})
+    return tag("div.track", tag(f"i.{kind}", attributes=place), line)
+
+
+def _change(share: float) -> Html:
+    """A bar to the right of the middle for a rise, to the left for a fall; ``share`` from -1 to 1."""
+    middle = 0.5
+    low, high = sorted((middle, middle + share / 2))
+    return _bar(low, high, "up" if share >= 0 else "down", mark=middle)
+
+
+def _arrow(places: int) -> Html:
+    if not places:
+        return tag("span.move", "")
+    return tag(f"span.move.{'up' if places > 0 else 'down'}", f"{'▲' if places > 0 else '▼'}{abs(places)}")
+
+
+def _segment(kind: str, share: float) -> Html:
+    text = f"{share:.0%}" if share >= _FITS else ""
+    return tag(f"i.{kind}", text, attributes={"style": f"width:{100 * share:.3f}%", "title": f"{share:.1%}"})

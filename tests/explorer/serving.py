@@ -1,0 +1,68 @@
+"""``scripts/explore.py`` in a process of its own, asked over HTTP as the page in the browser asks it."""
+
+import json
+import queue
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from tests.running import start_script
+
+SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is served."""
+
+    url: str
+
+    def ask(self, name: str, *values: Any, session: str) -> list[Any] | None:
+        """What a call returns; None where it fails. A session remembers what it ranked."""
+        call = f"{self.url}/gradio_api/call/{name}"
+        asked = requests.post(call, json={"data": values, "session_hash": session}, timeout=SECONDS)
+        asked.raise_for_status()
+        answer = requests.get(f"{call}/{asked.json()['event_id']}", timeout=SECONDS).text
+        event, data = answer.strip().split("\n\n")[-1].split("\n")
+        return json.loads(data.removeprefix("data: ")) if event == "event: complete" else None
+
+
+@contextmanager
+def explore(*arguments: str) -> Iterator[Page]:
+    """A page that is up, and down at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start_script(*arguments, f"port={port}", script="explore")
+    try:
+        _wait_until_up(process)
+        yield Page(f"http://127.0.0.1:{port}")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _wait_until_up(process: "subprocess.Popen[str]") -> None:
+    up: queue.Queue[bool] = queue.Queue()
+    lines: list[str] = []
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "the explorer is at" in line:
+                up.put(True)
+                return  # little follows
+        up.put(False)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        assert up.get(timeout=SECONDS), "".join(lines)
+    except queue.Empty:
+        raise AssertionError("".join(lines)) from None

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from p2l.errors import ConfigError
+from p2l.explorer import Controls, Explorer, Prices, read_prompt
+from p2l.models.predict import Predictor
+from p2l.outcomes import FAMILIES
+from tests.explorer.conftest import EVIL
+
+READ = {
+    "one turn": ("hi", False, "hi"),
+    "as it was typed": (" a\n---\nb ", False, " a\n---\nb "),
+    "two turns": ("a\n---\nb", True, ["a", "b"]),
+    "several lines in a turn": ("a\nb\n --- \n\nc\n", True, ["a\nb", "c"]),
+    "empty turns": ("---\na\n---\n---\n", True, ["a"]),
+    "dashes in a line": ("a --- b", True, ["a --- b"]),
+    "only dashes": ("---\n---", True, None),
+    "blank": (" \n\t", False, None),
+    "empty": ("", True, None),
+    "nothing": (None, False, None),
+}
+
+
+@pytest.mark.parametrize(("text", "conversation", "prompt"), READ.values(), ids=READ)
+def test_reading_what_was_typed(text, conversation, prompt) -> None:
+    assert read_prompt(text, conversation) == prompt
+
+
+def test_rankings_are_those_of_the_predictor(explorer: Explorer, predictor: Predictor) -> None:
+    prompts = ["hi", ["one", "two turns, the second longer"]]
+    ranked = explorer.rank([*prompts[:1], None, *prompts[1:]])
+    expected = predictor.rank(prompts)
+    assert [one.prompt for one in ranked] == prompts
+    for one, coefs, eta in zip(ranked, expected.coefs, expected.eta, strict=True):
+        torch.testing.assert_close(one.ranking.coefs, coefs)
+        torch.testing.assert_close(one.ranking.eta, eta)
+        best = [predictor.models[i] for i in coefs.argsort(descending=True)]
+        assert one.table["model"].tolist() == best
+        assert [predictor.models[one.model(choice)] for choice in (-1, -2)] == best[:2] and one.model(3) == 3
+
+
+def test_how_prompts_were_read(explorer: Explorer) -> None:
+    status = explorer.status(explorer.rank([["a", "b"], "x" * 1000]))
+    assert "First prompt: 2 user turns, " in status
+    assert "Second prompt: 1 user turn, 64 tokens, the most that are read" in status
+    assert "The prompt: 1 user turn" in explorer.status(explorer.rank(["hi"]))
+    assert "Type a prompt." in explorer.status(())
+
+
+def test_nothing_is_ranked_and_nothing_is_drawn(explorer: Explorer) -> None:
+    assert explorer.rank([None, None]) == ()
+    assert set(explorer.views((), Controls())) == {""}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_all_parts_for_every_family(name: str, make_explorer) -> None:
+    explorer = make_explorer(name, Prices({"alpha": [1, 1], "beta": [2, 2]}))
+    views = explorer.views(explorer.rank(["hi", "something else entirely"]), Controls(top=3, a=0, b=3))
+    assert views.leaderboard.count('class="name"') == 3 and "First prompt" in views.leaderboard
+    assert "alpha wins" in views.pair and "gamma wins" in views.pair and views.pair.count("<h4>") == 2
+    assert ("both bad" in views.pair) == ("both bad" in FAMILIES[name].outcomes)
+    assert views.comparison.count('class="name"') == 3
+    assert "the router takes" in views.costs and "without a price: 2 of 4 LLMs" in views.costs
+
+
+def test_one_prompt_without_prices(predictor: Predictor) -> None:
+    explorer = Explorer(predictor)
+    views = explorer.views(explorer.rank(["hi"]), Controls())
+    assert "Type a second prompt" in views.comparison and "Prices are not given" in views.costs
+    assert "<h4>" not in views.leaderboard
+
+
+def test_a_price_list_of_other_llms(predictor: Predictor) -> None:
+    with pytest.raises(ConfigError, match=r"none of the checkpoint's LLMs \(alpha, beta, delta, ...\)"):
+        Explorer(predictor, Prices({"elk": [1, 1]}))
+
+
+def test_prompts_and_names_are_text(evil_predictor: Predictor) -> None:
+    explorer = Explorer(evil_predictor, Prices({EVIL[0]: [1, 1], EVIL[1]: [2, 2]}))
+    ranked = explorer.rank([*EVIL[:2]])
+    for part in (explorer.status(ranked), *explorer.views(ranked, Controls(search="<b>"))):
+        assert "<script" not in part and "<img" not in part
