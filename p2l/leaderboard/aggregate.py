@@ -20,7 +20,7 @@ from p2l.types import Ranking
 
 # Of the whole; it only settles directions in which no probability changes.
 _RIDGE = 1e-9
-_PAIRS, _PROMPTS = 256, 1000  # of a block: its numbers stay in the cache
+_PAIRS, _PROMPTS = 256, 500  # of a block: its numbers stay in the cache
 _FITS = 4_000_000  # numbers in a block of fits
 _LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
 
