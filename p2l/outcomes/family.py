@@ -57,8 +57,10 @@ class OutcomeFamily:
     def probs_from_odds(
         self, odds_a: Float[Tensor, "..."], odds_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
     ) -> tuple[Float[Tensor, "..."], ...]:
-        """The probability of each outcome from e^coefs, of one shape, in the dtype that comes: float32 is good for |coefs| and |eta|
-        up to 40; ``log_probs`` has no such bound."""
+        """The probability of each outcome from e^coefs (of one shape), in the dtype that comes.
+
+        float32 is good for |coefs| and |eta| up to 40; ``log_probs`` has no such bound.
+        """
         return self.formula_from_odds(odds_a, odds_b, *([eta] if self.num_eta else []))
 
     def target_matrix(self, like: Tensor) -> Float[Tensor, "kinds outcomes"]:
