@@ -57,7 +57,7 @@ class OutcomeFamily:
     def probs_from_odds(
         self, odds_a: Float[Tensor, "..."], odds_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
     ) -> tuple[Float[Tensor, "..."], ...]:
-        """The probability of each outcome from e^coefs (of one shape), in the dtype that comes.
+        """The probability of each outcome from e^coefs, in the dtype that comes.
 
         float32 is good for |coefs| and |eta| up to 40; ``log_probs`` has no such bound.
         """
@@ -77,7 +77,7 @@ def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
 
     def formula_from_odds(*parameters: Tensor) -> tuple[Tensor, ...]:
         win, lose, *ties = family.formula_from_odds(*parameters)
-        return win, lose, torch.stack(ties).sum(0)
+        return win, lose, sum(ties[1:], ties[0])
 
     return replace(
         family,

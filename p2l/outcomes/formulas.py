@@ -83,8 +83,8 @@ def grounded_rao_kupper_from_odds(
     theta = excess + 1
     total = odds_a + odds_b
     # in place where a number is not needed again: the time is that of memory
-    win = odds_a / (odds_a + 1).addcmul_(theta, odds_b)
-    lose = odds_b / (odds_b + 1).addcmul_(theta, odds_a)
+    win = odds_a / torch.addcmul(odds_a + 1, theta, odds_b)
+    lose = odds_b / torch.addcmul(odds_b + 1, theta, odds_a)
     bad = (total + 1).reciprocal_()
-    tie = total.mul_(theta + 1).add_(2).mul_(win).mul_(lose).mul_(bad).mul_(excess)
+    tie = (total * (theta + 1)).add_(2).mul_(win).mul_(lose).mul_(bad).mul_(excess)
     return win, lose, tie, bad

@@ -54,6 +54,16 @@ def test_probabilities_from_odds_are_the_same(family: OutcomeFamily) -> None:
 
 
 @families
+def test_odds_of_all_pairs_broadcast(family: OutcomeFamily) -> None:
+    coefs, eta = torch.linspace(-2, 2, 5, dtype=torch.float64), torch.tensor([0.3, 1.0], dtype=torch.float64)
+    a, b, eta = coefs[:, None, None], coefs[None, :, None], eta[None, None, :]
+    probs = family.probs_from_odds(a.exp(), b.exp(), eta)
+    exact = family.log_probs(a, b, eta).exp()
+    for outcome, column in enumerate(probs):
+        torch.testing.assert_close(column.expand(exact.shape[:-1]), exact[..., outcome])
+
+
+@families
 def test_gradients_are_finite_in_float32(family: OutcomeFamily) -> None:
     inputs = [x.requires_grad_() for x in grid(torch.float32)]
     log_probs = family.log_probs(*inputs)
