@@ -10,6 +10,7 @@ from p2l.routing.server.config import ModelConfig
 from p2l.routing.server.errors import invalid
 from p2l.routing.server.providers.call import JSON, Call, UpstreamError, malformed
 from p2l.routing.server.providers.fields import (
+    alternating,
     arguments_of,
     chosen_function,
     chunk,
@@ -73,19 +74,8 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
 
 def _messages(messages: list[JSON]) -> list[JSON]:
     """Turns of alternating roles; the results of tools belong to the user's turn."""
-    turns: list[JSON] = []
-    for message in messages:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        blocks = _blocks(message)
-        if not blocks:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    if not turns:
-        raise invalid("messages: this model needs a message with content", "messages")
-    return turns
+    roles = ("assistant" if message["role"] == "assistant" else "user" for message in messages)
+    return alternating(zip(roles, map(_blocks, messages)), "content")
 
 
 def _blocks(message: JSON) -> list[JSON]:

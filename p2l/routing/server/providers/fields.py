@@ -152,3 +152,18 @@ def without_none(values: JSON) -> JSON:
 def chunk(head: JSON, delta: JSON, *, index: int = 0, finish_reason: str | None = None) -> JSON:
     """One chunk of a stream, in OpenAI's form."""
     return {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]}
+
+
+def alternating(turns: Iterable[tuple[str, list[JSON]]], parts: str) -> list[JSON]:
+    """Turns (role, parts) as messages of alternating roles with their parts in that field; empty ones fall away."""
+    merged: list[JSON] = []
+    for role, content in turns:
+        if not content:
+            continue
+        if merged and merged[-1]["role"] == role:
+            merged[-1][parts] += content
+        else:
+            merged.append({"role": role, parts: content})
+    if not merged:
+        raise invalid("messages: this model needs a message with content", "messages")
+    return merged

@@ -9,6 +9,7 @@ from p2l.routing.server.config import ModelConfig
 from p2l.routing.server.errors import invalid
 from p2l.routing.server.providers.call import JSON, Call
 from p2l.routing.server.providers.fields import (
+    alternating,
     arguments_of,
     chosen_function,
     data_of,
@@ -95,19 +96,9 @@ def _format(wanted: JSON) -> JSON:
 def _contents(messages: list[JSON]) -> list[JSON]:
     """Turns of alternating roles; the result of a tool goes by the name of the function that was called."""
     names = {call.get("id"): arguments_of(call)[0] for m in messages for call in m.get("tool_calls") or ()}
-    turns: list[JSON] = []
-    for message in messages:
-        role = "model" if message["role"] == "assistant" else "user"
-        parts = _result(message, names) if message["role"] == "tool" else _parts(message)
-        if not parts:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += parts
-        else:
-            turns.append({"role": role, "parts": parts})
-    if not turns:
-        raise invalid("messages: this model needs a message with content", "messages")
-    return turns
+    roles = ("model" if message["role"] == "assistant" else "user" for message in messages)
+    parts = (_result(message, names) if message["role"] == "tool" else _parts(message) for message in messages)
+    return alternating(zip(roles, parts), "parts")
 
 
 def _result(message: JSON, names: dict[object, str]) -> list[JSON]:
