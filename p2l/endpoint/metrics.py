@@ -55,8 +55,13 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All of it in the text format of Prometheus."""
-        if MULTIPROCESS not in os.environ:
-            return generate_latest(self.registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        return exposition(self.registry)
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """A registry in the text format of Prometheus; with several workers, the sum of all of theirs."""
+    if MULTIPROCESS not in os.environ:
         return generate_latest(registry)
+    of_all = CollectorRegistry()
+    MultiProcessCollector(of_all)
+    return generate_latest(of_all)

@@ -1,9 +1,8 @@
 """Prometheus metrics; with several workers, of all of them (``PROMETHEUS_MULTIPROC_DIR``)."""
 
-import os
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from p2l.endpoint.metrics import exposition
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -39,8 +38,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics, in Prometheus's text form."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self.registry)
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry)
-        return generate_latest(registry)
+        return exposition(self.registry)
