@@ -21,6 +21,7 @@ from p2l.evaluation.rankings import HIDDEN, EvaluationData, plain_votes, ranked_
 from p2l.files import write_whole
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.backbone import DTypeName
+from p2l.models.checkpoint import model_names
 from p2l.models.predict import TOKEN_BUDGET, predict
 from p2l.outcomes import get_family
 from p2l.types import Ranking
@@ -105,12 +106,7 @@ class EvaluationSource:
         if self.model_list_path is None and self.model_repo is None:
             return None
         path = Path(self.model_list_path or self._file_of_repo(MODEL_LIST))
-        names = _read_json(path)
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{path} must hold a non-empty JSON list of model names")
-        if len(set(names)) < len(names):
-            raise DataError(f"{path} names a model twice: {next(n for n in names if names.count(n) > 1)}")
-        return tuple(names)
+        return model_names(_read_json(path), path, DataError)
 
     def _loss_type(self) -> str:
         if self.loss_type is None and self.model_repo is not None:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
-from p2l.errors import CheckpointError, ConfigError
+from p2l.errors import CheckpointError, ConfigError, P2LError
 from p2l.heads import RankingHead
 from p2l.models.backbone import (
     Attention,
@@ -85,11 +85,15 @@ def load_checkpoint(
 def _read_models(path: Path) -> tuple[str, ...]:
     if not path.exists():
         raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one")
-    names = _read_json(path)
+    return model_names(_read_json(path), path, CheckpointError)
+
+
+def model_names(names: object, path: Path, error: type[P2LError]) -> tuple[str, ...]:
+    """What a ``model_list.json`` at ``path`` held, if it is a list of distinct names; else ``error`` says why not."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{path} must hold a non-empty list of model names")
+        raise error(f"{path} must hold a non-empty list of model names")
     if len(set(names)) < len(names):
-        raise CheckpointError(f"{path} names a model twice: {next(n for n in names if names.count(n) > 1)}")
+        raise error(f"{path} names a model twice: {next(n for n in names if names.count(n) > 1)}")
     return tuple(names)
 
 
