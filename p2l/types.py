@@ -1,5 +1,6 @@
 """The nouns shared by every package: how a vote can end, and what the model says about a prompt."""
 
+from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
@@ -24,6 +25,10 @@ class Ranking(NamedTuple):
 
     coefs: Float[Tensor, "*batch models"]
     eta: Float[Tensor, "*batch"] | None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Ranking":
+        """The same function of the coefficients and, where there is one, of eta: ``map(lambda x: x[prompts])``."""
+        return Ranking(function(self.coefs), None if self.eta is None else function(self.eta))
 
 
 class Battle(NamedTuple):

@@ -44,7 +44,7 @@ class RankedVotes:
         _, prompt_index = np.unique(self.prompt_index[rows], return_inverse=True)
         return RankedVotes(
             self.battles.select(rows),
-            take(self.rankings, torch.from_numpy(used)),
+            self.rankings.map(lambda x: x[torch.from_numpy(used)]),
             ranking_index.astype(np.int64),
             prompt_index.astype(np.int64),
         )
@@ -68,8 +68,3 @@ class RankedVotes:
         """The share of each outcome in each vote."""
         kinds = torch.from_numpy(self.battles.kinds).double()
         return kinds @ family.target_matrix(kinds)
-
-
-def take(rankings: Ranking, rows: Tensor) -> Ranking:
-    """The rankings at these positions."""
-    return Ranking(rankings.coefs[rows], None if rankings.eta is None else rankings.eta[rows])

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from p2l.errors import ConfigError
 from p2l.evaluation.compared import COMPARISONS, LeaderboardPair
-from p2l.evaluation.ranked import RankedVotes, take
+from p2l.evaluation.ranked import RankedVotes
 from p2l.evaluation.simple import check_names, measure
 from p2l.evaluation.subjects import RIDGE, Subject
 from p2l.leaderboard import fit_subsets
@@ -116,8 +116,8 @@ def _pairs(
     truths: Ranking, models: Ranking, names: tuple[str, ...], family: OutcomeFamily
 ) -> Iterator[LeaderboardPair]:
     for i in range(len(models.coefs)):
-        one = torch.tensor(i)
-        yield LeaderboardPair.of_rated(names, take(truths, one), take(models, one), family, None)
+        truth, model = (side.map(lambda x: x[i]) for side in (truths, models))  # noqa: B023
+        yield LeaderboardPair.of_rated(names, truth, model, family, None)
 
 
 def _mean(values: Sequence[Any]) -> Any:

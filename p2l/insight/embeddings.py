@@ -31,8 +31,7 @@ def rank_and_read(
     hidden = _read(model, model.hidden, encoded, token_budget)
     with torch.no_grad():
         ranking = model.head(hidden)
-    eta = None if ranking.eta is None else ranking.eta.float().cpu()
-    return Ranking(ranking.coefs.float().cpu(), eta), hidden.float().cpu()
+    return ranking.map(lambda x: x.float().cpu()), hidden.float().cpu()
 
 
 def sentence_vectors(path: str, prompts: Sequence[Prompt], *, token_budget: int) -> Vectors:

@@ -103,7 +103,7 @@ def lead(
     models: Sequence[str], family: OutcomeFamily, rankings: Ranking, rows: Int64[np.ndarray, " prompts"]
 ) -> GroupLeaderboard:
     """The leaderboard of the prompts ``rows`` of ``rankings``, of which there must be one."""
-    group = Ranking(rankings.coefs[rows].double(), None if rankings.eta is None else rankings.eta[rows].double())
+    group = rankings.map(lambda x: x[rows].double())
     ranking = aggregate(group, family)
     influence = _influence(group, family, ranking).numpy()
     return GroupLeaderboard(tuple(models), family, np.asarray(rows, dtype=np.int64), ranking, influence)

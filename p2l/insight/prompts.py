@@ -188,5 +188,4 @@ def align(other: RankedPrompts, to: RankedPrompts, source: str = "the other tabl
     if missing:
         raise DataError(f"{source} lacks {len(missing)} of the {len(to)} prompts, {missing[0][0][:60]!r} first")
     at = torch.tensor([position[turns] for turns in to.prompts])
-    eta = None if other.rankings.eta is None else other.rankings.eta[at]
-    return replace(to, rankings=Ranking(other.rankings.coefs[at], eta))
+    return replace(to, rankings=other.rankings.map(lambda x: x[at]))

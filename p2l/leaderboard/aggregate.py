@@ -44,8 +44,7 @@ def aggregate(
         total += float(weights.sum())
     if not total > 0:
         raise DataError("no prompt to aggregate: expected at least one of positive weight")
-    coefs, eta = _project(probs / total, (centre / total)[None], family)
-    return Ranking(coefs[0], None if eta is None else eta[0])
+    return _project(probs / total, (centre / total)[None], family).map(lambda x: x[0])
 
 
 @torch.no_grad()
@@ -63,7 +62,7 @@ def _means_of(
     rankings: Ranking, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]
 ) -> tuple[Float[Tensor, "subsets pairs outcomes"], Float[Tensor, "subsets parameters"]]:
     """The mean probabilities and parameters of each subset."""
-    drawn = _take(rankings, subsets.flatten())
+    drawn = rankings.map(lambda x: x[subsets.flatten()])
     weights = torch.eye(len(subsets), dtype=drawn.coefs.dtype).repeat_interleave(subsets.shape[1], 0) / subsets.shape[1]
     return mean_probs(drawn, family, weights), weights.T.double() @ _parameters(drawn, family)
 
@@ -76,7 +75,7 @@ def mean_probs(
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     sums = torch.zeros(len(family.outcomes), len(model_a), weights.shape[1], dtype=torch.float64)
     batches = [
-        (_pair_probs(_take(rankings, rows), family), weights[rows])
+        (_pair_probs(rankings.map(lambda x: x[rows]), family), weights[rows])  # noqa: B023
         for rows in torch.arange(num_prompts).split(_PROMPTS)
     ]
 
@@ -111,22 +110,14 @@ def _project(
     num_models = start.shape[1] - family.num_eta
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     likelihood = PairLikelihood(family, model_a, model_b, num_models)
-    if family.shift_invariant:
-        start = torch.cat((start[:, :num_models] - start[:, :num_models].mean(1, True), start[:, num_models:]), dim=1)
-    parameters = minimise(likelihood, probs, ridge=_RIDGE * len(model_a), start=start).parameters
-    coefs = parameters[:, :num_models]
-    if family.shift_invariant:
-        coefs = coefs - coefs.mean(1, keepdim=True)
-    return Ranking(coefs, parameters[:, num_models] if family.num_eta else None)
+    start = likelihood.centred(start)
+    found = minimise(likelihood, probs, ridge=_RIDGE * len(model_a), start=start).parameters
+    return likelihood.ranking(likelihood.centred(found))
 
 
 def _parameters(batch: Ranking, family: OutcomeFamily) -> Float[Tensor, "prompts parameters"]:
     coefs = batch.coefs.double()
     return torch.cat((coefs, batch.eta.double()[:, None]), dim=1) if batch.eta is not None and family.num_eta else coefs
-
-
-def _take(rankings: Ranking, prompts: Tensor) -> Ranking:
-    return Ranking(rankings.coefs[prompts], None if rankings.eta is None else rankings.eta[prompts])
 
 
 def _check(rankings: Ranking) -> None:

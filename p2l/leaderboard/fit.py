@@ -19,6 +19,7 @@ from p2l.data.votes import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.covariance import sandwich
 from p2l.leaderboard.graph import centring, components, notes
+from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import minimise
 from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.rows import PairWeights, VoteRows, gather, shares_of
@@ -71,24 +72,20 @@ def fit(
     codes = None if cluster is None else pd.factorize(columns.get(cluster), use_na_sentinel=False)[0].astype(np.int64)
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
     rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
-    likelihood, shares = rows.likelihood(family), shares_of(rows.weight, family)
-    if not shares.sum() > 0:
-        counts = ", ".join(f"{kind.value} {n:g}" for kind, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
-        raise DataError(f"no vote carries evidence under {family.name}: {counts}; another family may use these votes")
+    likelihood, shares = rows.likelihood(family), _evidence(rows, family)
     minimum = minimise(likelihood, shares[None], ridge=ridge)
     component = components(rows, shares)
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
     parameters = gauge @ minimum.parameters[0]
-    samples = None
-    if bootstrap:
-        resamples = _progress(_resamples(len(battles), codes, bootstrap, seed), bootstrap)
-        samples = (_fit_many(rows, family, resamples, ridge, minimum.parameters[0]) @ gauge.T).numpy()
+    resamples = _progress(_resamples(len(battles), codes, bootstrap, seed), bootstrap)
+    start = minimum.parameters[0]
+    samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
     converged = bool(minimum.converged[0])
     effects = parameters[len(rows.models) + family.num_eta :].tolist()
     return LeaderboardFit(
         family=family,
         models=rows.models,
-        ranking=_ranking(parameters, len(rows.models), family),
+        ranking=likelihood.ranking(parameters),
         covariance=(gauge @ sandwich(rows, likelihood, minimum, ridge, codes) @ gauge.T).numpy(),
         samples=samples,
         effects=dict(zip(rows.covariate_names, effects, strict=True)),
@@ -103,10 +100,11 @@ def fit(
 def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
     """The leaderboard of ``fit`` alone: coefs (models,), eta () or None, float64."""
     rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
-    minimum = minimise(rows.likelihood(family), shares_of(rows.weight, family)[None], ridge=ridge)
+    likelihood = rows.likelihood(family)
+    minimum = minimise(likelihood, shares_of(rows.weight, family)[None], ridge=ridge)
     if not minimum.converged.all():
         log.warning("the fit of one leaderboard to the votes did not converge")
-    return _ranking(_with_mean_0(minimum.parameters[0], len(rows.models), family), len(rows.models), family)
+    return likelihood.ranking(likelihood.centred(minimum.parameters[0]))
 
 
 def fit_subsets(
@@ -117,8 +115,8 @@ def fit_subsets(
     A model without votes in a subset gets 0.
     """
     rows = gather(votes)
-    parameters = _fit_many(rows, family, iter(subsets.numpy()), ridge, None)
-    return _ranking(_with_mean_0(parameters, len(rows.models), family), len(rows.models), family)
+    likelihood = rows.likelihood(family)
+    return likelihood.ranking(likelihood.centred(_fit_many(rows, likelihood, iter(subsets.numpy()), ridge, None)))
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,15 @@ def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
     return battles, _Columns(frame, report.kept_rows())
 
 
+def _evidence(rows: VoteRows, family: OutcomeFamily) -> Float[Tensor, "rows outcomes"]:
+    """The shares of the rows; ``DataError`` where they are all zero."""
+    shares = shares_of(rows.weight, family)
+    if not shares.sum() > 0:
+        counts = ", ".join(f"{kind.value} {n:g}" for kind, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
+        raise DataError(f"no vote carries evidence under {family.name}: {counts}; another family may use these votes")
+    return shares
+
+
 def _resamples(
     num_votes: int, codes: Int64[np.ndarray, " votes"] | None, count: int, seed: int
 ) -> Iterator[Int64[np.ndarray, " some"]]:
@@ -177,28 +184,16 @@ def _progress(resamples: Iterable[np.ndarray], count: int) -> Iterator[np.ndarra
 
 
 def _fit_many(
-    rows: VoteRows, family: OutcomeFamily, subsets: Iterator[np.ndarray], ridge: float, start: Tensor | None
+    rows: VoteRows, likelihood: PairLikelihood, subsets: Iterator[np.ndarray], ridge: float, start: Tensor | None
 ) -> Float[Tensor, "subsets parameters"]:
     """The parameters fitted to each subset of the votes, in blocks."""
-    likelihood, found = rows.likelihood(family), []
+    found = []
     at_once = max(1, _BLOCK // max(rows.weight.size, likelihood.num_parameters**2))
     while block := list(islice(subsets, at_once)):
-        shares = shares_of(np.stack([rows.weight_of(votes) for votes in block]), family)
+        shares = shares_of(np.stack([rows.weight_of(votes) for votes in block]), likelihood.family)
         begin = None if start is None else start.expand(len(block), -1)
         found.append(minimise(likelihood, shares, ridge=ridge, start=begin).parameters)
     return torch.cat(found)
-
-
-def _with_mean_0(parameters: Tensor, num_models: int, family: OutcomeFamily) -> Tensor:
-    """Coefficients of mean 0 where the family is shift-invariant."""
-    if not family.shift_invariant:
-        return parameters
-    coefs = parameters[..., :num_models]
-    return torch.cat((coefs - coefs.mean(-1, keepdim=True), parameters[..., num_models:]), dim=-1)
-
-
-def _ranking(parameters: Tensor, num_models: int, family: OutcomeFamily) -> Ranking:
-    return Ranking(parameters[..., :num_models], parameters[..., num_models] if family.num_eta else None)
 
 
 def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:

@@ -23,7 +23,9 @@ def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[
     return np.where(voted, place[label], -1)
 
 
-def one_sided(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> list[str]:
+def one_sided(
+    rows: VoteRows, shares: Float[Tensor, "rows outcomes"], component: Int64[np.ndarray, " models"]
+) -> list[str]:
     """Models, or members of groups, of the largest component whose strength no likelihood bounds: Ford's condition.
 
     There the graph of "not always beaten by" falls apart: some models won all their votes against all others, or lost
@@ -32,8 +34,7 @@ def one_sided(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> list[st
     ties = shares[:, 2:].sum(-1)
     beat, lost = ((shares[:, k] + ties > 0).numpy() for k in (0, 1))
     label = _label(rows, beat, lost, connection="strong")
-    part = components(rows, shares)
-    inside = np.flatnonzero(part == 0)
+    inside = np.flatnonzero(component == 0)
     main = np.bincount(label[inside]).argmax()
     return [rows.models[i] for i in inside if label[i] != main]
 
@@ -73,7 +74,7 @@ def notes(
             f"the votes fall into {component.max() + 1} parts that never met; coefficients compare within a part only, "
             f"outside the largest are {_names(others)}"
         )
-    if family.shift_invariant and (extreme := one_sided(rows, shares)):
+    if family.shift_invariant and (extreme := one_sided(rows, shares, component)):
         found.append(f"won or lost every vote against the rest, so that only the ridge bounds them: {_names(extreme)}")
     return tuple(found)
 

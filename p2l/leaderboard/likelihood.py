@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
 
 
 class Derivatives(NamedTuple):
@@ -41,6 +42,18 @@ class PairLikelihood:
     def num_parameters(self) -> int:
         num_covariates = 0 if self.covariates is None else self.covariates.shape[1]
         return self.num_models + self.family.num_eta + num_covariates
+
+    def centred(self, parameters: Float[Tensor, "*sets parameters"]) -> Float[Tensor, "*sets parameters"]:
+        """Coefficients of mean 0 where the family is shift-invariant, else as they are."""
+        if not self.family.shift_invariant:
+            return parameters
+        coefs = parameters[..., : self.num_models]
+        return torch.cat((coefs - coefs.mean(-1, keepdim=True), parameters[..., self.num_models :]), dim=-1)
+
+    def ranking(self, parameters: Float[Tensor, "*sets parameters"]) -> Ranking:
+        """The coefficients and eta among the parameters."""
+        eta = parameters[..., self.num_models] if self.family.num_eta else None
+        return Ranking(parameters[..., : self.num_models], eta)
 
     def value(
         self, parameters: Float[Tensor, "sets parameters"], shares: Float[Tensor, "sets rows outcomes"]

@@ -87,7 +87,7 @@ def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int
 def rank_batch(model: nn.Module, batch: PromptBatch, device: torch.device) -> Ranking:
     """The ranking of each prompt of one batch, on the CPU."""
     ranking = model(batch.input_ids.to(device), batch.attention_mask.to(device))
-    return Ranking(ranking.coefs.cpu(), None if ranking.eta is None else ranking.eta.cpu())
+    return ranking.map(lambda x: x.cpu())
 
 
 def pad(ids: Sequence[np.ndarray], pad_token_id: int) -> PromptBatch:

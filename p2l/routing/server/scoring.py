@@ -123,7 +123,7 @@ class ModelScorer:
             raise UpstreamError("overloaded", str(error), status=503, retry_after=float(error.retry_after)) from None
         except P2LError as error:
             raise UpstreamError(type(error).__name__, "the prompt could not be scored") from None
-        return Ranking(ranking.coefs[0], None if ranking.eta is None else ranking.eta[0])
+        return ranking.map(lambda x: x[0])
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._batcher.close)

@@ -30,8 +30,7 @@ def to_cpu(outputs: object) -> RankedPart:
     """What ``P2LModule.validation_step`` returned, in float32 on the CPU."""
     assert isinstance(outputs, dict)
     ranking: Ranking = outputs["ranking"]
-    eta = None if ranking.eta is None else ranking.eta.float().cpu()
-    return outputs["prompt_index"].cpu(), Ranking(ranking.coefs.float().cpu(), eta)
+    return outputs["prompt_index"].cpu(), ranking.map(lambda x: x.float().cpu())
 
 
 def assemble(parts: Sequence[RankedPart], num_prompts: int) -> Ranking:

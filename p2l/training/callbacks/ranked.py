@@ -74,4 +74,4 @@ def _gather(votes: VoteTable, parts: list[RankedPart]) -> tuple[VoteTable, Ranki
         return votes, rankings
     rows = np.flatnonzero(was_run[votes.prompt_index])
     kept = torch.from_numpy(pd.unique(votes.prompt_index[rows]))
-    return votes.select(rows), Ranking(rankings.coefs[kept], None if rankings.eta is None else rankings.eta[kept])
+    return votes.select(rows), rankings.map(lambda x: x[kept])
