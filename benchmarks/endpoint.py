@@ -176,13 +176,26 @@ def load(server: Server, connections: int, bodies: Path, script: Path, seconds: 
     return Speed(float(rate), float(p50), float(p99), int(errors))
 
 
-def in_process(predictor: Predictor, prompts: Sequence[str], seconds: float, token_budget: int) -> float:
-    """Prompts/s of the forward passes alone, in the best batches of at most ``token_budget`` tokens."""
+def in_process(predictor: Predictor, prompts: Sequence[str], seconds: float, token_budget: int, lanes: int) -> float:
+    """Prompts/s of the forward passes alone, in the best batches of at most ``token_budget`` tokens.
+
+    One ``lane`` runs a batch on all cores; several run one batch each side by side, on their share of the cores.
+    """
     encoded = predictor.encode([prompts[i % len(prompts)] for i in range(64 if len(prompts) == 1 else 256)])
-    start, done = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        rank_encoded(predictor.network, encoded, token_budget=token_budget)
-        done += len(encoded)
+    cores = torch.get_num_threads()
+    start = time.perf_counter()
+
+    def run(_: int) -> int:
+        torch.set_num_threads(cores // lanes)
+        done = 0
+        while time.perf_counter() - start < seconds:
+            rank_encoded(predictor.network, encoded, token_budget=token_budget)
+            done += len(encoded)
+        return done
+
+    with ThreadPoolExecutor(lanes) as pool:
+        done = sum(pool.map(run, range(lanes)))
+    torch.set_num_threads(cores)
     return done / (time.perf_counter() - start)
 
 
@@ -195,29 +208,45 @@ def largest_error(server: Server, predictor: Predictor, prompts: Sequence[str]) 
     return float(np.abs(np.array([answer["coefs"] for _, answer in answers]) - alone).max())
 
 
+def come_to_rest(servers: Sequence[Server]) -> None:
+    """Wait until no server is at work on what the last clients left behind: each answers in the order of arrival."""
+    for server in servers:
+        server.post(ONE_PROMPT)
+    time.sleep(0.3)
+
+
 def compare(servers: Sequence[Server], predictor: Predictor, prompts: Sequence[str], args: argparse.Namespace) -> None:
     """Rounds of every side at every number of connections; prints medians and ratios."""
     bodies, script = args.folder / "bodies", args.folder / "load.lua"
     bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
     script.write_text(WRK_SCRIPT)
-    limits: dict[int, list[float]] = {budget: [] for budget in (2048, 4096, 16384)}
+    limits: dict[tuple[int, int], list[float]] = {
+        (lanes, budget): [] for lanes in {1, min(2, torch.get_num_threads())} for budget in (1024, 2048, 4096)
+    }
     speeds: dict[tuple[str, int], list[Speed]] = {}
     for _ in range(args.rounds):
-        for budget, rates in limits.items():
-            rates.append(in_process(predictor, prompts, args.seconds / 3, budget))
+        for (lanes, budget), rates in limits.items():
+            come_to_rest(servers)
+            rates.append(in_process(predictor, prompts, args.seconds / 2, budget, lanes))
         for connections in CONNECTIONS:
             for server in servers:
+                come_to_rest(servers)
                 speed = load(server, connections, bodies, script, args.seconds)
                 speeds.setdefault((server.name, connections), []).append(speed)
-    limit = max(statistics.median(rates) for rates in limits.values())
-    print(f"in process, forward passes alone: {limit:.0f} prompts/s")
+    limit = {
+        lanes: max(statistics.median(rates) for (count, _), rates in limits.items() if count == lanes)
+        for lanes, _ in limits
+    }
+    for lanes, rate in limit.items():
+        print(f"in process, forward passes alone, {lanes} side by side: {rate:.0f} prompts/s")
     median: dict[tuple[str, int], Speed] = {}
     for (name, connections), rounds in speeds.items():
         columns = [statistics.median(getattr(s, field) for s in rounds) for field in ("rate", "p50", "p99")]
         median[name, connections] = speed = Speed(*columns, sum(s.errors for s in rounds))
         print(
-            f"{name:9s} {connections:3d} connections {speed.rate:7.1f} requests/s ({speed.rate / limit:4.2f} of the "
-            f"limit)  p50 {speed.p50:7.1f} ms  p99 {speed.p99:7.1f} ms  {speed.errors} errors"
+            f"{name:9s} {connections:3d} connections {speed.rate:7.1f} requests/s "
+            f"({', '.join(f'{speed.rate / rate:4.2f}' for rate in limit.values())} of the limits)  "
+            f"p50 {speed.p50:7.1f} ms  p99 {speed.p99:7.1f} ms  {speed.errors} errors"
         )
     if len(servers) > 1:
         for connections in CONNECTIONS:

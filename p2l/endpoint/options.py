@@ -56,6 +56,8 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
         help="None: sdpa; flash attention needs a GPU and its package")  # fmt: skip
     add("--compile", action=YES_OR_NO, default=d.compile, help="torch.compile: faster, a minute later ready")
     add("--threads", type=int, help="CPU threads of a worker's network; None: the cores shared by the workers")
+    add("--lanes", type=int, help="batches that run side by side, each on its share of the threads; "
+        "None: 2 on a CPU with two threads or more, else 1")  # fmt: skip
     add("--max-length", type=int, help="most tokens of a prompt, the left end is cut; None: as trained")
     add("--token-budget", type=int, help="most tokens in a batch, padding counted; None: 2048 on CPU, 16384 on GPU")
 

@@ -19,12 +19,15 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     limits: QueueLimits = field(default_factory=QueueLimits)
     token_budget: int = 2048
+    lanes: int = 1
     _batcher: Batcher | None = None
 
     def start(self, predictor: Predictor) -> None:
         """Warm the predictor up and open for business."""
         predictor.warm_up()
-        self._batcher = Batcher(predictor, limits=self.limits, token_budget=self.token_budget, observer=self.metrics)
+        self._batcher = Batcher(
+            predictor, limits=self.limits, token_budget=self.token_budget, lanes=self.lanes, observer=self.metrics
+        )
 
     @property
     def ready(self) -> bool:

@@ -32,6 +32,7 @@ class Settings:
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
     compile: bool = False
     threads: int | None = None
+    lanes: int | None = None
     max_length: int | None = None
     token_budget: int | None = None
     max_queue: int = 512
@@ -43,12 +44,24 @@ class Settings:
     log_prompts: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("workers", "threads", "token_budget", "max_queue", "max_queue_tokens", "timeout", "max_body"):
+        positive = (
+            "workers",
+            "threads",
+            "lanes",
+            "token_budget",
+            "max_queue",
+            "max_queue_tokens",
+            "timeout",
+            "max_body",
+        )
+        for name in positive:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"--{name.replace('_', '-')} must be positive; got {value}")
         if self.reload and self.workers > 1:
             raise ConfigError(f"--reload works with one worker; got --workers {self.workers}")
+        if self.compile and (self.lanes or 1) > 1:
+            raise ConfigError(f"--compile makes a program that runs one batch at a time; got --lanes {self.lanes}")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port must lie between 0 and 65535; got {self.port}")
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,40 +50,82 @@ def looked_at(lengths: np.ndarray, token_budget: int) -> int:
     return int(np.searchsorted(np.cumsum(lengths), LOOK_AHEAD * token_budget)) + 1
 
 
+class Work(NamedTuple):
+    """What one lane does next; both lists are empty at the end.
+
+    Attributes:
+        batch: the prompts to rank.
+        dropped: the prompts that nobody waits for any more.
+        alone: no other lane runs beside this batch, so that it may use every core.
+    """
+
+    batch: list[Encoded]
+    dropped: list[Encoded]
+    alone: bool
+
+
 @dataclass
 class Waiting:
-    """The encoded prompts that wait, handed out in batches; filled and emptied by different threads."""
+    """The encoded prompts that wait, handed out in batches to one or more lanes that run them.
+
+    What waits is shared out among the lanes that are free. A prompt that comes when nothing waits and nothing runs goes
+    alone, and the other lanes wait for its end; lane 0 runs all of those, since OpenMP keeps a team of threads for each
+    thread that asks for one, and two teams on the same cores get in each other's way. Every batch that ``take`` gives
+    out is to be followed by ``done``.
+
+    Attributes:
+        token_budget: most tokens of a batch, padding included.
+        lanes: how many threads take.
+    """
 
     token_budget: int
+    lanes: int = 1
     _items: list[Encoded] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _closed: bool = False
+    _running: int = 0
+    _alone: bool = False
 
     def add(self, items: Sequence[Encoded]) -> None:
         with self._changed:
             self._items.extend(items)
-            self._changed.notify()
+            self._changed.notify_all()
 
-    def take(self) -> tuple[list[Encoded], list[Encoded]]:
-        """The next batch, and what was dropped because nobody waits for it; blocks while there is neither.
-
-        Both empty: closed, and all that came was handed out.
-        """
+    def take(self, lane: int = 0) -> Work:
+        """The next batch, and what was dropped; blocks while there is neither."""
         with self._changed:
-            while not self._items and not self._closed:
+            while self._alone or not (self._items or self._closed) or (lane and self._lone()):
                 self._changed.wait()
             dropped = [item for item in self._items if not item.wanted]
             left = [item for item in self._items if item.wanted] if dropped else self._items
-            batch: list[Encoded] = []
-            if left:
-                chosen = set(choose_batch(np.array([len(i.ids) for i in left]), self.token_budget).tolist())
-                batch = [item for i, item in enumerate(left) if i in chosen]
-                left = [item for i, item in enumerate(left) if i not in chosen]
             self._items = left
-            return batch, dropped
+            if not left:
+                return Work([], dropped, False)
+            self._alone = self.lanes == 1 or self._lone()
+            self._running += 1
+            return Work(self._next_batch(), dropped, self._alone)
+
+    def done(self) -> None:
+        """A batch has been run."""
+        with self._changed:
+            self._running -= 1
+            self._alone = False
+            self._changed.notify_all()
 
     def close(self) -> None:
         """No more will come; ``take`` hands out what is left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _lone(self) -> bool:
+        return len(self._items) == 1 and not self._running
+
+    def _next_batch(self) -> list[Encoded]:
+        lengths = np.array([len(item.ids) for item in self._items])
+        free = self.lanes - self._running + 1
+        budget = min(self.token_budget, -(-int(lengths.sum()) // free)) if free > 1 else self.token_budget
+        chosen = set(choose_batch(lengths, budget).tolist())
+        batch = [item for i, item in enumerate(self._items) if i in chosen]
+        self._items = [item for i, item in enumerate(self._items) if i not in chosen]
+        return batch

@@ -62,6 +62,7 @@ class Worker:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(self._settings.timeout) + 1,
         )

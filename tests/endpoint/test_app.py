@@ -39,6 +39,20 @@ def test_predict_as_published(prompt, ask, predictor):
     assert_answers(answer, predictor, prompt)
 
 
+@pytest.mark.parametrize(
+    "body", [b'{"prompt": ["hi"], "more": 1}', b'{"prompt": []}', b'{"prompt": "hi"}', b"{", b'{"prompt": ["\\ud800"]}']
+)
+def test_an_answer_does_not_depend_on_the_way_it_took(body, service):
+    app = create_app(service, keys=["a"])
+
+    def answer(headers: list[tuple[str, str]]) -> httpx.Response:
+        return asyncio.run(request(app, "POST", "/predict", content=body, headers=headers))
+
+    # a key sent twice is for the framework to make sense of
+    short, long = answer([("api-key", "a")]), answer([("api-key", "a"), ("api-key", "a")])
+    assert (short.status_code, short.text, short.headers) == (long.status_code, long.text, long.headers)
+
+
 def test_models_as_published(ask, predictor):
     assert ask("GET", "/models").json() == {"models": list(predictor.models)}
 

@@ -74,15 +74,16 @@ def assert_same(ranking: Ranking, alone: Ranking, tolerance: float = 1e-5) -> No
         torch.testing.assert_close(ranking.eta, alone.eta, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
 @pytest.mark.parametrize("token_budget", [1, 100, 10_000])
-def test_every_answer_is_that_of_the_prompt_alone(token_budget, predictor, run):
+def test_every_answer_is_that_of_the_prompt_alone(token_budget, lanes, predictor, run):
     prompts = PROMPTS * 6
 
     async def test(batcher):
         calls = [batcher.rank([prompt]) for prompt in prompts] + [batcher.rank(PROMPTS), batcher.rank([])]
         return await asyncio.gather(*calls)
 
-    *single, many, none = run(predictor, test, token_budget=token_budget)
+    *single, many, none = run(predictor, test, token_budget=token_budget, lanes=lanes)
     for prompt, ranking in zip(prompts, single, strict=True):
         assert_same(ranking, predictor.rank([prompt]))
     assert_same(many, predictor.rank(PROMPTS))

@@ -57,7 +57,8 @@ def test_no_prompt_waits_for_more_batches_than_there_were_before_it():
     rare = Prompt.of(90)
     waiting.add([Prompt.of(10), Prompt.of(10), rare])
     for _ in range(3):
-        batch, _ = waiting.take()
+        batch = waiting.take().batch
+        waiting.done()
         if rare in batch:
             break
         waiting.add([Prompt.of(10)] * 20)  # short ones keep coming
@@ -74,7 +75,7 @@ def test_what_nobody_waits_for_is_handed_back_apart():
     kept, left = Prompt.of(5), Prompt.of(5)
     left.wanted = False
     waiting.add([left, kept])
-    assert waiting.take() == ([kept], [left])
+    assert waiting.take()[:2] == ([kept], [left])
 
 
 @pytest.mark.parametrize("added", [0, 1])
@@ -83,6 +84,53 @@ def test_closing_hands_out_what_is_left_and_then_nothing(added):
     waiting.add([Prompt.of(5)] * added)
     closing = threading.Timer(0.05, waiting.close)
     closing.start()
-    assert len(waiting.take()[0]) == added
+    if added:
+        assert len(waiting.take().batch) == 1
+        waiting.done()
     closing.join()
-    assert waiting.take() == ([], [])
+    assert waiting.take()[:2] == ([], [])
+
+
+def test_what_waits_is_shared_out_among_the_free_lanes():
+    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting.add([Prompt.of(10)] * 20)
+    first, second = waiting.take(), waiting.take()
+    assert len(first.batch) == len(second.batch) == 10
+    assert not first.alone and not second.alone
+
+
+def test_a_lone_prompt_has_all_cores_of_the_first_lane():
+    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting.add([Prompt.of(10)])
+    taken: list[bool] = []
+    second = threading.Thread(target=lambda: taken.append(waiting.take(lane=1).alone))
+    second.start()
+    second.join(0.05)
+    assert not taken and waiting.take(lane=0).alone
+    waiting.done()
+    waiting.add([Prompt.of(10)] * 4)
+    second.join(10)
+    assert taken == [False]
+
+
+def test_nothing_runs_beside_a_prompt_that_has_all_cores():
+    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting.add([Prompt.of(10)])
+    assert waiting.take(lane=0).alone
+    waiting.add([Prompt.of(10)] * 4)
+    taken: list[bool] = []
+    other = threading.Thread(target=lambda: taken.append(waiting.take(lane=1).alone))
+    other.start()
+    other.join(0.05)
+    assert not taken
+    waiting.done()
+    other.join(10)
+    assert taken == [False]
+
+
+def test_a_prompt_that_comes_while_a_shared_batch_runs_does_not_go_alone():
+    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting.add([Prompt.of(10)] * 4)
+    assert len(waiting.take().batch) == 2
+    waiting.add([Prompt.of(10)])
+    assert not waiting.take().alone

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from p2l.endpoint.assembly import choose_lanes
 from p2l.endpoint.batcher import Batcher, OverloadedError
 from p2l.errors import ConfigError, P2LError
 from p2l.models import load_checkpoint
@@ -106,7 +107,7 @@ class ModelScorer:
     def __init__(self, predictor: Predictor) -> None:
         self.family = predictor.family
         self._names = tuple(predictor.models)
-        self._batcher = Batcher(predictor)
+        self._batcher = Batcher(predictor, lanes=choose_lanes(predictor.device.type))
 
     @classmethod
     def of_path(cls, path: str) -> "ModelScorer":
