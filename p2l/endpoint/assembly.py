@@ -21,7 +21,7 @@ def make_service(settings: Settings, device: str) -> Service:
     """A service without a model yet."""
     budget = settings.token_budget or (CPU_TOKEN_BUDGET if device == "cpu" else GPU_TOKEN_BUDGET)
     limits = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.timeout)
-    return Service(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device, settings.compile))
+    return Service(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device))
 
 
 def make_app(settings: Settings, service: Service) -> App:
@@ -51,9 +51,9 @@ def choose_device(cuda: bool) -> str:
     return "cuda" if cuda and torch.cuda.is_available() else "cpu"
 
 
-def choose_lanes(device: str, compiled: bool = False) -> int:
-    """Two on a CPU with the threads for it; a GPU runs one batch after the other, and so does a compiled program."""
-    return 2 if device == "cpu" and not compiled and torch.get_num_threads() > 1 else 1
+def choose_lanes(device: str) -> int:
+    """Two on a CPU with the threads for it; a GPU runs one batch after the other."""
+    return 2 if device == "cpu" and torch.get_num_threads() > 1 else 1
 
 
 def choose_dtype(dtype: DTypeChoice, device: str) -> DTypeName:

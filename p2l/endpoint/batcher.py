@@ -69,6 +69,11 @@ class QueueLimits:
     seconds: float = 60.0
 
 
+def share_of(cores: int, lanes: int) -> int:
+    """The threads of a batch that runs beside others."""
+    return max(1, cores // lanes)
+
+
 class Batcher:
     """Ranks the prompts of concurrent asyncio calls in common batches.
 
@@ -197,7 +202,7 @@ class Batcher:
             self._drop(cast(list[Item], dropped))
             if batch:
                 if self._lanes > 1:
-                    torch.set_num_threads(self._cores if alone else max(1, self._cores // self._lanes))
+                    torch.set_num_threads(self._cores if alone else share_of(self._cores, self._lanes))
                 self._forward(cast(list[Item], batch), 1 if alone else self._lanes)
                 self._waiting.done()
 

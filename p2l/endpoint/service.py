@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from p2l.endpoint.batcher import Batcher, QueueLimits
+import torch
+
+from p2l.endpoint.batcher import Batcher, QueueLimits, share_of
 from p2l.endpoint.metrics import Metrics
 from p2l.errors import P2LError
 from p2l.models.predict import Predictor
@@ -24,7 +26,12 @@ class Service:
 
     def start(self, predictor: Predictor) -> None:
         """Warm the predictor up and open for business."""
-        predictor.warm_up()
+        cores = torch.get_num_threads()
+        # a compiled program is one for so many threads
+        for threads in {share_of(cores, self.lanes), cores}:
+            torch.set_num_threads(threads)
+            predictor.warm_up()
+        torch.set_num_threads(cores)
         self._batcher = Batcher(
             predictor, limits=self.limits, token_budget=self.token_budget, lanes=self.lanes, observer=self.metrics
         )

@@ -60,8 +60,6 @@ class Settings:
                 raise ConfigError(f"--{name.replace('_', '-')} must be positive; got {value}")
         if self.reload and self.workers > 1:
             raise ConfigError(f"--reload works with one worker; got --workers {self.workers}")
-        if self.compile and (self.lanes or 1) > 1:
-            raise ConfigError(f"--compile makes a program that runs one batch at a time; got --lanes {self.lanes}")
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"--port must lie between 0 and 65535; got {self.port}")
 

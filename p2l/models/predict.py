@@ -24,7 +24,7 @@ class Predictor:
     """A checkpoint on its device, ready to score: what the server, the router and the page hold.
 
     ``encode`` and ``forward`` are the two halves of ``rank``, for a caller that runs them on threads of their own;
-    each may be called from any thread, and from several at a time if the network is not compiled.
+    each may be called from any thread, and from several at a time.
 
     Args:
         checkpoint: as ``load_checkpoint`` gives it.

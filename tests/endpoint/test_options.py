@@ -64,7 +64,6 @@ def test_settings_survive_their_way_to_a_worker():
         (["--workers", "0"], "--workers must be positive; got 0"),
         (["--reload", "--workers", "2"], "--reload works with one worker"),
         (["--port", "70000"], "--port must lie between 0 and 65535"),
-        (["--compile", "--lanes", "2"], "runs one batch at a time; got --lanes 2"),
         (["--max-queue", "-1"], "--max-queue must be positive"),
     ],
 )
