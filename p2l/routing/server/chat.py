@@ -112,7 +112,7 @@ async def chat(request: Request) -> Response:
         if isinstance(error, ExhaustedError):
             raise _given_up(turn, error) from None
         raise
-    _remember(turn, served)
+    await _remember(turn, served)
     if served.answer is None:
         return EventStream(_frames(turn, served), turn.finish, _headers(turn, served))
     usage = served.answer.get("usage")
@@ -134,7 +134,7 @@ async def _serve(turn: _Turn) -> Served:
         return await caller.serve(turn.config, turn.ask, turn.plan.candidates, turn.admit, run)
 
 
-def _remember(turn: _Turn, served: Served) -> None:
+async def _remember(turn: _Turn, served: Served) -> None:
     service, ask = turn.service, turn.ask
     for model, reason in served.failures:
         service.metrics.attempts.labels(model, reason).inc()
@@ -144,7 +144,7 @@ def _remember(turn: _Turn, served: Served) -> None:
         service.sessions.keep(turn.key.name, ask.session, served.model, turn.config.router.session_ttl)
     if service.feedback is not None:
         cost = turn.config.model_configs[served.model].cost
-        service.feedback.decided(turn.id, turn.key.name, served.model, cost, ask.turns)
+        await service.feedback.decided(turn.id, turn.key.name, served.model, cost, ask.turns)
 
 
 def _told(answer: JSON, model: str, plan: Plan) -> JSON:

@@ -1,6 +1,7 @@
 """The command line of the router."""
 
 import argparse
+import asyncio
 import gc
 import logging
 import os
@@ -20,6 +21,7 @@ from p2l.routing.server.config import load_config
 from p2l.routing.server.feedback import Feedback
 from p2l.routing.server.logs import event, set_up_logs
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
+from p2l.routing.server.stores import is_url, make_store
 
 ROUTER_TYPES = ("random", "bt-endpoint", "grk-endpoint", "bag-endpoint")
 STATE_VARIABLE = "P2L_ROUTER_STATE"
@@ -58,7 +60,11 @@ def _add_ours(p: argparse.ArgumentParser) -> None:
     p.add_argument("--router-model-path", help="score in this process by this P2L checkpoint (folder or hub id)")
     p.add_argument("--check-config", action="store_true", help="check the configuration and exit")
     p.add_argument("--state", type=Path, help="SQLite file of spending, rates and sessions, kept across restarts")
-    p.add_argument("--feedback", type=Path, help="SQLite file of decisions and votes; turns /v1/feedback on")
+    p.add_argument(
+        "--feedback",
+        help="where decisions and votes are kept: a SQLite file, or postgresql://user@host/database with the password "
+        "in PGPASSWORD; turns /v1/feedback on",
+    )
     p.add_argument("--store-prompts", action="store_true", help="keep the user turns of decisions in --feedback")
     p.add_argument("--export-votes", type=Path, help="write the votes of --feedback as JSON lines and exit")
     p.add_argument("--max-body", type=int, default=32 << 20, help="most bytes of a request (default: %(default)s)")
@@ -109,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         snapshot = Snapshot.load(options)
         if args.workers > 1 and snapshot.config.router.mean_cost_state:
             raise ConfigError("mean_cost_state serves one worker: each keeps an account of its own")
+        if args.feedback is not None:
+            asyncio.run(make_store(args.feedback).close())  # a place that cannot be is told here
         _warn(args, snapshot)
     except P2LError as error:
         event(str(error), level=logging.ERROR)
@@ -180,13 +188,21 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    if args.feedback is None or not args.feedback.is_file():
-        raise ConfigError("--export-votes needs --feedback, the file of a router that stored votes")
-    feedback = Feedback(args.feedback)
-    written, without = feedback.export(args.export_votes)
-    feedback.close()
+    place = args.feedback
+    if place is None or not (is_url(place) or Path(place).is_file()):
+        raise ConfigError("--export-votes needs --feedback, the file or database of a router that stored votes")
+    written, without = asyncio.run(_exported(place, args.export_votes))
     event("votes were written", {"path": str(args.export_votes), "votes": written, "without_prompt": without})
     return 0
+
+
+async def _exported(place: str, path: Path) -> tuple[int, int]:
+    feedback = Feedback(make_store(place))
+    await feedback.start()
+    try:
+        return await feedback.export(path)
+    finally:
+        await feedback.close()
 
 
 def _warn(args: argparse.Namespace, snapshot: Snapshot) -> None:

@@ -96,7 +96,7 @@ async def feedback(request: Request) -> Response:
     vote = read_vote(await read_json(request, service.options.max_body))
     if vote.prompt is not None and sum(map(len, vote.prompt)) > service.options.max_body:
         raise invalid("the prompt is too long", "prompt")
-    service.feedback.vote(vote, key.name, tuple(service.snapshot.config.model_configs))
+    await service.feedback.vote(vote, key.name, tuple(service.snapshot.config.model_configs))
     return json_response({"object": "vote", "decision": vote.decision, "created": int(time.time())}, 201)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from p2l.routing.server.providers.litellm import check_installed
 from p2l.routing.server.scoring import Scorer, make_scorer, unscored
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.state import open_state
+from p2l.routing.server.stores import make_store
 from p2l.routing.server.tracing import Tracer
 from p2l.routing.stream import Spending, StreamBudget
 
@@ -45,7 +46,7 @@ class Options:
     cost_optimizer: Optimizer = "simple-lp"
     api_key: str = DEFAULT_KEY
     state: Path | None = None
-    feedback: Path | None = None
+    feedback: str | None = field(default=None, repr=False)  # a URL may hold a password
     store_prompts: bool = False
     max_body: int = 32 << 20
     ignore_model: bool = False
@@ -91,13 +92,17 @@ class Service:
         self.state: sqlite3.Connection = open_state(options.state)
         self.ledger = Ledger(self.state)
         self.sessions = Sessions(self.state)
-        self.feedback = Feedback(options.feedback, options.store_prompts) if options.feedback else None
+        self.feedback = (
+            Feedback(make_store(options.feedback), options.store_prompts) if options.feedback is not None else None
+        )
         self.rng = np.random.default_rng(snapshot.config.router.seed)
         self._chooser: Chooser | None = None
         self._stream: StreamBudget | None = None
 
     async def start(self) -> None:
         options = self.options
+        if self.feedback is not None:
+            await self.feedback.start()
         self.pool = Pool()
         self.caller = Caller(self.pool, self.health)
         self.scorer = make_scorer(
@@ -116,7 +121,7 @@ class Service:
         if self._stream is not None:
             self._stream.save()
         if self.feedback is not None:
-            self.feedback.close()
+            await self.feedback.close()
 
     async def chooser(self, config: ServerConfig) -> Chooser:
         """The chooser of a configuration, anew where that or the P2L model changed; ``UpstreamError`` until known."""

@@ -16,7 +16,7 @@ schemathesis = pytest.importorskip("schemathesis")
 def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
     url = start.upstream().url
     models = {"m": model(url), "c": model(url, 2.0)}
-    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=tmp_path / "f.sqlite")
+    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=str(tmp_path / "f.sqlite"))
     schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     drawn = [
         operation.ok().as_strategy(generation_mode=mode)
