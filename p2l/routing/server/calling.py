@@ -13,6 +13,7 @@ from p2l.routing.server.health import Health
 from p2l.routing.server.pool import Pool
 from p2l.routing.server.providers import anthropic, gemini, gemini_answers, litellm, openai
 from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamError, malformed
+from p2l.routing.server.tracing import Tracer
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class ExhaustedError(Exception):
 class Caller:
     """Calls models. ``admit`` says of each model whether the client can pay for it."""
 
-    def __init__(self, pool: Pool, health: Health) -> None:
+    def __init__(self, pool: Pool, health: Health, tracer: Tracer) -> None:
         self._pool = pool
         self._health = health
+        self._tracer = tracer
 
     async def serve(
         self,
@@ -96,7 +98,8 @@ class Caller:
                 raise run
             run.attempts += 1
             try:
-                served = await self._attempt(config, name, ask, deadline)
+                with self._tracer.span("attempt", _told(config, name, run.attempts), calls=True):
+                    served = await self._attempt(config, name, ask, deadline)
             except UpstreamError as error:
                 run.error = error
                 run.failures.append((name, error.reason))
@@ -149,6 +152,12 @@ class Caller:
         want_usage = ask.usage or model.prices is not None
         call = provider.request(model, ask.body, True, want_usage)
         return self._pool.stream(call, provider.reader(), config.calls, config.secrets), call.dropped
+
+
+def _told(config: ServerConfig, name: str, attempt: int) -> dict[str, str | int]:
+    model = config.model_configs[name]
+    known = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": model.type, "gen_ai.request.model": model.name}
+    return {"p2l.model": name, "p2l.attempt": attempt, **known}
 
 
 def _checked(provider: Provider, payload: Any) -> JSON:

@@ -20,9 +20,9 @@ from p2l.routing.server.errors import ApiError
 from p2l.routing.server.keys import Bill, estimated_cost, true_cost
 from p2l.routing.server.logs import event, log
 from p2l.routing.server.providers.call import JSON, UpstreamError
-from p2l.routing.server.service import Service
+from p2l.routing.server.service import Service, Snapshot
 from p2l.routing.server.sse import DONE, frame
-from p2l.routing.server.tracing import end
+from p2l.routing.server.tracing import end, tell
 from p2l.routing.server.web import EventStream, header_text, json_response, read_json
 
 
@@ -54,7 +54,6 @@ class _Turn:
         """Nothing was answered, so nothing is charged."""
         self.bill.release()
         self.service.settle_stream(self.plan.spending, 0.0)
-        end(self.span, {"p2l.status": "failed"})
 
     def settle(self, served: Served) -> None:
         """Charge the true cost, count and log."""
@@ -64,9 +63,10 @@ class _Turn:
         self.service.settle_stream(self.plan.spending, cost)
         metrics.cost.labels(served.model).inc(cost)
         metrics.choices.labels(served.model).inc()
-        for kind in ("prompt_tokens", "completion_tokens"):
+        for kind, spoken in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
             if self.usage and isinstance(count := self.usage.get(kind), int):
                 metrics.tokens.labels(served.model, kind).inc(count)
+                tell(self.span, {f"gen_ai.usage.{spoken}": count})
         seconds = time.perf_counter() - self.started
         metrics.latency.labels("chat").observe(seconds)
         told: dict[str, str | int | float | bool] = {
@@ -99,7 +99,13 @@ async def chat(request: Request) -> Response:
     snapshot = service.snapshot
     key = snapshot.keyring.authenticate(request.headers)
     service.ledger.count(key)
-    span = service.tracer.start("chat", request.headers)
+    with service.tracer.request("chat", request.headers) as span:
+        return await _answer(request, service, snapshot, key, span, started)
+
+
+async def _answer(
+    request: Request, service: Service, snapshot: Snapshot, key: KeyConfig, span: Any, started: float
+) -> Response:
     body = await read_json(request, service.options.max_body)
     ask = read_ask(body, request.headers, snapshot.config.router.session_from_user)
     plan = await service.plan(snapshot.config, ask, key)

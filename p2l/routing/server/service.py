@@ -27,7 +27,7 @@ from p2l.routing.server.scoring import Scorer, make_scorer, unscored
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.state import open_state
 from p2l.routing.server.stores import make_store
-from p2l.routing.server.tracing import Tracer
+from p2l.routing.server.tracing import Tracer, tell
 from p2l.routing.stream import Spending, StreamBudget
 
 DEFAULT_KEY = "-"
@@ -104,7 +104,7 @@ class Service:
         if self.feedback is not None:
             await self.feedback.start()
         self.pool = Pool()
-        self.caller = Caller(self.pool, self.health)
+        self.caller = Caller(self.pool, self.health, self.tracer)
         self.scorer = make_scorer(
             options.router_type,
             self.pool,
@@ -148,11 +148,15 @@ class Service:
             raise invalid("messages must hold a message of the user, which the choice rests on", "messages")
         try:
             chooser = await self.chooser(config)
-            ranking = await self.scorer.score(ask.turns or ("",), chooser.names)
+            with self.tracer.span("score"):
+                ranking = await self.scorer.score(ask.turns or ("",), chooser.names)
         except UpstreamError as error:
             return self._default(config, ask, key, needs, error)
         stream = self.stream(config)
-        return chooser.choose(ranking, ask, needs, key.models, self.health.available, self.rng, stream)
+        with self.tracer.span("choose") as span:
+            plan = chooser.choose(ranking, ask, needs, key.models, self.health.available, self.rng, stream)
+            tell(span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)})
+        return plan
 
     def stream(self, config: ServerConfig) -> StreamBudget | None:
         """The stream budget of a configuration, which goes on where a reload left its target as it was."""
