@@ -26,7 +26,8 @@ class Plan:
         candidates: the model that was chosen, then those to fall back to.
         scores: of every configured model that the P2L model knows; None where nothing was scored.
         decision: of the optimiser; None where the client, its session or a default chose.
-        reason: ``routed``, ``stream`` (by the price of a stream budget), ``direct``, ``session`` or ``default``.
+        reason: ``routed``, ``stream`` (by the price of a stream budget), ``direct``, ``session``, ``pinned`` (by
+            the response it follows) or ``default``.
         spending: what the stream budget has booked.
     """
 

@@ -82,12 +82,6 @@ async def embeddings(request: Request) -> Response:
     return json_response(answer, headers={"x-p2l-model": header_text(name)})
 
 
-async def responses(request: Request) -> Response:
-    """Not served: an answer's state lives with the provider that gave it, and the next turn may go to another."""
-    _enter(request)
-    raise ApiError(501, "the Responses API keeps state with one provider; use /v1/chat/completions", "not_implemented")
-
-
 async def feedback(request: Request) -> Response:
     """Store a vote or a rating on a decision."""
     service, key = _enter(request)

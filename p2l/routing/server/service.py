@@ -92,6 +92,7 @@ class Service:
         self.state: sqlite3.Connection = open_state(options.state)
         self.ledger = Ledger(self.state)
         self.sessions = Sessions(self.state)
+        self.responses = Sessions(self.state, table="responses")
         self.feedback = (
             Feedback(make_store(options.feedback), options.store_prompts) if options.feedback is not None else None
         )
@@ -138,8 +139,10 @@ class Service:
 
     async def plan(self, config: ServerConfig, ask: Ask, key: KeyConfig, *, sticky: bool = True) -> Plan:
         """Whom to ask; ``ApiError`` where nobody may or can answer."""
-        needs = needs_of(ask.body)
+        needs = needs_of(ask.view, ask.api)
         direct = self._direct(config, ask)
+        if ask.previous is not None:
+            return self._direct_plan(config, ask, key, needs, self._maker(key, ask.previous, direct), "pinned")
         if direct is not None:
             return self._direct_plan(config, ask, key, needs, direct)
         if sticky and (kept := self._kept(config, ask, key, needs)) is not None:
@@ -177,7 +180,22 @@ class Service:
         ours = not self.options.ignore_model and isinstance(named, str) and named in config.model_configs
         return named if ours else None
 
-    def _direct_plan(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str) -> Plan:
+    def _maker(self, key: KeyConfig, previous: str, direct: str | None) -> str:
+        """The model that made a response, whose provider alone has it."""
+        name = self.responses.model(key.name, previous)
+        if name is None:
+            raise invalid(
+                "previous_response_id: it is not known which model made it for this key; send the whole input",
+                "previous_response_id",
+                "previous_response_not_found",
+            )
+        if direct not in (None, name):
+            raise invalid(f"previous_response_id is kept by {name}: no other model can go on from it", "model")
+        return name
+
+    def _direct_plan(
+        self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str, reason: str = "direct"
+    ) -> Plan:
         model = config.model_configs.get(name)
         if model is None or not _may(key, name):
             raise ApiError(404, "direct_model is not one of this router's models: GET /v1/models", "model_not_found")
@@ -185,7 +203,7 @@ class Service:
             raise invalid(f"{name} does not support {', '.join(lacks)}", code="unsupported")
         if ask.budget is not None and model.cost > ask.budget:
             raise infeasible(name, model.cost, ask.budget)
-        return Plan((name,), "direct")
+        return Plan((name,), reason)
 
     def _kept(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs) -> str | None:
         """The model of the session, while it can answer and is affordable."""
