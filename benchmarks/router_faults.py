@@ -72,7 +72,7 @@ def upstream(faults: float, seed: int, tally: Tally) -> web.Application:
             return web.json_response({"error": {"message": "no"}}, status=int(fault))
         if fault == "silence":
             await asyncio.sleep(SILENCE)  # longer than the router waits
-        return cut(request)
+            return cut(request)
         if fault == "malformed":
             return web.Response(body=b'{"id": "chatcmpl-', content_type="application/json")
         if fault == "reset":
