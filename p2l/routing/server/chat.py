@@ -65,7 +65,7 @@ async def route(request: Request) -> Response:
     ask = read_ask(body, request.headers, snapshot.config.router.session_from_user)
     plan = await service.plan(snapshot.config, ask, key)
     # a look takes part in the stream without a say in its mean
-    service.settle_stream(plan.spending, snapshot.config.router.mean_cost or 0.0)
+    plan.settle(snapshot.config.router.mean_cost or 0.0)
     return json_response(_preview(snapshot.config, plan))
 
 

@@ -113,8 +113,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(args)
         options = options_of(args)
         snapshot = Snapshot.load(options)
-        if args.workers > 1 and snapshot.config.router.mean_cost_state:
-            raise ConfigError("mean_cost_state serves one worker: each keeps an account of its own")
         if args.feedback is not None:
             asyncio.run(make_store(args.feedback).close())  # a place that cannot be is told here
         _warn(args, snapshot)

@@ -149,7 +149,8 @@ class RouterConfig:
 
     ``aliases``: names of the router in ``/v1/models``. ``opponents``: how often each model is met, for ``optimal-lp``.
     ``default_model``: who answers when prompts cannot be scored; None: an error. ``mean_cost``: target of the mean
-    cost over all traffic (a stream budget); ``mean_cost_state``: the file that keeps its state across restarts.
+    cost over all traffic (a stream budget); ``mean_cost_state``: the SQLite file that keeps its state across restarts;
+    None: that of ``--state``.
     """
 
     aliases: tuple[str, ...] = ("p2l-router",)

@@ -28,7 +28,7 @@ from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.state import open_state
 from p2l.routing.server.stores import make_store
 from p2l.routing.server.tracing import Tracer, tell
-from p2l.routing.stream import Spending, StreamBudget
+from p2l.routing.stream import StreamBudget
 
 DEFAULT_KEY = "-"
 
@@ -98,7 +98,7 @@ class Service:
         )
         self.rng = np.random.default_rng(snapshot.config.router.seed)
         self._chooser: Chooser | None = None
-        self._stream: StreamBudget | None = None
+        self._streams: dict[tuple[float, str | Path | None], StreamBudget] = {}
 
     async def start(self) -> None:
         options = self.options
@@ -119,8 +119,8 @@ class Service:
         await self.scorer.close()
         await self.pool.close()
         self.state.close()
-        if self._stream is not None:
-            self._stream.save()
+        for stream in self._streams.values():
+            stream.close()
         if self.feedback is not None:
             await self.feedback.close()
 
@@ -163,15 +163,12 @@ class Service:
 
     def stream(self, config: ServerConfig) -> StreamBudget | None:
         """The stream budget of a configuration, which goes on where a reload left its target as it was."""
-        target, path = config.router.mean_cost, config.router.mean_cost_state
-        if target is not None and (self._stream is None or self._stream.state.target != target):
-            self._stream = StreamBudget(target, path)
-        return None if target is None else self._stream
-
-    def settle_stream(self, spending: Spending | None, cost: float) -> None:
-        """Book what a choice of the stream budget truly cost."""
-        if spending is not None and self._stream is not None:
-            self._stream.settle(spending, cost)
+        target, path = config.router.mean_cost, config.router.mean_cost_state or self.options.state
+        if target is None:
+            return None
+        if (target, path) not in self._streams:
+            self._streams[target, path] = StreamBudget(target, path)
+        return self._streams[target, path]
 
     def _direct(self, config: ServerConfig, ask: Ask) -> str | None:
         if ask.direct_model is not None:

@@ -51,14 +51,14 @@ class Turn:
     def release(self) -> None:
         """Nothing was answered, so nothing is charged."""
         self.bill.release()
-        self.service.settle_stream(self.plan.spending, 0.0)
+        self.plan.settle(0.0)
 
     def settle(self, served: Served) -> None:
         """Charge the true cost, count and log."""
         model, metrics = self.config.model_configs[served.model], self.service.metrics
         cost = true_cost(model, self.usage)
         self.bill.settle(cost)
-        self.service.settle_stream(self.plan.spending, cost)
+        self.plan.settle(cost)
         metrics.cost.labels(served.model).inc(cost)
         metrics.choices.labels(served.model).inc()
         for kind, spoken in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")):
