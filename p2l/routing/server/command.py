@@ -14,6 +14,7 @@ from typing import get_args
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
 
 from p2l.errors import ConfigError, P2LError
 from p2l.routing.scores import Optimizer
@@ -151,8 +152,16 @@ def _serve_several(args: argparse.Namespace) -> int:
         if args.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             (Path(folder) / "metrics").mkdir()
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(folder) / "metrics")
+        Multiprocess.handle_hup = _reload_workers  # type: ignore[assignment]  # uvicorn would start workers anew
         _run("p2l.routing.server.command:app", args)
     return 0
+
+
+def _reload_workers(supervisor: Multiprocess) -> None:
+    """Pass SIGHUP on: each worker checks the configuration and goes on with it."""
+    for worker in supervisor.processes:
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGHUP)
 
 
 def _run(target: "str | Starlette", args: argparse.Namespace) -> None:
