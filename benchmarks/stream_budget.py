@@ -38,7 +38,7 @@ from p2l.routing.measured import Measured, MeasuredSource
 from p2l.types import OUTCOMES, Outcome, Ranking
 
 FOLDS, ORDERS, BUDGETS = 10, 5, 12
-RIDGES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3)  # times the squared weights, beside the mean loss of a vote
+RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, beside the mean loss of a vote
 STREAM, LP, STRICT, HINDSIGHT, SINGLE, MIXTURE = "stream", "per-prompt LP", "strict", "best price", "single", "mixture"
 
 
@@ -55,8 +55,8 @@ class Votes:
         a, b = np.array(list(combinations(range(len(measured.models)), 2))).T
         first, second = measured.score[:, a], measured.score[:, b]
         both = (measured.weight[:, a] > 0) & (measured.weight[:, b] > 0)
-        names = np.select([first > second, second > first, first >= 0.5], list(OUTCOMES[:3]), Outcome.BOTH_BAD)
-        kinds = np.vectorize({outcome: at for at, outcome in enumerate(OUTCOMES)}.get)(names)
+        codes = [OUTCOMES.index(kind) for kind in (Outcome.MODEL_A, Outcome.MODEL_B, Outcome.TIE, Outcome.BOTH_BAD)]
+        kinds = np.select([first > second, second > first, first >= 0.5], codes[:3], codes[3])
         return cls(*map(torch.from_numpy, (a, b, np.where(both, kinds, -1))))
 
     def loss(self, ranking: Ranking, prompts: np.ndarray) -> torch.Tensor:
