@@ -37,9 +37,9 @@ class StreamBudget:
     debt / requests -> 0. No knowledge of the costs or scores to come is needed; scores should be comparable between
     prompts: win rates (``optimal-lp``), or the probability of a usable answer (``simple-lp`` with grk).
 
-    A model is out of reach while it would overdraw the account by more than ``overdraft`` requests' worth, so that at
-    costs as expected the mean is at most target x (1 + overdraft / requests), from the first request on; the cheapest
-    model is never out of reach, and a target below its cost is spent on it alone. Not more than ``burst`` typical
+    A model above the target is out of reach while it would overdraw the account by more than ``overdraft`` requests'
+    worth, so that at costs as expected the mean is at most target x (1 + overdraft / requests), from the first request
+    on; the cheapest model is never out of reach, and a target below its cost is spent on it alone. Not more than ``burst`` typical
     deviations of unspent money are saved up. ``settle`` books the true cost of a choice. Calls are atomic. The state is
     kept in the SQLite file ``path``, which processes may share: the account is then that of all of them, one for each
     target. A new target starts at the price that was last found.
@@ -116,7 +116,8 @@ class StreamBudget:
 
     def _in_reach(self, cost: np.ndarray) -> np.ndarray:
         state = self.state
-        return (cost <= state.credit + (1 + self.overdraft) * state.target) | (cost == cost.min())
+        limit = max(state.credit + (1 + self.overdraft) * state.target, state.target)  # up to the target no debt grows
+        return (cost <= limit) | (cost == cost.min())
 
     def _book(self, cost: float, *, stuck: bool) -> None:
         state = self.state
