@@ -39,10 +39,10 @@ class StreamBudget:
 
     A model above the target is out of reach while it would overdraw the account by more than ``overdraft`` requests'
     worth, so that at costs as expected the mean is at most target x (1 + overdraft / requests), from the first request
-    on; the cheapest model is never out of reach, and a target below its cost is spent on it alone. Not more than ``burst`` typical
-    deviations of unspent money are saved up. ``settle`` books the true cost of a choice. Calls are atomic. The state is
-    kept in the SQLite file ``path``, which processes may share: the account is then that of all of them, one for each
-    target. A new target starts at the price that was last found.
+    on; the cheapest model is never out of reach, and a target below its cost is spent on it alone. Not more than
+    ``burst`` typical deviations of unspent money are saved up. ``settle`` books the true cost of a choice. Calls are
+    atomic. The state is kept in the SQLite file ``path``, which processes may share: the account is then that of all of
+    them, one for each target. A new target starts at the price that was last found.
     """
 
     def __init__(

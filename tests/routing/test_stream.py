@@ -62,6 +62,15 @@ def test_never_overdrawn_by_more_than_allowed():
         assert budget.state.spent <= 1.5 * (count + 4) + 1e-9
 
 
+def test_a_debt_forbids_only_what_would_add_to_it():
+    """A bill far above its estimate: what costs less than the target may still be chosen, and pays the debt off."""
+    budget, scores = StreamBudget(8.0), np.array([0.0, 0.1, 0.5, 0.6, 0.7])
+    budget.settle(budget.choose(scores, COSTS), 500.0)
+    chosen = [budget.choose(scores, COSTS).model for _ in range(50)]
+    assert set(chosen) == {2}
+    assert budget.state.credit == pytest.approx(8.0 * 51 - 500.0 - 5.0 * 50)
+
+
 def test_a_target_below_the_cheapest_model_takes_the_cheapest_and_one_above_all_the_best():
     scores = draw_scores(200)
     poor, rich = StreamBudget(0.5), StreamBudget(1000.0)

@@ -23,6 +23,7 @@ from p2l.routing.server.feedback import Feedback
 from p2l.routing.server.logs import event, set_up_logs
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
 from p2l.routing.server.stores import is_url, make_store
+from p2l.routing.stream import StreamBudget
 
 ROUTER_TYPES = ("random", "bt-endpoint", "grk-endpoint", "bag-endpoint")
 STATE_VARIABLE = "P2L_ROUTER_STATE"
@@ -114,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(args)
         options = options_of(args)
         snapshot = Snapshot.load(options)
-        if args.feedback is not None:
-            asyncio.run(make_store(args.feedback).close())  # a place that cannot be is told here
+        _check_places(options, snapshot)
         _warn(args, snapshot)
     except P2LError as error:
         event(str(error), level=logging.ERROR)
@@ -124,6 +124,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve_several(args)
     _run(_make(options), args)
     return 0
+
+
+def _check_places(options: Options, snapshot: Snapshot) -> None:
+    """Raise where feedback or the stream's account cannot be kept, while there is somebody to tell."""
+    if options.feedback is not None:
+        asyncio.run(make_store(options.feedback).close())
+    router = snapshot.config.router
+    if router.mean_cost is not None:
+        StreamBudget(router.mean_cost, router.mean_cost_state or options.state).close()
 
 
 def app() -> Starlette:
