@@ -4,7 +4,8 @@ from p2l.routing.decision import Decision, Router, make_router
 from p2l.routing.envelope import Frontier
 from p2l.routing.planner import Capacity, Plan, plan
 from p2l.routing.scores import Optimizer
-from p2l.routing.stream import Spending, StreamBudget, StreamState
+from p2l.routing.stream import Spending, StreamBudget
+from p2l.routing.stream_state import StreamState
 
 __all__ = [
     "Capacity",

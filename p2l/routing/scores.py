@@ -2,20 +2,23 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float64, Int64
+from scipy.special import expit
 from torch import Tensor
 
 from p2l.outcomes import OutcomeFamily
+from p2l.outcomes.formulas import bradley_terry
 from p2l.types import Ranking
 
 Optimizer = Literal["strict", "simple-lp", "optimal-lp"]
 
 _ODDS_HOLD = 200.0  # nats: products of three odds stay finite in float64
 _PAIRS_AT_ONCE = 1 << 20
+_FEW_PAIRS = 1 << 10  # above, the exponential of each pair takes longer than tensors of odds do
 _CLOSE = 1e-12  # logits of a win rate
 _MOST_STEPS = 100
 
@@ -61,12 +64,15 @@ def win_rates(
     W_ij = P(i beats j) + (P(tie) + P(both bad)) / 2 as far as the family has these, so that W_ij + W_ji = 1; under
     Bradley-Terry it is the published sigmoid(b_i - b_j). A model meets itself with its own weight (W_ii = 1/2).
     """
-    coefs, eta, odds = _prepare(family, ranking)
-    ours, theirs = _take(coefs, models), _take(coefs, opponents.models)
-    if coefs.ndim == 1:
-        return _wins(family, ours, theirs, eta, odds) @ opponents.weights
+    plain = ranking.coefs.ndim == 1 and family.formula is bradley_terry
+    if plain and models is not None and len(models) * len(opponents.weights) <= _FEW_PAIRS:
+        return torch.from_numpy(_bradley_terry_win_rates(ranking.coefs, opponents, models))
+    levels, eta, odds, _ = _Scale.of(family, ranking)
+    ours, theirs = _take(levels, models), _take(levels, opponents.models)
+    if levels.ndim == 1:
+        return _wins(family, ours, theirs, eta, odds).mv(opponents.weights)
     chunk = max(1, _PAIRS_AT_ONCE // (ours.shape[-1] * theirs.shape[-1]))
-    ours_flat, theirs_flat = ours.reshape(-1, ours.shape[-1]), theirs.reshape(-1, theirs.shape[-1])
+    ours_flat, theirs_flat = ours.reshape(-1, ours.shape[-1]), theirs.reshape(-1, 1, theirs.shape[-1])
     parts = []
     for start in range(0, len(ours_flat), chunk):
         rows = slice(start, start + chunk)
@@ -75,31 +81,43 @@ def win_rates(
     return torch.cat(parts).reshape(ours.shape)
 
 
+def _bradley_terry_win_rates(coefs: Tensor, opponents: Opponents, models: Tensor) -> np.ndarray:
+    """Those of a few models on one prompt: most of the time of so small a tensor operation is its call."""
+    numbers = coefs.detach().numpy().astype(np.float64, copy=False)
+    theirs = numbers if opponents.models is None else numbers[opponents.models.numpy()]
+    return expit(numbers[models.numpy()][:, None] - theirs) @ opponents.weights.numpy()
+
+
 def _take(coefs: Tensor, models: Tensor | None) -> Tensor:
-    return coefs if models is None else coefs[..., models]
+    return coefs if models is None else coefs.index_select(-1, models)
 
 
-def _prepare(family: OutcomeFamily, ranking: Ranking) -> tuple[Tensor, Tensor | None, bool]:
-    """Coefficients and eta in float64, and whether their odds can be multiplied without overflow."""
-    coefs = ranking.coefs.detach().double()
-    eta = None if ranking.eta is None else ranking.eta.detach().double()
-    ends = torch.aminmax(coefs)
-    low, high = ends.min.item(), ends.max.item()
-    if family.shift_invariant and not -_ODDS_HOLD < low <= high < _ODDS_HOLD:
-        middle = (low + high) / 2  # as good a zero as any
-        coefs, low, high = coefs - middle, low - middle, high - middle
-    largest = max(-low, high) if eta is None else max(-low, high, eta.abs().amax().item())
-    return coefs, eta, largest < _ODDS_HOLD
+class _Scale(NamedTuple):
+    """``levels``: odds e^(coef - shift), or coef - shift where products of such odds may overflow; all in float64."""
+
+    levels: Tensor
+    eta: Tensor | None
+    odds: bool
+    shift: float
+
+    @classmethod
+    def of(cls, family: OutcomeFamily, ranking: Ranking) -> "_Scale":
+        coefs = ranking.coefs.detach().double()
+        eta = None if ranking.eta is None else ranking.eta.detach().double()
+        ends = torch.aminmax(coefs)
+        low, high, shift = ends.min.item(), ends.max.item(), 0.0
+        if family.shift_invariant and not -_ODDS_HOLD < low <= high < _ODDS_HOLD:
+            shift = (low + high) / 2  # as good a zero as any
+            coefs, low, high = coefs - shift, low - shift, high - shift
+        largest = max(-low, high) if eta is None else max(-low, high, eta.abs().amax().item())
+        odds = largest < _ODDS_HOLD
+        return cls(coefs.exp() if odds else coefs, eta, odds, shift)
 
 
 def _wins(family: OutcomeFamily, ours: Tensor, theirs: Tensor, eta: Tensor | None, odds: bool) -> Tensor:
-    """W of every pair of ours (..., a) and theirs (..., b): (..., a, b)."""
-    ours, theirs = ours.unsqueeze(-1), theirs.unsqueeze(-2)
-    if odds:
-        probs = family.probs_from_odds(ours.exp(), theirs.exp(), eta)
-    else:
-        probs = family.log_probs(ours, theirs, eta).exp().unbind(-1)
-    win, _, *ties = probs
+    """W of every pair of the levels of ours (..., a) and theirs (b) or (..., 1, b): (..., a, b)."""
+    pairs = (ours.unsqueeze(-1), theirs, eta)
+    win, _, *ties = family.probs_from_odds(*pairs) if odds else family.log_probs(*pairs).exp().unbind(-1)
     return win + torch.stack(ties).sum(0) / 2 if ties else win
 
 
@@ -116,26 +134,25 @@ def strength(
     families count ties as half, at the prompt's eta. ``between``: the coefficients and win rates of the two models that
     are mixed, the worse first. False position with the Illinois rule on logits, where the win rate is nearly a line.
     """
-    coefs, eta, odds = _prepare(family, ranking)
-    theirs = _take(coefs, opponents.models)
-    shift = float(ranking.coefs[0].double() - coefs[0])
+    scale = _Scale.of(family, ranking)
+    theirs = _take(scale.levels, opponents.models)
     target = _logit(win_rate)
-    (low, low_rate), (high, high_rate) = ((coef - shift, rate) for coef, rate in between)
+    (low, low_rate), (high, high_rate) = ((coef - scale.shift, rate) for coef, rate in between)
     below, above = _logit(low_rate) - target, _logit(high_rate) - target
     theta, side = (low + high) / 2, 0
     for _ in range(_MOST_STEPS):
         theta = high - above * (high - low) / (above - below) if above > below else math.nan
         if not low < theta < high:  # saturated
             theta = (low + high) / 2
-        rate = _wins(family, theirs.new_tensor([theta]), theirs, eta, odds) @ opponents.weights
-        excess = _logit(float(rate)) - target
+        level = theirs.new_tensor([math.exp(theta) if scale.odds else theta])
+        excess = _logit(_wins(family, level, theirs, scale.eta, scale.odds).mv(opponents.weights).item()) - target
         if abs(excess) < _CLOSE or high - low < _CLOSE:
             break
         if excess < 0:
             low, below, above, side = theta, excess, above / (2 if side < 0 else 1), -1
         else:
             high, above, below, side = theta, excess, below / (2 if side > 0 else 1), 1
-    return theta + shift
+    return theta + scale.shift
 
 
 def _logit(probability: float) -> float:

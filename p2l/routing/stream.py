@@ -1,11 +1,10 @@
 """One budget for a whole stream of prompts: a price on cost that moves until the mean cost meets the target."""
 
-import json
-import logging
 import math
 import threading
-import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from p2l.errors import ConfigError, DataError
-from p2l.files import write_whole
-
-log = logging.getLogger(__name__)
+from p2l.routing.stream_state import StreamFile, StreamState
 
 GAIN = 0.1  # log price for one typical deviation of debt; 0.05 to 0.2 serve the same
 _DRIFT = GAIN / 8  # of the resting price, for each request in units of GAIN: slow enough not to swing
 _LARGEST_LOG = 50.0
-_SAVE_SECONDS = 5.0
 
 
 class Spending(NamedTuple):
@@ -29,33 +25,6 @@ class Spending(NamedTuple):
     model: int
     cost: float
     price: float
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """What a stream remembers: all that ``StreamBudget`` needs to go on after a restart.
-
-    Attributes:
-        target: mean cost of a request.
-        count: requests so far.
-        spent: their cost, as far as it is known, estimates for the rest.
-        credit: what may be spent above the target; negative: what is overdrawn.
-        log_price: log of the resting price (score for a unit of cost); None before the first choice between a
-            better and a cheaper model.
-        square: sum of squared deviations of a cost from the target.
-    """
-
-    target: float
-    count: int = 0
-    spent: float = 0.0
-    credit: float = 0.0
-    log_price: float | None = None
-    square: float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """Mean cost of a request; NaN before the first."""
-        return self.spent / self.count if self.count else math.nan
 
 
 class StreamBudget:
@@ -68,12 +37,12 @@ class StreamBudget:
     debt / requests -> 0. No knowledge of the costs or scores to come is needed; scores should be comparable between
     prompts: win rates (``optimal-lp``), or the probability of a usable answer (``simple-lp`` with grk).
 
-    A model is out of reach while it would overdraw the account by more than ``overdraft`` requests' worth, so that at
-    costs as expected the mean is at most target x (1 + overdraft / requests), from the first request on; the cheapest
-    model is never out of reach, and a target below its cost is spent on it alone. Not more than ``burst`` typical
-    deviations of unspent money are saved up. ``settle`` books the true cost of a choice. Calls are atomic (a lock), and
-    the state is kept in ``path`` (JSON, written whole, at most every five seconds and by ``save``); each process needs
-    a file of its own.
+    A model above the target is out of reach while it would overdraw the account by more than ``overdraft`` requests'
+    worth, so that at costs as expected the mean is at most target x (1 + overdraft / requests), from the first request
+    on; the cheapest model is never out of reach, and a target below its cost is spent on it alone. Not more than
+    ``burst`` typical deviations of unspent money are saved up. ``settle`` books the true cost of a choice. Calls are
+    atomic. The state is kept in the SQLite file ``path``, which processes may share: the account is then that of all of
+    them, one for each target. A new target starts at the price that was last found.
     """
 
     def __init__(
@@ -81,12 +50,11 @@ class StreamBudget:
     ) -> None:
         if not (math.isfinite(target) and target > 0):
             raise ConfigError(f"target: a finite mean cost above 0 is needed; got {target}")
-        self.path = None if path is None else Path(path)
         self.overdraft = overdraft
         self.burst = burst
-        self.state = self._load(target)
         self._lock = threading.Lock()
-        self._saved = time.monotonic()
+        self._file = None if path is None else StreamFile(path, target)
+        self.state = StreamState(target) if self._file is None else self._file.state()
 
     @property
     def price(self) -> float | None:
@@ -109,7 +77,7 @@ class StreamBudget:
         score, cost = score[models], cost[models]
         if not (np.isfinite(score).all() and np.isfinite(cost).all()):
             raise DataError("finite scores and costs are needed for the models that may be chosen")
-        with self._lock:
+        with self._alone():
             if self.state.log_price is None:
                 self.state = replace(self.state, log_price=_first_log_price(score, cost))
             price = self.price or 0.0
@@ -117,30 +85,39 @@ class StreamBudget:
             best = (value == value.max()).nonzero()[0]
             at = int(best[cost[best].argmin()])
             self._book(float(cost[at]), stuck=self._is_stuck(score, cost, at))
-        self._save_sometimes()
         return Spending(int(models[at]), float(cost[at]), price)
 
     def settle(self, spending: Spending, actual: float) -> None:
         """Replace the cost that was booked for a choice by the true one; 0 for a request that failed unbilled."""
         if not math.isfinite(actual):
             raise DataError(f"the cost of a request must be a finite number; got {actual}")
-        with self._lock:
+        with self._alone():
             state = self.state
             above, before = (actual - state.target) ** 2, (spending.cost - state.target) ** 2
             self.state = replace(state, square=max(0.0, state.square + above - before))
             self._spend(actual - spending.cost)
-        self._save_sometimes()
 
-    def save(self) -> None:
-        """Write the state to ``path``; nothing where there is none."""
-        if self.path is not None:
-            self._saved = time.monotonic()
-            with write_whole(self.path) as file:
-                json.dump(asdict(self.state), file)
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One call at a time, on the state as the last call left it, be that in this process or another."""
+        with self._lock:
+            if self._file is None:
+                yield
+                return
+            with self._file.alone():
+                self.state = self._file.state()
+                yield
+                self._file.keep(self.state)
 
     def _in_reach(self, cost: np.ndarray) -> np.ndarray:
         state = self.state
-        return (cost <= state.credit + (1 + self.overdraft) * state.target) | (cost == cost.min())
+        limit = max(state.credit + (1 + self.overdraft) * state.target, state.target)  # up to the target no debt grows
+        return (cost <= limit) | (cost == cost.min())
 
     def _book(self, cost: float, *, stuck: bool) -> None:
         state = self.state
@@ -165,24 +142,6 @@ class StreamBudget:
         """A typical deviation of a cost, at least the target."""
         state = self.state
         return max(state.target, math.sqrt(state.square / state.count)) if state.count else state.target
-
-    def _save_sometimes(self) -> None:
-        if self.path is not None and time.monotonic() - self._saved > _SAVE_SECONDS:
-            self.save()
-
-    def _load(self, target: float) -> StreamState:
-        if self.path is None or not self.path.exists():
-            return StreamState(target)
-        try:
-            state = StreamState(**json.loads(self.path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{self.path} is no state of a stream budget ({error}); delete it to start anew") from error
-        if state.target == target:
-            return state
-        log.info(
-            "%s: target was %g and is %g; the price is kept, the account starts anew", self.path, state.target, target
-        )
-        return StreamState(target, log_price=state.log_price)
 
 
 def _first_log_price(score: np.ndarray, cost: np.ndarray) -> float | None:

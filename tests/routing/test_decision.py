@@ -12,6 +12,7 @@ from p2l.errors import ConfigError, DataError, InfeasibleBudget
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.routing import Router, make_router
 from p2l.routing.planner import solver
+from p2l.routing.scores import Opponents, win_rates
 from p2l.types import Ranking
 
 
@@ -91,7 +92,7 @@ def distance_to_pulp(router: Router, instance: Instance) -> float:
     scores = router.scores(Ranking(torch.from_numpy(instance.coefs), None))
     assert cost <= instance.budget * (1 + 1e-12)
     if instance.budget >= instance.costs.max():
-        assert price == 0 and value == scores.max()
+        assert price == 0 and value == pytest.approx(scores.max(), rel=1e-12)
     return abs(value - solve(scores, instance.costs, instance.budget))
 
 
@@ -173,6 +174,20 @@ def test_win_rates_of_every_family(family):
     for optimizer in ("strict", "simple-lp", "optimal-lp"):
         scores = make_router(optimizer, family, np.ones(9)).scores(Ranking(coefs, eta))
         np.testing.assert_array_equal(np.argsort(scores), coefs.argsort().numpy())
+
+
+@pytest.mark.parametrize("weights", [np.ones(40), np.arange(40.0)], ids=["all", "some"])
+@pytest.mark.parametrize("spread", [1.0, 400.0])
+def test_the_score_of_a_few_models_is_that_among_all(weights, spread):
+    """Few are worked out another way under Bradley-Terry, in numpy."""
+    coefs = torch.from_numpy(np.random.default_rng(0).normal(size=40) * spread)
+    ranking, opponents, few = Ranking(coefs, None), Opponents.of(weights), torch.tensor([3, 39, 0])
+    every = win_rates(BT, ranking, opponents)
+    torch.testing.assert_close(win_rates(BT, ranking, opponents, few), every[few], rtol=1e-12, atol=1e-15)
+    batch = win_rates(BT, Ranking(coefs[None], None), opponents, few)
+    torch.testing.assert_close(batch, every[few][None], rtol=1e-12, atol=1e-15)
+    single = win_rates(BT, Ranking(coefs.float(), None), opponents, few)
+    torch.testing.assert_close(single, every[few], rtol=0, atol=1e-4)
 
 
 def test_scores_as_published():

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2l.routing.server import chat, routes
+from p2l.routing.server import chat, responses, routes
 from p2l.routing.server.errors import ApiError
 from p2l.routing.server.openapi import document
 from p2l.routing.server.reload import Reloader
@@ -56,7 +56,7 @@ def _routes() -> list[Route]:
         Route("/v1/models", routes.models, methods=["GET"]),
         Route("/v1/models/{name:path}", routes.model, methods=["GET"]),
         Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
-        Route("/v1/responses", routes.responses, methods=["POST"]),
+        Route("/v1/responses", responses.responses, methods=["POST"]),
         Route("/v1/feedback", routes.feedback, methods=["POST"]),
         Route("/health", routes.health, methods=["GET"]),
         Route("/ready", routes.ready, methods=["GET"]),

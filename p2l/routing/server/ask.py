@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -45,29 +45,35 @@ MAX_MESSAGES = 10_000
 
 @dataclass(frozen=True)
 class Ask:
-    """One chat request.
+    """One request for an answer.
 
     Attributes:
         body: the request without the router's own fields.
+        view: the request as a chat; what the router reads of it.
         turns: the text of each user message that has any, which the choice rests on.
         budget: most that the answer may cost; None: no limit.
         direct_model: a model that the client names itself.
         stream: whether chunks are wanted.
         usage: whether a stream is to end with its usage.
         session: what keeps a conversation with one model.
+        api: whose form ``body`` has.
+        previous: the response that this one follows, which its provider keeps.
     """
 
     body: dict[str, Any]
+    view: dict[str, Any]
     turns: tuple[str, ...]
     budget: float | None
     direct_model: str | None
     stream: bool
     usage: bool
     session: str | None
+    api: Literal["chat", "responses"] = "chat"
+    previous: str | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.body["messages"]
+        messages: list[dict[str, Any]] = self.view["messages"]
         return messages
 
 
@@ -100,6 +106,7 @@ def read_ask(body: dict[str, Any], headers: Mapping[str, str], session_from_user
     rest["messages"] = [{k: v for k, v in message.items() if k != "model"} for message in messages]
     return Ask(
         body=rest,
+        view=rest,
         turns=user_turns(messages),
         budget=_budget(body),
         direct_model=_optional(body, "direct_model", str) or None,

@@ -11,8 +11,9 @@ from p2l.routing.server.ask import Ask
 from p2l.routing.server.config import CallConfig, ModelConfig, ServerConfig
 from p2l.routing.server.health import Health
 from p2l.routing.server.pool import Pool
-from p2l.routing.server.providers import anthropic, gemini, gemini_answers, litellm, openai
+from p2l.routing.server.providers import anthropic, gemini, gemini_answers, litellm, openai, responses
 from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamError, malformed
+from p2l.routing.server.tracing import Tracer
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,15 @@ class Provider:
 
 
 _OPENAI = Provider(openai.request, openai.answer, openai.ChunkReader)
-PROVIDERS: dict[str, Provider] = {
+_CHAT: dict[str, Provider] = {
     "openai": _OPENAI,
     "openai-reasoning": _OPENAI,
     "openai-o1": _OPENAI,
     "anthropic": Provider(anthropic.request, anthropic.answer, anthropic.ChunkReader),
     "gemini": Provider(gemini.request, gemini_answers.answer, gemini_answers.ChunkReader),
 }
+_RESPONSES = {"openai": Provider(responses.request, responses.answer, responses.EventReader)}
+PROVIDERS: dict[str, dict[str, Provider]] = {"chat": _CHAT, "responses": _RESPONSES}
 
 
 @dataclass
@@ -60,9 +63,10 @@ class ExhaustedError(Exception):
 class Caller:
     """Calls models. ``admit`` says of each model whether the client can pay for it."""
 
-    def __init__(self, pool: Pool, health: Health) -> None:
+    def __init__(self, pool: Pool, health: Health, tracer: Tracer) -> None:
         self._pool = pool
         self._health = health
+        self._tracer = tracer
 
     async def serve(
         self,
@@ -96,7 +100,8 @@ class Caller:
                 raise run
             run.attempts += 1
             try:
-                served = await self._attempt(config, name, ask, deadline)
+                with self._tracer.span("attempt", _told(config, name, run.attempts), calls=True):
+                    served = await self._attempt(config, name, ask, deadline)
             except UpstreamError as error:
                 run.error = error
                 run.failures.append((name, error.reason))
@@ -137,7 +142,7 @@ class Caller:
         seconds = max(deadline - time.monotonic(), 0.001)
         if model.type == "litellm":
             return await litellm.complete(model, ask.body, seconds), ()
-        provider = PROVIDERS[model.type]
+        provider = PROVIDERS[ask.api][model.type]
         call = provider.request(model, ask.body, False, True)
         payload = await self._pool.json(call, config.calls, seconds, config.secrets)
         return _checked(provider, payload), call.dropped
@@ -145,10 +150,16 @@ class Caller:
     def _open(self, config: ServerConfig, model: ModelConfig, ask: Ask) -> tuple[AsyncIterator[JSON], tuple[str, ...]]:
         if model.type == "litellm":
             return litellm.stream(model, ask.body, config.calls.total_timeout), ()
-        provider = PROVIDERS[model.type]
+        provider = PROVIDERS[ask.api][model.type]
         want_usage = ask.usage or model.prices is not None
         call = provider.request(model, ask.body, True, want_usage)
         return self._pool.stream(call, provider.reader(), config.calls, config.secrets), call.dropped
+
+
+def _told(config: ServerConfig, name: str, attempt: int) -> dict[str, str | int]:
+    model = config.model_configs[name]
+    known = {"gen_ai.provider.name": model.type, "gen_ai.request.model": model.name}
+    return {"p2l.model": name, "p2l.attempt": attempt, **known}
 
 
 def _checked(provider: Provider, payload: Any) -> JSON:

@@ -4,17 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from p2l.routing.server.config import ModelConfig
+from p2l.routing.server.config import Capabilities, ModelConfig
 
 BYTES_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 1000
 
 # what the vendor's API, or our translation to it, cannot say
 TYPE_LACKS: dict[str, frozenset[str]] = {
-    "anthropic": frozenset(("audio", "json_schema", "logprobs", "several_choices", "other_parts", "other_tools")),
-    "gemini": frozenset(("logprobs", "other_parts", "other_tools")),
-    "openai-o1": frozenset(("logprobs",)),
-    "openai-reasoning": frozenset(("logprobs",)),
+    "anthropic": frozenset(
+        ("audio", "json_schema", "logprobs", "several_choices", "other_parts", "other_tools", "responses")
+    ),
+    "gemini": frozenset(("logprobs", "other_parts", "other_tools", "responses")),
+    "openai-o1": frozenset(("logprobs", "responses")),
+    "openai-reasoning": frozenset(("logprobs", "responses")),
+    "litellm": frozenset(("responses",)),
 }
 
 _TEXT = ("text", "input_text", "refusal")
@@ -29,6 +32,7 @@ _SHOWN = {
     "several_choices": "n > 1",
     "other_parts": "content parts of other kinds",
     "other_tools": "tools other than functions",
+    "responses": "the Responses API",
 }
 
 
@@ -42,19 +46,22 @@ class Needs:
     def missing(self, model: ModelConfig) -> list[str]:
         """What the model lacks, in words; empty if it can answer."""
         lacks = TYPE_LACKS.get(model.type, frozenset())
-        wrong = [
-            _SHOWN[name] for name in sorted(self.names) if name in lacks or getattr(model.capabilities, name) is False
-        ]
+        wrong = [_SHOWN[name] for name in sorted(self.names) if name in lacks or not _has(model.capabilities, name)]
         length = model.capabilities.context_length
         if length is not None and self.tokens > length:
             wrong.append(f"a context of {self.tokens} tokens")
         return wrong
 
 
-def needs_of(body: Mapping[str, Any]) -> Needs:
-    """What a checked chat request needs."""
+def _has(declared: Capabilities, name: str) -> bool:
+    value = getattr(declared, name)
+    return value is True if name == "responses" else value is not False
+
+
+def needs_of(body: Mapping[str, Any], api: str = "chat") -> Needs:
+    """What a checked chat request, or another API's seen as one, needs."""
     messages = body["messages"]
-    names = set(_content_needs(messages))
+    names = set(_content_needs(messages)) | ({"responses"} if api == "responses" else set())
     if body.get("tools") or body.get("functions") or any(message.get("tool_calls") for message in messages):
         names.add("tools")
     if any(not isinstance(tool, dict) or tool.get("type") != "function" for tool in body.get("tools") or ()):

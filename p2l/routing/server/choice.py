@@ -26,19 +26,27 @@ class Plan:
         candidates: the model that was chosen, then those to fall back to.
         scores: of every configured model that the P2L model knows; None where nothing was scored.
         decision: of the optimiser; None where the client, its session or a default chose.
-        reason: ``routed``, ``stream`` (by the price of a stream budget), ``direct``, ``session`` or ``default``.
-        spending: what the stream budget has booked.
+        reason: ``routed``, ``stream`` (by the price of a stream budget), ``direct``, ``session``, ``pinned`` (by
+            the response it follows) or ``default``.
+        stream: the stream budget that chose.
+        spending: what it has booked.
     """
 
     candidates: tuple[str, ...]
     reason: str
     scores: dict[str, float] | None = None
     decision: Decision | None = None
+    stream: StreamBudget | None = None
     spending: Spending | None = None
 
     @property
     def chosen(self) -> str:
         return self.candidates[0]
+
+    def settle(self, cost: float) -> None:
+        """Book what a choice of the stream budget truly cost."""
+        if self.stream is not None and self.spending is not None:
+            self.stream.settle(self.spending, cost)
 
 
 class Chooser:
@@ -97,7 +105,7 @@ class Chooser:
         mask = awake if awake.any() else able
         spending = stream.choose(self.router.scores(ranking), self.costs, mask)
         candidates = self._order(ranking, spending.model, float(self.costs[spending.model]), able, mask)
-        return Plan(candidates, "stream", self.scores(ranking), spending=spending)
+        return Plan(candidates, "stream", self.scores(ranking), stream=stream, spending=spending)
 
     def _order(
         self,

@@ -1,6 +1,7 @@
 """The command line of the router."""
 
 import argparse
+import asyncio
 import gc
 import logging
 import os
@@ -13,6 +14,7 @@ from typing import get_args
 
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.supervisors import Multiprocess
 
 from p2l.errors import ConfigError, P2LError
 from p2l.routing.scores import Optimizer
@@ -20,6 +22,8 @@ from p2l.routing.server.config import load_config
 from p2l.routing.server.feedback import Feedback
 from p2l.routing.server.logs import event, set_up_logs
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
+from p2l.routing.server.stores import is_url, make_store
+from p2l.routing.stream import StreamBudget
 
 ROUTER_TYPES = ("random", "bt-endpoint", "grk-endpoint", "bag-endpoint")
 STATE_VARIABLE = "P2L_ROUTER_STATE"
@@ -58,7 +62,11 @@ def _add_ours(p: argparse.ArgumentParser) -> None:
     p.add_argument("--router-model-path", help="score in this process by this P2L checkpoint (folder or hub id)")
     p.add_argument("--check-config", action="store_true", help="check the configuration and exit")
     p.add_argument("--state", type=Path, help="SQLite file of spending, rates and sessions, kept across restarts")
-    p.add_argument("--feedback", type=Path, help="SQLite file of decisions and votes; turns /v1/feedback on")
+    p.add_argument(
+        "--feedback",
+        help="where decisions and votes are kept: a SQLite file, or postgresql://user@host/database with the password "
+        "in PGPASSWORD; turns /v1/feedback on",
+    )
     p.add_argument("--store-prompts", action="store_true", help="keep the user turns of decisions in --feedback")
     p.add_argument("--export-votes", type=Path, help="write the votes of --feedback as JSON lines and exit")
     p.add_argument("--max-body", type=int, default=32 << 20, help="most bytes of a request (default: %(default)s)")
@@ -107,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(args)
         options = options_of(args)
         snapshot = Snapshot.load(options)
-        if args.workers > 1 and snapshot.config.router.mean_cost_state:
-            raise ConfigError("mean_cost_state serves one worker: each keeps an account of its own")
+        _check_places(options, snapshot)
         _warn(args, snapshot)
     except P2LError as error:
         event(str(error), level=logging.ERROR)
@@ -117,6 +124,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve_several(args)
     _run(_make(options), args)
     return 0
+
+
+def _check_places(options: Options, snapshot: Snapshot) -> None:
+    """Raise where feedback or the stream's account cannot be kept, while there is somebody to tell."""
+    if options.feedback is not None:
+        asyncio.run(make_store(options.feedback).close())
+    router = snapshot.config.router
+    if router.mean_cost is not None:
+        StreamBudget(router.mean_cost, router.mean_cost_state or options.state).close()
 
 
 def app() -> Starlette:
@@ -145,8 +161,16 @@ def _serve_several(args: argparse.Namespace) -> int:
         if args.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             (Path(folder) / "metrics").mkdir()
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(folder) / "metrics")
+        Multiprocess.handle_hup = _reload_workers  # type: ignore[assignment]  # uvicorn would start workers anew
         _run("p2l.routing.server.command:app", args)
     return 0
+
+
+def _reload_workers(supervisor: Multiprocess) -> None:
+    """Pass SIGHUP on: each worker checks the configuration and goes on with it."""
+    for worker in supervisor.processes:
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGHUP)
 
 
 def _run(target: "str | Starlette", args: argparse.Namespace) -> None:
@@ -180,13 +204,21 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    if args.feedback is None or not args.feedback.is_file():
-        raise ConfigError("--export-votes needs --feedback, the file of a router that stored votes")
-    feedback = Feedback(args.feedback)
-    written, without = feedback.export(args.export_votes)
-    feedback.close()
+    place = args.feedback
+    if place is None or not (is_url(place) or Path(place).is_file()):
+        raise ConfigError("--export-votes needs --feedback, the file or database of a router that stored votes")
+    written, without = asyncio.run(_exported(place, args.export_votes))
     event("votes were written", {"path": str(args.export_votes), "votes": written, "without_prompt": without})
     return 0
+
+
+async def _exported(place: str, path: Path) -> tuple[int, int]:
+    feedback = Feedback(make_store(place))
+    await feedback.start()
+    try:
+        return await feedback.export(path)
+    finally:
+        await feedback.close()
 
 
 def _warn(args: argparse.Namespace, snapshot: Snapshot) -> None:

@@ -30,7 +30,8 @@ class Capabilities:
     """What a model can do; None: not declared, and taken as able.
 
     ``other_parts``: content parts beside text, images, audio and files; ``other_tools``: tools beside functions;
-    ``context_length``: tokens of prompt and answer.
+    ``context_length``: tokens of prompt and answer. ``responses``: the Responses API, of type ``openai``
+    alone, and taken as able only where it is declared.
     """
 
     tools: bool | None = None
@@ -43,6 +44,7 @@ class Capabilities:
     other_parts: bool | None = None
     other_tools: bool | None = None
     context_length: int | None = None
+    responses: bool | None = None
 
     def __post_init__(self) -> None:
         if self.context_length is not None and self.context_length < 1:
@@ -147,7 +149,8 @@ class RouterConfig:
 
     ``aliases``: names of the router in ``/v1/models``. ``opponents``: how often each model is met, for ``optimal-lp``.
     ``default_model``: who answers when prompts cannot be scored; None: an error. ``mean_cost``: target of the mean
-    cost over all traffic (a stream budget); ``mean_cost_state``: the file that keeps its state across restarts.
+    cost over all traffic (a stream budget); ``mean_cost_state``: the SQLite file that keeps its state across restarts;
+    None: that of ``--state``.
     """
 
     aliases: tuple[str, ...] = ("p2l-router",)

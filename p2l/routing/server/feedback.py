@@ -1,6 +1,6 @@
-"""Votes from traffic: decisions, and what people said of them, in SQLite; read back as a table of votes."""
+"""Votes from traffic: decisions, and what people said of them; read back as a table of votes."""
 
-import sqlite3
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,23 @@ import orjson
 
 from p2l.files import write_whole
 from p2l.routing.server.errors import ApiError, invalid
+from p2l.routing.server.logs import event
+from p2l.routing.server.stores import Row, Store, StoreError
+from p2l.routing.server.writer import Writer
 from p2l.types import OUTCOMES
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, cost REAL NOT NULL, at REAL NOT NULL, prompt TEXT);
 CREATE TABLE IF NOT EXISTS votes (
-    id INTEGER PRIMARY KEY, owner TEXT NOT NULL, decision TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT,
+    id integer key, owner TEXT NOT NULL, decision TEXT NOT NULL, model_a TEXT NOT NULL, model_b TEXT,
     winner TEXT, rating REAL, prompt TEXT, at REAL NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS votes_once ON votes (owner, decision, COALESCE(model_b, ''));
+"""
+_DECIDED = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # an attempt may be repeated
+_VOTED = """
+INSERT INTO votes (owner, decision, model_a, model_b, winner, rating, prompt, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
 """
 _WINNERS = tuple(outcome.value for outcome in OUTCOMES)
 
@@ -62,56 +71,57 @@ def read_vote(body: dict[str, Any]) -> Vote:
 
 
 class Feedback:
-    """Keeps decisions and votes. Prompts are kept only where ``store_prompts`` says so, or a vote brings its own."""
+    """Keeps decisions and votes. Prompts are kept only where ``store_prompts`` says so, or a vote brings its own.
 
-    def __init__(self, path: str | Path, store_prompts: bool = False) -> None:
-        self._connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.executescript(_SCHEMA)
+    A decision is written in the background where the store is slow or down; a vote is stored when ``vote`` returns.
+    """
+
+    def __init__(self, store: Store, store_prompts: bool = False) -> None:
+        self._store = store
         self._store_prompts = store_prompts
+        self._decisions = Writer(store, _DECIDED)
 
-    def close(self) -> None:
-        self._connection.close()
+    async def start(self) -> None:
+        """Make the tables; where the store cannot be reached, that is said, and done later."""
+        await self._store.open(_SCHEMA)
+        try:
+            await self._store.rows("SELECT 1")
+        except StoreError as error:
+            event("the store of --feedback cannot be reached", {"reason": error.reason}, level=logging.ERROR)
+        self._decisions.start()
 
-    def decided(self, decision: str, owner: str, model: str, cost: float, turns: Sequence[str]) -> None:
+    async def close(self) -> None:
+        await self._decisions.close()
+        await self._store.close()
+
+    async def decided(self, decision: str, owner: str, model: str, cost: float, turns: Sequence[str]) -> None:
         """Remember who answered whom."""
         prompt = orjson.dumps(list(turns)).decode() if self._store_prompts else None
-        row = (decision, owner, model, cost, time.time(), prompt)
-        self._connection.execute("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)", row)
+        await self._decisions.add((decision, owner, model, cost, time.time(), prompt))
 
-    def vote(self, vote: Vote, owner: str, models: Sequence[str]) -> None:
-        """Store a vote; ``ApiError`` 404 for a decision that this key did not get, 409 for a second vote on it."""
-        model_a, prompt = self._decision(vote.decision, owner)
-        model_b = vote.model_b
-        if vote.other_decision is not None:
-            model_b, other_prompt = self._decision(vote.other_decision, owner)
-            prompt = prompt or other_prompt
-        elif model_b is not None and model_b not in models:
-            raise invalid("model_b is not one of this router's models", "model_b")
-        if model_b == model_a:
-            raise invalid(f"both answers are of {model_a}: a vote needs two models", "winner")
-        if vote.prompt is not None:
-            prompt = orjson.dumps(list(vote.prompt)).decode()
-        key = (owner, vote.decision, model_b)
-        seen = "SELECT 1 FROM votes WHERE owner = ? AND decision = ? AND model_b IS ?"
-        if self._connection.execute(seen, key).fetchone():
+    async def vote(self, vote: Vote, owner: str, models: Sequence[str]) -> None:
+        """Store a vote; ``ApiError`` 404 for a decision that this key did not get, 409 for a second vote on it.
+
+        503 where the store does not answer: the vote may be sent again.
+        """
+        try:
+            await self._decisions.settled()
+            stored = await self._store.write(_VOTED, [await self._row(vote, owner, models)])
+        except StoreError as error:
+            event("a vote could not be stored", {"reason": error.reason}, level=logging.ERROR)
+            told = "the vote could not be stored; try again"
+            raise ApiError(503, told, "feedback_unavailable", headers={"retry-after": "1"}) from None
+        if not stored:
             raise ApiError(409, "this was voted on before", "already_voted")
-        self._connection.execute(
-            "INSERT INTO votes (owner, decision, model_a, model_b, winner, rating, prompt, at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (owner, vote.decision, model_a, model_b, vote.winner, vote.rating, prompt, time.time()),
-        )
 
-    def export(self, path: str | Path) -> tuple[int, int]:
+    async def export(self, path: str | Path) -> tuple[int, int]:
         """Write the votes that have a prompt as JSON lines that ``scripts/train.py`` reads, oldest first.
 
         Returns how many were written, and how many were left out because no prompt is known. Ratings of a single
-        answer are not votes and stay in the database.
+        answer are not votes and stay in the store.
         """
-        rows = self._connection.execute(
-            "SELECT prompt, model_a, model_b, winner, at FROM votes WHERE winner IS NOT NULL ORDER BY id"
-        ).fetchall()
+        found = "SELECT prompt, model_a, model_b, winner, at FROM votes WHERE winner IS NOT NULL ORDER BY id"
+        rows = await self._store.rows(found)
         kept = [row for row in rows if row[0] is not None]
         with write_whole(path) as file:
             for prompt, model_a, model_b, winner, at in kept:
@@ -119,17 +129,32 @@ class Feedback:
                 file.write(orjson.dumps({**row, "timestamp": at}).decode() + "\n")
         return len(kept), len(rows) - len(kept)
 
-    def _decision(self, decision: str, owner: str) -> tuple[str, str | None]:
-        found = "SELECT model, prompt FROM decisions WHERE id = ? AND owner = ?"
-        row = self._connection.execute(found, (decision, owner)).fetchone()
-        if row is None:
+    async def _row(self, vote: Vote, owner: str, models: Sequence[str]) -> Row:
+        model_a, prompt = await self._decision(vote.decision, owner)
+        model_b = vote.model_b
+        if vote.other_decision is not None:
+            model_b, other_prompt = await self._decision(vote.other_decision, owner)
+            prompt = prompt or other_prompt
+        elif model_b is not None and model_b not in models:
+            raise invalid("model_b is not one of this router's models", "model_b")
+        if model_b == model_a:
+            raise invalid(f"both answers are of {model_a}: a vote needs two models", "winner")
+        if vote.prompt is not None:
+            prompt = orjson.dumps(list(vote.prompt)).decode()
+        return owner, vote.decision, model_a, model_b, vote.winner, vote.rating, prompt, time.time()
+
+    async def _decision(self, decision: str, owner: str) -> tuple[str, str | None]:
+        found = await self._store.rows(
+            "SELECT model, prompt FROM decisions WHERE id = ? AND owner = ?", (decision, owner)
+        )
+        if not found:
             raise ApiError(404, "this key got no such decision", "decision_not_found", param="decision")
-        return row[0], row[1]
+        return found[0][0], found[0][1]
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:
     value = body.get(name)
-    if value is not None and (not isinstance(value, str) or not value):
+    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
         raise invalid(f"{name} must be text", name)
     return value
 

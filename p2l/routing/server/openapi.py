@@ -57,6 +57,19 @@ _CHAT: JSON = {
     },
     "example": {"model": "-", "messages": [{"role": "user", "content": "what's 828913*1234?"}], "cost": 2.5},
 }
+_RESPONSE: JSON = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        "model": {"type": "string"},
+        "input": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]},
+        "instructions": {"type": ["string", "null"]},
+        "previous_response_id": {"type": ["string", "null"], "description": "leads to the model that made it"},
+        "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
+        "stream": {"type": ["boolean", "null"]},
+    },
+    "example": {"model": "-", "input": "what's 828913*1234?", "cost": 2.5},
+}
 _VOTE: JSON = {
     "type": "object",
     "required": ["decision"],
@@ -84,6 +97,7 @@ def document() -> JSON:
         "info": {"title": "P2L router", "version": __version__},
         "paths": {
             "/v1/chat/completions": {"post": _post("Answer by the best model within the budget", _CHAT)},
+            "/v1/responses": {"post": _post("OpenAI's Responses API, at models that declare it", _RESPONSE)},
             "/v1/route": {"post": _post("The decision alone", _CHAT)},
             "/v1/embeddings": {"post": _post("Pass through to an embedding model", _EMBED)},
             "/v1/feedback": {"post": _post("Vote on decisions", _VOTE, "201")},

@@ -15,6 +15,7 @@ from p2l.routing.server.config import CallConfig
 from p2l.routing.server.failures import failure
 from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamError, malformed
 from p2l.routing.server.sse import EventTooLargeError, events
+from p2l.routing.server.tracing import inject
 
 _DRAIN_SECONDS = 0.2
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
@@ -88,11 +89,13 @@ class Pool:
             raise malformed("an answer that is not JSON") from None
 
     def _post(self, call: Call, timeout: aiohttp.ClientTimeout) -> Any:
+        headers = {"content-type": "application/json", **call.headers}
+        inject(headers)
         # a redirect would carry the key to another host
         return self._session.post(
             call.url,
             data=orjson.dumps(call.body),
-            headers={"content-type": "application/json", **call.headers},
+            headers=headers,
             timeout=timeout,
             allow_redirects=False,
         )

@@ -82,12 +82,6 @@ async def embeddings(request: Request) -> Response:
     return json_response(answer, headers={"x-p2l-model": header_text(name)})
 
 
-async def responses(request: Request) -> Response:
-    """Not served: an answer's state lives with the provider that gave it, and the next turn may go to another."""
-    _enter(request)
-    raise ApiError(501, "the Responses API keeps state with one provider; use /v1/chat/completions", "not_implemented")
-
-
 async def feedback(request: Request) -> Response:
     """Store a vote or a rating on a decision."""
     service, key = _enter(request)
@@ -96,7 +90,7 @@ async def feedback(request: Request) -> Response:
     vote = read_vote(await read_json(request, service.options.max_body))
     if vote.prompt is not None and sum(map(len, vote.prompt)) > service.options.max_body:
         raise invalid("the prompt is too long", "prompt")
-    service.feedback.vote(vote, key.name, tuple(service.snapshot.config.model_configs))
+    await service.feedback.vote(vote, key.name, tuple(service.snapshot.config.model_configs))
     return json_response({"object": "vote", "decision": vote.decision, "created": int(time.time())}, 201)
 
 

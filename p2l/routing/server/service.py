@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +26,9 @@ from p2l.routing.server.providers.litellm import check_installed
 from p2l.routing.server.scoring import Scorer, make_scorer, unscored
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.state import open_state
-from p2l.routing.server.tracing import Tracer
-from p2l.routing.stream import Spending, StreamBudget
+from p2l.routing.server.stores import make_store
+from p2l.routing.server.tracing import Tracer, tell
+from p2l.routing.stream import StreamBudget
 
 DEFAULT_KEY = "-"
 
@@ -45,7 +46,7 @@ class Options:
     cost_optimizer: Optimizer = "simple-lp"
     api_key: str = DEFAULT_KEY
     state: Path | None = None
-    feedback: Path | None = None
+    feedback: str | None = field(default=None, repr=False)  # a URL may hold a password
     store_prompts: bool = False
     max_body: int = 32 << 20
     ignore_model: bool = False
@@ -91,15 +92,20 @@ class Service:
         self.state: sqlite3.Connection = open_state(options.state)
         self.ledger = Ledger(self.state)
         self.sessions = Sessions(self.state)
-        self.feedback = Feedback(options.feedback, options.store_prompts) if options.feedback else None
+        self.responses = Sessions(self.state, table="responses")
+        self.feedback = (
+            Feedback(make_store(options.feedback), options.store_prompts) if options.feedback is not None else None
+        )
         self.rng = np.random.default_rng(snapshot.config.router.seed)
         self._chooser: Chooser | None = None
-        self._stream: StreamBudget | None = None
+        self._streams: dict[tuple[float, str | Path | None], StreamBudget] = {}
 
     async def start(self) -> None:
         options = self.options
+        if self.feedback is not None:
+            await self.feedback.start()
         self.pool = Pool()
-        self.caller = Caller(self.pool, self.health)
+        self.caller = Caller(self.pool, self.health, self.tracer)
         self.scorer = make_scorer(
             options.router_type,
             self.pool,
@@ -113,10 +119,10 @@ class Service:
         await self.scorer.close()
         await self.pool.close()
         self.state.close()
-        if self._stream is not None:
-            self._stream.save()
+        for stream in self._streams.values():
+            stream.close()
         if self.feedback is not None:
-            self.feedback.close()
+            await self.feedback.close()
 
     async def chooser(self, config: ServerConfig) -> Chooser:
         """The chooser of a configuration, anew where that or the P2L model changed; ``UpstreamError`` until known."""
@@ -133,8 +139,10 @@ class Service:
 
     async def plan(self, config: ServerConfig, ask: Ask, key: KeyConfig, *, sticky: bool = True) -> Plan:
         """Whom to ask; ``ApiError`` where nobody may or can answer."""
-        needs = needs_of(ask.body)
+        needs = needs_of(ask.view, ask.api)
         direct = self._direct(config, ask)
+        if ask.previous is not None:
+            return self._direct_plan(config, ask, key, needs, self._maker(key, ask.previous, direct), "pinned")
         if direct is not None:
             return self._direct_plan(config, ask, key, needs, direct)
         if sticky and (kept := self._kept(config, ask, key, needs)) is not None:
@@ -143,23 +151,24 @@ class Service:
             raise invalid("messages must hold a message of the user, which the choice rests on", "messages")
         try:
             chooser = await self.chooser(config)
-            ranking = await self.scorer.score(ask.turns or ("",), chooser.names)
+            with self.tracer.span("score"):
+                ranking = await self.scorer.score(ask.turns or ("",), chooser.names)
         except UpstreamError as error:
             return self._default(config, ask, key, needs, error)
         stream = self.stream(config)
-        return chooser.choose(ranking, ask, needs, key.models, self.health.available, self.rng, stream)
+        with self.tracer.span("choose") as span:
+            plan = chooser.choose(ranking, ask, needs, key.models, self.health.available, self.rng, stream)
+            tell(span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)})
+        return plan
 
     def stream(self, config: ServerConfig) -> StreamBudget | None:
         """The stream budget of a configuration, which goes on where a reload left its target as it was."""
-        target, path = config.router.mean_cost, config.router.mean_cost_state
-        if target is not None and (self._stream is None or self._stream.state.target != target):
-            self._stream = StreamBudget(target, path)
-        return None if target is None else self._stream
-
-    def settle_stream(self, spending: Spending | None, cost: float) -> None:
-        """Book what a choice of the stream budget truly cost."""
-        if spending is not None and self._stream is not None:
-            self._stream.settle(spending, cost)
+        target, path = config.router.mean_cost, config.router.mean_cost_state or self.options.state
+        if target is None:
+            return None
+        if (target, path) not in self._streams:
+            self._streams[target, path] = StreamBudget(target, path)
+        return self._streams[target, path]
 
     def _direct(self, config: ServerConfig, ask: Ask) -> str | None:
         if ask.direct_model is not None:
@@ -168,7 +177,22 @@ class Service:
         ours = not self.options.ignore_model and isinstance(named, str) and named in config.model_configs
         return named if ours else None
 
-    def _direct_plan(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str) -> Plan:
+    def _maker(self, key: KeyConfig, previous: str, direct: str | None) -> str:
+        """The model that made a response, whose provider alone has it."""
+        name = self.responses.model(key.name, previous)
+        if name is None:
+            raise invalid(
+                "previous_response_id: it is not known which model made it for this key; send the whole input",
+                "previous_response_id",
+                "previous_response_not_found",
+            )
+        if direct not in (None, name):
+            raise invalid(f"previous_response_id is kept by {name}: no other model can go on from it", "model")
+        return name
+
+    def _direct_plan(
+        self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str, reason: str = "direct"
+    ) -> Plan:
         model = config.model_configs.get(name)
         if model is None or not _may(key, name):
             raise ApiError(404, "direct_model is not one of this router's models: GET /v1/models", "model_not_found")
@@ -176,7 +200,7 @@ class Service:
             raise invalid(f"{name} does not support {', '.join(lacks)}", code="unsupported")
         if ask.budget is not None and model.cost > ask.budget:
             raise infeasible(name, model.cost, ask.budget)
-        return Plan((name,), "direct")
+        return Plan((name,), reason)
 
     def _kept(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs) -> str | None:
         """The model of the session, while it can answer and is affordable."""

@@ -1,4 +1,4 @@
-"""What the workers of one server share, in one SQLite file: spending, rates and sessions."""
+"""What the workers of one server share, in one SQLite file: spending, rates, sessions, and who made responses."""
 
 import sqlite3
 from pathlib import Path
@@ -11,6 +11,10 @@ CREATE TABLE IF NOT EXISTS sessions (
     owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
     PRIMARY KEY (owner, session)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sessions_expire ON sessions (expires);
+CREATE TABLE IF NOT EXISTS responses (
+    owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (owner, session)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS responses_expire ON responses (expires);
 """
 
 

@@ -202,10 +202,3 @@ def test_embeddings_pass_through(start: Starter) -> None:
     assert fake.seen[-1].path == "/embeddings" and fake.seen[-1].body["dimensions"] == 1
     with pytest.raises(openai.NotFoundError, match="embed"):
         client.embeddings.create(model="m", input="text")
-
-
-def test_responses_are_honestly_not_served(start: Starter) -> None:
-    _, client = start.one()
-    with pytest.raises(openai.InternalServerError, match="chat/completions") as error:
-        client.responses.create(model="-", input="hi")
-    assert error.value.status_code == 501

@@ -146,3 +146,22 @@ def test_published_options_and_their_defaults() -> None:
 def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         options_of(parser().parse_args(["-c", "c", *arguments]))
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (["--feedback", "nowhere/f.sqlite"], "cannot be opened as a SQLite file"),
+        (["--feedback", "mysql://u:secret@h/d"], "postgresql://user@host"),
+        (["--state", "nowhere/s.sqlite"], "can hold a stream budget"),
+    ],
+)
+def test_places_that_cannot_be_end_the_command(
+    tmp_path: Path, place: list[str], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = {"m": {"name": "m", "type": "openai", "cost": 1.0}}
+    Path("c.yaml").write_text(yaml.safe_dump({"model_configs": models, "router": {"mean_cost": 2.0}}))
+    with caplog.at_level("ERROR"):
+        assert main(["-c", "c.yaml", "--router-type", "random", *place]) == 2
+    assert told in caplog.text and "secret" not in caplog.text

@@ -26,10 +26,10 @@ def vote(running: Running, key: str = KEY, **fields: Any) -> httpx.Response:
     return httpx.post(f"{running.base}/feedback", json=fields, headers={"authorization": f"Bearer {key}"})
 
 
-def router(start: Starter, path: Path, **options: Any) -> Running:
+def router(start: Starter, place: str | Path, **options: Any) -> Running:
     url = start.upstream().url
     models = {"a": model(url), "b": model(url)}
-    return start.router(models, {"keys": [{"name": "other", "key": "sk-other-0000"}]}, feedback=path, **options)
+    return start.router(models, {"keys": [{"name": "other", "key": "sk-other-0000"}]}, feedback=str(place), **options)
 
 
 def export(folder: Path, config: Path) -> Any:

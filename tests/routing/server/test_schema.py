@@ -8,15 +8,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.routing.server.conftest import Starter
-from tests.routing.server.fakes import KEY, model
+from tests.routing.server.fakes import KEY, Reply, Seen, completion, delta, model, stream
+from tests.routing.server.fakes_responses import events, response
 
 schemathesis = pytest.importorskip("schemathesis")
 
 
 def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
-    url = start.upstream().url
-    models = {"m": model(url), "c": model(url, 2.0)}
-    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=tmp_path / "f.sqlite")
+    def answer(seen: Seen) -> Reply:
+        if seen.body.get("stream"):
+            return stream(*events("Hi"), done=False) if seen.path == "/responses" else stream(delta("Hi", "stop"))
+        return Reply(body=response() if seen.path == "/responses" else completion())
+
+    url = start.upstream(answer).url
+    models = {"m": model(url, capabilities={"responses": True}), "c": model(url, 2.0)}
+    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=str(tmp_path / "f.sqlite"))
     schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
     drawn = [
         operation.ok().as_strategy(generation_mode=mode)
@@ -25,7 +31,7 @@ def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
     ]
     seen: set[tuple[str, int]] = set()
 
-    @settings(max_examples=250, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=400, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
     @given(st.one_of(drawn), st.sampled_from([KEY, KEY, KEY, "wrong"]))
     def check(case: Any, key: str) -> None:
         answer = case.call(headers={"authorization": f"Bearer {key}"})

@@ -191,7 +191,7 @@ def test_neither_key_nor_prompt_comes_out(
     try:
         fake = start.upstream(answer)
         running = start.router(
-            {"m": model(fake.url)}, feedback=tmp_path / "votes.sqlite", state=tmp_path / "state.sqlite"
+            {"m": model(fake.url)}, feedback=str(tmp_path / "votes.sqlite"), state=tmp_path / "state.sqlite"
         )
         answered = post(running, BODY | {"stream": failing == "stream"}, {"x-p2l-session": "s"})
         post(running, BODY | {"cost": "x"})

