@@ -50,7 +50,7 @@ class Evidence:
     def log_loss(self, parameters: Parameters) -> float:
         """Nats a vote."""
         by_vote = self._by_vote(self._points(parameters))
-        return float(by_vote.sum()) / float(self.shares.sum())
+        return by_vote.sum().item() / float(self.shares.sum())
 
     def fit(self, penalty: Parameters, start: Parameters) -> Parameters:
         """Minimise -sum log P(votes) + penalty . parameters ^ 2 / 2 by a trust-region Newton method."""
@@ -110,4 +110,4 @@ class Evidence:
         points = self._points(parameters)
         value = self._by_vote(points).sum()
         a, b = torch.autograd.grad(value, points)
-        return float(value), (a.numpy(), b.numpy())
+        return value.item(), (a.numpy(), b.numpy())
