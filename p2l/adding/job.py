@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float64
 
 from p2l.adding.extend import extended
-from p2l.adding.rows import PENALTIES, Reading, RowFit, fit_rows, read_prompts
+from p2l.adding.rows import PENALTIES, Precision, Reading, RowFit, fit_rows, read_prompts
 from p2l.adding.votes import votes_of_models, votes_with
 from p2l.data.votes import VoteTable
 from p2l.files import whole_file, write_whole
@@ -39,6 +38,7 @@ class AddModelsJob:
         penalties, folds, seed: as ``p2l.adding.fit_rows`` says.
         level: of the intervals.
         token_budget: most tokens, padding included, in a batch of prompts.
+        precision: of the pass over the prompts; bfloat16 moves a coefficient by some thousandths of a nat.
     """
 
     votes: str
@@ -51,7 +51,8 @@ class AddModelsJob:
     folds: int = 5
     seed: int = 0
     level: float = 0.95
-    token_budget: int = 16384
+    token_budget: int = 4096
+    precision: Precision = "bfloat16"
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint that ranks the new models too; its list is the old one with the new names appended."""
@@ -67,7 +68,7 @@ class AddModelsJob:
         log.info("%d votes on %d prompts with %s", len(votes), len(votes.prompts), ", ".join(new))
         if torch.cuda.is_available():
             checkpoint.model.to("cuda")
-        reading = read_prompts(checkpoint, votes.prompts, token_budget=self.token_budget)
+        reading = read_prompts(checkpoint, votes.prompts, token_budget=self.token_budget, precision=self.precision)
         fitted = fit_rows(
             checkpoint.model.head,
             checkpoint.models,
@@ -113,21 +114,15 @@ def leaderboard_with(checkpoint: Checkpoint, reading: Reading, fitted: RowFit, l
     covariance[np.ix_(positions, positions)] = fitted.covariance
     eta = None if reading.ranking.eta is None else reading.ranking.eta.double().mean()
     table = leaderboard_table(checkpoint.models, Ranking(torch.from_numpy(coefs), eta), checkpoint.family)
-    more = _uncertainty(coefs, covariance, level)
-    more = more.assign(model=list(checkpoint.models), new=np.isin(np.arange(num_models), positions))
-    columns = ["rank", "rank_best", "rank_worst", "model", "new", "coef", "low", "high", "elo", "elo_low", "elo_high"]
-    return table.merge(more, on="model")[[*columns, "win_rate"]]
-
-
-def _uncertainty(
-    coefs: Float64[np.ndarray, " models"], covariance: Float64[np.ndarray, "models models"], level: float
-) -> pd.DataFrame:
     low, high = intervals(coefs, covariance, None, level)
     best, worst = rank_ranges(coefs, covariance, None, level)
-    elo_low, elo_high = ((end - coefs.mean()) * ELO_POINTS_PER_NAT for end in (low, high))
-    return pd.DataFrame(
-        {"low": low, "high": high, "elo_low": elo_low, "elo_high": elo_high, "rank_best": best, "rank_worst": worst}
-    )
+    new = np.isin(np.arange(num_models), positions)
+    more = pd.DataFrame({"model": list(checkpoint.models), "new": new, "low": low, "high": high})
+    table = table.merge(more.assign(rank_best=best, rank_worst=worst), on="model")
+    for end in ("low", "high"):
+        table[f"elo_{end}"] = table["elo"] + (table[end] - table["coef"]) * ELO_POINTS_PER_NAT
+    columns = ["rank", "rank_best", "rank_worst", "model", "new", "coef", "low", "high", "elo", "elo_low", "elo_high"]
+    return table[[*columns, "win_rate"]]
 
 
 def _report(votes: VoteTable, fitted: RowFit, table: pd.DataFrame, level: float) -> dict[str, Any]:

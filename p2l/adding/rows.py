@@ -1,8 +1,8 @@
 """Rows of the head for new models, fitted to their votes: features frozen, known rows and eta as they are."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ from p2l.models import Checkpoint
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
-log = logging.getLogger(__name__)
-
+Precision = Literal["float32", "bfloat16"]
 PENALTIES = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
 _LEVEL_PENALTY = 0.04  # the mean coefficient of a new model lies within 5 nats of the known ones', give or take
 
@@ -60,9 +59,13 @@ class RowFit:
     log_loss: float
 
 
-def read_prompts(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = 16384) -> Reading:
-    """One pass of the frozen network over the prompts, on its device."""
-    ranking, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
+def read_prompts(
+    checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = 4096, precision: Precision = "bfloat16"
+) -> Reading:
+    """One pass of the frozen network over the prompts, on its device; ``precision`` is that of its matrix products."""
+    device = next(checkpoint.model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+        ranking, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
     return reading_of(checkpoint.model.head, ranking, hidden)
 
 
