@@ -7,7 +7,8 @@ them, and the marginal leaderboard of all training votes, which says nothing of 
     (marginal - extended) / (marginal - trained with all), in nats a vote, with a bootstrap interval over prompts
 
 on the votes that a new LLM took part in, and on all. ``marginal, same votes`` is the leaderboard of what the extended
-model has seen: the votes without the held-out LLMs and the few with them. The training recipe is experiment=mmlu_pro.
+model has seen: the votes without the held-out LLMs and the few with them; ``same information`` is the share with that
+one in the numerator, each model beside the leaderboard of its own votes. The training recipe is experiment=mmlu_pro.
 
     python benchmarks/add_models.py --train votes_train.parquet --prepare held_out
     python scripts/train.py experiment=mmlu_pro data.train=held_out/train.parquet ... output_dir=run
@@ -64,9 +65,9 @@ def reordered(ranking: Ranking, models: tuple[str, ...], wanted: tuple[str, ...]
     return Ranking(ranking.coefs[..., position], ranking.eta)
 
 
-def recovered(by_model: dict[str, np.ndarray], prompt: np.ndarray) -> Interval:
-    columns = [by_model["marginal"] - by_model[name] for name in ("extended", "full")]
-    sums = np.stack([np.bincount(prompt, gain) for gain in columns], axis=1)
+def recovered(by_model: dict[str, np.ndarray], marginal: str, prompt: np.ndarray) -> Interval:
+    gains = (by_model[marginal] - by_model["extended"], by_model["marginal"] - by_model["full"])
+    sums = np.stack([np.bincount(prompt, gain) for gain in gains], axis=1)
     sums = sums[np.bincount(prompt) > 0]
     (samples,) = resampled_sums(sums)
     total = sums.sum(axis=0)
@@ -75,10 +76,14 @@ def recovered(by_model: dict[str, np.ndarray], prompt: np.ndarray) -> Interval:
 
 def report(name: str, by_model: dict[str, np.ndarray], votes: VoteTable, rows: np.ndarray) -> dict[str, object]:
     part = {model: loss[rows] for model, loss in by_model.items()}
-    share = recovered(part, votes.prompt_index[rows])
+    shares = {
+        "recovered": recovered(part, "marginal", votes.prompt_index[rows]),
+        "same information": recovered(part, "marginal, same votes", votes.prompt_index[rows]),
+    }
     numbers = {model: round(float(loss.mean()), 4) for model, loss in part.items()}
-    print(f"  {name:<22} {len(part['full']):>6,} votes  {numbers}  recovered {share}", flush=True)
-    return {"votes": name, **numbers, "recovered": share.value, "low": share.low, "high": share.high}
+    print(f"  {name:<14} {len(part['full']):>6,} votes  {numbers}  {'  '.join(f'{k} {v}' for k, v in shares.items())}")
+    intervals = {f"{k}, {end}": getattr(v, end) for k, v in shares.items() for end in ("low", "high")}
+    return {"votes": name, **numbers, **{k: v.value for k, v in shares.items()}, **intervals}
 
 
 class Cached:
@@ -154,7 +159,8 @@ def main() -> None:
         rows.append({"draw": seed} | report("with a new LLM", by_model, votes, with_new))
         rows.append({"draw": seed} | report("all", by_model, votes, np.arange(len(votes))))
     for name, part in pd.DataFrame(rows).groupby("votes", sort=False):
-        print(f"{name}: recovered {part['recovered'].mean():.3f} on average of {options.draws} draws")
+        means = ", ".join(f"{share} {part[share].mean():.3f}" for share in ("recovered", "same information"))
+        print(f"{name}: {means} on average of {options.draws} draws")
     if options.output:
         options.output.write_text(json.dumps(rows, indent=1))
 

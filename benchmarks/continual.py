@@ -10,9 +10,9 @@ constant rate, one pass, the same number of steps for every order:
 - geometric: votes on familiar models put off at random.
 
 Measured on votes of the whole year, on other prompts. ``epsilon`` is that of Online-P2L in units of the run: a mean
-delay of 1000 of its 4390 batches. The rate is the best for shuffled training on ``--tune-seed``, the same for all.
+delay of 1000 of its 4390 batches. The rate is the best for shuffled training on a seed that is measured with no other order, the same for all.
 
-    python benchmarks/continual.py [--seeds 5] [--tune] [--figure continual.png]
+    python benchmarks/continual.py [--seeds 8] [--figure continual.png]
 """
 
 import argparse
@@ -158,7 +158,7 @@ def plot(curves: dict[str, list[Curve]]) -> Figure:
             np.arange(WINDOWS) + 1, windows.mean(axis=0), "o-", markersize=4, color=COLOURS[name], label=name
         )
     over_time.set(xlabel="share of the run", ylabel="log loss on the whole year, nats a vote")
-    over_time.set_ylim(top=1.35)
+    over_time.set_ylim(top=1.45)  # the first steps are worse under every order
     by_window.set(xlabel="tenth of the year", ylabel="log loss at the end, nats a vote")
     for axis in (over_time, by_window):
         axis.grid(color="0.92")
@@ -170,7 +170,7 @@ def plot(curves: dict[str, list[Curve]]) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--votes", type=int, default=60_000)
     parser.add_argument("--models", type=int, default=40)

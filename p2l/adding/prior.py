@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-_SMALLEST_SPREAD = 1e-6  # of the largest; directions below are rounding
+_SMALLEST_SPREAD = 1e-6  # of all; directions below are rounding
 _LEVELS_TO_REGRESS = 5  # fewer models do not show how rows change with strength
 
 
@@ -39,7 +39,7 @@ class RowPrior:
         if len(levels) >= _LEVELS_TO_REGRESS and apart.any():
             slope = apart @ rows / (apart @ apart)
         _, spread, directions = np.linalg.svd(rows - np.outer(apart, slope), full_matrices=False)
-        kept = spread > _SMALLEST_SPREAD * spread.max(initial=0.0)
+        kept = spread > _SMALLEST_SPREAD * np.linalg.norm(rows)
         scaled = directions[kept] * spread[kept, None] / np.sqrt(max(1, len(levels) - 1))
         weights = np.vstack([weight.mean(axis=0), slope, scaled])
         biases = np.concatenate([[levels.mean(), 1.0], np.zeros(len(scaled))]) - weights @ mean_features
