@@ -9,8 +9,9 @@ constant rate, one pass, the same number of steps for every order:
 - replay: the same new votes in each step, and a quarter as many drawn from the past (a share of 0.2);
 - geometric: votes on familiar models put off at random.
 
-Measured on votes of the whole year, on other prompts. ``epsilon`` is that of Online-P2L in units of the run: a mean
-delay of 1000 of its 4390 batches. The rate is the best for shuffled training on a seed that is measured with no other order, the same for all.
+Measured on votes of the whole year, on other prompts. ``epsilon`` is that of Online-P2L in units of the run: a
+mean delay of 1000 of its 4390 batches. The rate is the best for shuffled training on a seed that is measured with no
+other order, and the same for all.
 
     python benchmarks/continual.py [--seeds 8] [--figure continual.png]
 """

@@ -105,10 +105,12 @@ def fit_rows(
         folds: of this cross-validation.
         seed: of the folds.
 
-    Raises ``ConfigError`` where a penalty is not positive or no known model is left.
+    Raises ``ConfigError`` where a penalty is not positive, there are fewer than 2 folds, or no known model is left.
     """
     if not penalties or min(penalties) <= 0:
         raise ConfigError(f"penalties must be positive, and one at least; got {list(penalties)}")
+    if folds < 2:
+        raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
     prior = _prior(head, known, reading, new)
     evidence = _evidence(head.family, known, votes, reading, new, prior)
     held_out = _held_out(evidence, len(new), penalties, folds, seed) if len(penalties) > 1 else {}
@@ -146,32 +148,28 @@ def _evidence(
     new: Sequence[str],
     prior: RowPrior,
 ) -> Evidence:
-    a, b = (
-        (np.array([new.index(m) if m in new else -1 for m in votes.models])[x]) for x in (votes.model_a, votes.model_b)
-    )
-    rows = np.flatnonzero((a >= 0) | (b >= 0))
-    at = votes.prompt_index[rows]
+    new_place, old_place = (_places(votes.models, names) for names in (new, known))
+    rows = np.flatnonzero((new_place[votes.model_a] >= 0) | (new_place[votes.model_b] >= 0))
+    at, eta = votes.prompt_index[rows], reading.ranking.eta
     inputs = np.column_stack([reading.features, np.ones(len(reading.features))])
     centre, along = inputs @ prior.centre - reading.gamma, inputs @ prior.directions
-    column = {name: i for i, name in enumerate(known)}
-    position = np.array([column.get(name, 0) for name in votes.models])
     coefs = reading.ranking.coefs.double().numpy()
-    eta = reading.ranking.eta
-    offsets = [
-        np.where(side[rows] >= 0, centre[at], coefs[at, position[models[rows]]])
-        for side, models in ((a, votes.model_a), (b, votes.model_b))
-    ]
+
+    def side(models: Int64[np.ndarray, " votes"]) -> tuple[csr_matrix, Float64[np.ndarray, " votes"]]:
+        place = new_place[models]
+        return _design(place, along[at], len(new)), np.where(place >= 0, centre[at], coefs[at, old_place[models]])
+
+    (design_a, offset_a), (design_b, offset_b) = side(votes.model_a[rows]), side(votes.model_b[rows])
     kinds = votes.kinds[rows].astype(np.float64) * votes.weight[rows, None]
-    return Evidence(
-        family=family,
-        design_a=_design(a[rows], along[at], len(new)),
-        design_b=_design(b[rows], along[at], len(new)),
-        offset_a=offsets[0],
-        offset_b=offsets[1],
-        eta=None if eta is None else eta.double().numpy()[at],
-        shares=kinds @ np.asarray(family.targets, dtype=np.float64),
-        prompt_index=at,
-    )
+    shares = kinds @ np.asarray(family.targets, dtype=np.float64)
+    eta_at = None if eta is None else eta.double().numpy()[at]
+    return Evidence(family, design_a, design_b, offset_a, offset_b, eta_at, shares, at)
+
+
+def _places(models: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " models"]:
+    """The position of each model in a list of names, -1 where it is not in it."""
+    place = {name: i for i, name in enumerate(names)}
+    return np.array([place.get(model, -1) for model in models], dtype=np.int64)
 
 
 def _design(
