@@ -1,6 +1,7 @@
 """Prompts and votes: the one prompt encoder, vote tables, the simulated arena, batching by tokens."""
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
+from p2l.data.buffers import GeometricBuffer, ReplayBuffer
 from p2l.data.datamodule import VoteDataModule
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
 from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
@@ -13,10 +14,12 @@ __all__ = [
     "BatchPlan",
     "EncodedPrompts",
     "FileVotes",
+    "GeometricBuffer",
     "PromptBatch",
     "PromptEncoder",
     "PromptFormat",
     "PromptLoader",
+    "ReplayBuffer",
     "SkipReport",
     "VoteBatch",
     "VoteDataModule",

@@ -7,20 +7,22 @@ votes. Every step has the same number of micro-batches, so that gradient accumul
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from p2l.data.buffers import Buffer
 from p2l.data.encoding import EncodedPrompts, PromptBatch
 from p2l.data.packing import deal, pack_into, pack_within
+from p2l.data.splits import by_time
 from p2l.data.votes import VoteTable
 from p2l.errors import ConfigError
 from p2l.types import Battle
 
-Shuffle = Literal["none", "votes", "prompts"]
+Shuffle = Literal["none", "time", "votes", "prompts"]
 
 
 class VoteBatch(NamedTuple):
@@ -44,33 +46,40 @@ class BatchPlan:
     Attributes:
         batch_size: votes in an optimizer step, over all ranks (the published global batch).
         token_budget: most tokens, padding included, in a micro-batch; a longer prompt gets one of its own.
-        shuffle: "none" keeps the order of the table (published: chronological), "votes" draws votes at random each
-            epoch, "prompts" draws prompts and keeps the votes of each together.
-        seed: of the shuffle; the order depends on the seed and the epoch only.
+        shuffle: "none" keeps the order of the table (published: chronological), "time" sorts by its column
+            ``timestamp``, "votes" draws votes at random each epoch, "prompts" draws prompts and keeps the votes of each
+            together.
+        seed: of the shuffle and the buffer; the order depends on the seed and the epoch only.
+        buffer: of votes in order of time ("none" or "time"): what of the past is fed again or put off; None for naught.
     """
 
     batch_size: int = 512
     token_budget: int = 16384
     shuffle: Shuffle = "none"
     seed: int = 42
+    buffer: Buffer | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.token_budget < 1:
             raise ConfigError(
                 f"batch_size and token_budget must be positive; got {self.batch_size} and {self.token_budget}"
             )
-        if self.shuffle not in ("none", "votes", "prompts"):
-            raise ConfigError(f"shuffle must be none, votes or prompts; got {self.shuffle!r}")
+        if self.shuffle not in get_args(Shuffle):
+            raise ConfigError(f"shuffle must be one of {', '.join(get_args(Shuffle))}; got {self.shuffle!r}")
+        if self.buffer is not None and self.shuffle not in ("none", "time"):
+            raise ConfigError(f"a buffer needs votes in order of time: shuffle=none or time; got {self.shuffle!r}")
 
     def steps(self, table: VoteTable) -> int:
         """Optimizer steps in an epoch; the last may have fewer votes."""
-        return -(-len(table) // self.batch_size)
+        num_fed = len(table) if self.buffer is None else self.buffer.num_fed(len(table), self.batch_size)
+        return -(-num_fed // self.batch_size)
 
     def order(self, table: VoteTable, epoch: int) -> np.ndarray:
         """Positions of the votes in the order in which an epoch feeds them."""
-        if self.shuffle == "none":
-            return np.arange(len(table))
         rng = np.random.default_rng((self.seed, epoch))
+        if self.shuffle in ("none", "time"):
+            arrived = by_time(table.frame) if self.shuffle == "time" else np.arange(len(table))
+            return arrived if self.buffer is None else self.buffer.order(arrived, table, self.batch_size, rng)
         if self.shuffle == "votes":
             return rng.permutation(len(table))
         rank_of_prompt = rng.permutation(len(table.prompts))
@@ -101,8 +110,8 @@ class VoteLoader:
         self.table, self.prompts, self.plan = table, prompts, plan
         self.rank, self.world_size = rank, world_size
         self.steps = plan.steps(table)
-        distinct_orders = 1 if plan.shuffle == "none" else max(1, epochs)
-        self.micro_batches = max(self._needed(epoch) for epoch in range(distinct_orders))
+        same_each_epoch = plan.shuffle in ("none", "time") and plan.buffer is None
+        self.micro_batches = max(self._needed(epoch) for epoch in range(1 if same_each_epoch else max(1, epochs)))
         self._epoch = self._position = 0  # position counts micro-batches fed in this epoch
 
     def __len__(self) -> int:
@@ -142,6 +151,7 @@ class VoteLoader:
             "batch_size": plan.batch_size,
             "shuffle": plan.shuffle,
             "seed": plan.seed,
+            "buffer": str(plan.buffer),
         }
 
     def _step(self, order: np.ndarray, step: int) -> list[VoteBatch]:

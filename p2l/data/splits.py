@@ -35,7 +35,7 @@ def _is_held_out(
     table: VoteTable, share: float, by: SplitBy, generator: np.random.Generator
 ) -> Bool[np.ndarray, " votes"]:
     if by == "time":
-        return _last(_by_time(table.frame), share)
+        return _last(by_time(table.frame), share)
     if by == "random":
         return _last(generator.permutation(len(table)), share)
     if by == "prompt":
@@ -59,7 +59,7 @@ def _of_random_groups(
     return _last(generator.permutation(int(group.max()) + 1), share)[group]
 
 
-def _by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
+def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     """Row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
     if "timestamp" not in frame.columns:
         return np.arange(len(frame))

@@ -65,6 +65,15 @@ def test_lora():
     assert recipe.lora.rank == 3
 
 
+@pytest.mark.parametrize("choice", choices("buffer"))
+def test_buffers(choice):
+    """The file lists every field, so that each can be overridden by name."""
+    plan = make(compose(f"buffer={choice}", "batching.shuffle=time").batching)
+    assert type(plan.buffer).__name__ == f"{choice.title()}Buffer"
+    assert set(compose(f"buffer={choice}").batching.buffer) - {"_target_"} == set(vars(plan.buffer))
+    assert make(compose().batching).buffer is None
+
+
 @pytest.mark.parametrize("choice", choices("optimizer"))
 def test_optimizers(choice):
     config = compose(f"optimizer={choice}").optimizer
@@ -143,7 +152,8 @@ def test_experiments(name):
     assert isinstance(make(config.optimizer), OptimizerByPart)
     assert issubclass(get_class(config.module._target_), LightningModule)
     make(config.loss)
-    make(config.batching)
+    buffer = make(config.batching).buffer
+    assert (type(buffer).__name__.lower() == f"{name.removeprefix('grk_')}buffer") == (buffer is not None)
     make(config.callbacks)
 
 

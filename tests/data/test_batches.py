@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
+from p2l.data.buffers import Buffer, GeometricBuffer, ReplayBuffer
 from p2l.data.encoding import EncodedPrompts
 from p2l.data.votes import VoteTable
 from p2l.errors import ConfigError
@@ -17,7 +18,7 @@ from p2l.types import OUTCOMES
 
 MODELS = ("ant", "bee", "cat", "dog", "eel")
 world_sizes = pytest.mark.parametrize("world_size", [1, 2, 3])
-shuffles = pytest.mark.parametrize("shuffle", ["none", "votes", "prompts"])
+shuffles = pytest.mark.parametrize("shuffle", ["none", "time", "votes", "prompts"])
 
 
 def make_votes(num_votes: int = 23, num_prompts: int = 9, seed: int = 0) -> VoteTable:
@@ -148,6 +149,30 @@ def test_a_resumed_loader_feeds_what_was_left(world_size: int, shuffle: str, fed
         for _ in range(2):  # the rest of this epoch, and all of the next
             assert [votes_in(batch) for batch in new] == [votes_in(batch) for batch in whole][done:]
             done = 0
+
+
+@world_sizes
+@pytest.mark.parametrize("buffer", [ReplayBuffer(0.4), GeometricBuffer(0.5, 0.3)])
+def test_buffers_make_steps_that_can_be_shared_and_resumed(world_size: int, buffer: Buffer) -> None:
+    table, plan = make_votes(), BatchPlan(5, 16, buffer=buffer)
+    for epoch, ranks in enumerate([loaders(table, plan, world_size, epochs=2)] * 2):
+        order = plan.order(table, epoch)
+        for step, batches in enumerate(steps_of(ranks)):
+            assert sorted(v for b in batches for v in votes_in(b)) == sorted(order[step * 5 : (step + 1) * 5].tolist())
+    old, new, whole = (loaders(table, plan, world_size, epochs=2)[0] for _ in range(3))
+    done = 2 * old.micro_batches
+    list(islice(iter(old), done))
+    new.load_state_dict(old.state_dict())
+    assert [votes_in(batch) for batch in new] == [votes_in(batch) for batch in whole][done:]
+    other = loaders(table, BatchPlan(5, 16), world_size)[0]
+    with pytest.raises(ConfigError, match="buffer .* is now None"):
+        other.load_state_dict(old.state_dict())
+
+
+def test_time_sorts_by_the_timestamp() -> None:
+    table = make_votes(4)
+    frame = table.frame.assign(timestamp=["2025-03-01", "2025-01-01", "2025-02-01", "2025-01-01"])
+    assert BatchPlan(shuffle="time").order(VoteTable.from_frame(frame, MODELS), 0).tolist() == [1, 3, 2, 0]
 
 
 def test_a_state_at_the_end_of_an_epoch_goes_on_with_the_next() -> None:

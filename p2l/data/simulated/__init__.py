@@ -2,5 +2,14 @@
 
 from p2l.data.simulated.arena import SimulatedArena, load_prompts, mean_spearman, simulate_votes, split_prompts
 from p2l.data.simulated.source import SimulatedVotes
+from p2l.data.simulated.stream import SimulatedStream
 
-__all__ = ["SimulatedArena", "SimulatedVotes", "load_prompts", "mean_spearman", "simulate_votes", "split_prompts"]
+__all__ = [
+    "SimulatedArena",
+    "SimulatedStream",
+    "SimulatedVotes",
+    "load_prompts",
+    "mean_spearman",
+    "simulate_votes",
+    "split_prompts",
+]

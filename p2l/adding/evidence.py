@@ -1,0 +1,113 @@
+"""Votes with new models as a function of the coordinates of their rows: the penalised likelihood and its minimum."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float64, Int64
+from scipy.optimize import minimize
+from scipy.sparse import csr_matrix, diags_array
+from torch import Tensor
+
+from p2l.outcomes import OutcomeFamily
+
+_TOLERANCE = 1e-8  # of the gradient, a vote
+
+Parameters = Float64[np.ndarray, " parameters"]
+Square = Float64[np.ndarray, "parameters parameters"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Votes whose coefficients are linear in parameters: ``coefs_a = offset_a + design_a @ parameters``, b likewise.
+
+    ``shares`` are the weights of each vote by outcome of the family, ``prompt_index`` says which prompt it is on; the
+    row of a design is empty where that side of the vote is a known model.
+    """
+
+    family: OutcomeFamily
+    design_a: csr_matrix
+    design_b: csr_matrix
+    offset_a: Float64[np.ndarray, " votes"]
+    offset_b: Float64[np.ndarray, " votes"]
+    eta: Float64[np.ndarray, " votes"] | None
+    shares: Float64[np.ndarray, "votes outcomes"]
+    prompt_index: Int64[np.ndarray, " votes"]
+
+    def select(self, votes: Int64[np.ndarray, " some"]) -> "Evidence":
+        """The votes at these positions."""
+        return replace(
+            self,
+            design_a=self.design_a[votes],
+            design_b=self.design_b[votes],
+            offset_a=self.offset_a[votes],
+            offset_b=self.offset_b[votes],
+            eta=None if self.eta is None else self.eta[votes],
+            shares=self.shares[votes],
+            prompt_index=self.prompt_index[votes],
+        )
+
+    def log_loss(self, parameters: Parameters) -> float:
+        """Nats a vote."""
+        by_vote = self._by_vote(self._points(parameters))
+        return by_vote.sum().item() / float(self.shares.sum())
+
+    def fit(self, penalty: Parameters, start: Parameters) -> Parameters:
+        """Minimise -sum log P(votes) + penalty . parameters ^ 2 / 2 by a trust-region Newton method."""
+        total = max(float(self.shares.sum()), 1.0)
+
+        def value(x: np.ndarray) -> tuple[float, np.ndarray]:
+            by_vote, first = self._first(x)
+            gradient = first[0] @ self.design_a + first[1] @ self.design_b + penalty * x
+            return (by_vote + penalty @ x**2 / 2) / total, gradient / total
+
+        found = minimize(
+            value,
+            start,
+            jac=True,
+            hess=lambda x: self.hessian(x, penalty) / total,
+            method="trust-exact",
+            options={"gtol": _TOLERANCE},
+        )
+        return np.asarray(found.x, dtype=np.float64)
+
+    def hessian(self, parameters: Parameters, penalty: Parameters) -> Square:
+        """Of the penalised negative log-likelihood."""
+        points = self._points(parameters)
+        first = torch.autograd.grad(self._by_vote(points).sum(), points, create_graph=True)
+        second = [torch.autograd.grad(g.sum(), points, retain_graph=True, materialize_grads=True) for g in first]
+        (aa, ab), (_, bb) = ([g.numpy() for g in row] for row in second)
+        cross = self.design_a.T @ diags_array(ab) @ self.design_b
+        sides = sum(d.T @ diags_array(w) @ d for d, w in ((self.design_a, aa), (self.design_b, bb)))
+        return np.asarray((sides + cross + cross.T).toarray()) + np.diag(penalty)
+
+    def covariance(self, parameters: Parameters, penalty: Parameters) -> Square:
+        """The sandwich at the minimum, with prompts as clusters; the penalty counts as evidence of its own size.
+
+        It is that of ``p2l.leaderboard``: H^-1 (sum over prompts of s s^T + penalty) H^-1, s the gradients of its
+        votes.
+        """
+        _, (first_a, first_b) = self._first(parameters)
+        scores = diags_array(first_a) @ self.design_a + diags_array(first_b) @ self.design_b
+        where = (self.prompt_index, np.arange(len(self.prompt_index)))
+        of_prompts = csr_matrix((np.ones(len(self.prompt_index)), where)) @ scores
+        meat = np.asarray((of_prompts.T @ of_prompts).toarray()) + np.diag(penalty)
+        hessian = self.hessian(parameters, penalty)
+        return np.linalg.solve(hessian, np.linalg.solve(hessian, meat).T)
+
+    def _points(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """The two coefficients of every vote."""
+        a = torch.from_numpy(self.offset_a + self.design_a @ parameters)
+        b = torch.from_numpy(self.offset_b + self.design_b @ parameters)
+        return a.requires_grad_(), b.requires_grad_()
+
+    def _by_vote(self, points: tuple[Tensor, Tensor]) -> Tensor:
+        eta = None if self.eta is None else torch.from_numpy(self.eta)
+        return -(torch.from_numpy(self.shares) * self.family.log_probs(*points, eta)).sum(-1)
+
+    def _first(self, parameters: Parameters) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
+        """The value, and its derivatives by the two coefficients of every vote."""
+        points = self._points(parameters)
+        value = self._by_vote(points).sum()
+        a, b = torch.autograd.grad(value, points)
+        return value.item(), (a.numpy(), b.numpy())

@@ -1,0 +1,66 @@
+"""A checkpoint with more rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import nn
+
+from p2l.heads import RankingHead
+from p2l.models import Checkpoint, P2LModel
+
+
+def layers_of(head: RankingHead) -> tuple[nn.Module, nn.Linear]:
+    """The bottleneck of a low-rank head (else the identity), and the layer that has a row for each model."""
+    first, last = head.head if isinstance(head.head, nn.Sequential) else (nn.Identity(), head.head)
+    assert isinstance(last, nn.Linear)
+    return first, last
+
+
+def extended(
+    checkpoint: Checkpoint,
+    models: Sequence[str],
+    weight: Float64[np.ndarray, "models features"],
+    bias: Float64[np.ndarray, " models"],
+) -> Checkpoint:
+    """The checkpoint with these rows: those of models that it ranks are replaced, the others appended in their order.
+
+    Every other weight is the same tensor as before; the recipe says under ``added_models`` which rows are not its own,
+    and its metrics, which are not those of the new list, go under ``metrics_before``.
+    """
+    names = (*checkpoint.models, *(name for name in models if name not in checkpoint.models))
+    head = _extended_head(checkpoint.model.head, [names.index(name) for name in models], len(names), weight, bias)
+    old = checkpoint.model
+    model = P2LModel(old.model, head, old.readout, old.cls_token_id)
+    return replace(checkpoint, model=model.eval(), models=names, recipe=_recipe(checkpoint.recipe, models, head))
+
+
+@torch.no_grad()
+def _extended_head(
+    old: RankingHead, positions: list[int], num_models: int, weight: np.ndarray, bias: np.ndarray
+) -> RankingHead:
+    first, last = layers_of(old)
+    hidden_size = first.in_features if isinstance(first, nn.Linear) else last.in_features
+    new = RankingHead(hidden_size, num_models, old.family, rank=old.rank, eta_from=old.eta_from)
+    new.to(last.weight)
+    rows = layers_of(new)[1]
+    state = old.state_dict()
+    for layer, name, values in ((rows.weight, "weight", weight), (rows.bias, "bias", bias)):
+        layer[: old.num_models] = getattr(last, name)
+        layer[positions] = torch.from_numpy(values).to(layer)
+        state[f"{'head.1' if old.rank else 'head'}.{name}"] = layer.clone()
+    new.load_state_dict(state)
+    return new
+
+
+def _recipe(recipe: dict[str, Any], models: Sequence[str], head: RankingHead) -> dict[str, Any]:
+    added = [*recipe.get("added_models", []), *models]
+    changed: dict[str, Any] = {"added_models": list(dict.fromkeys(added))}
+    if recipe.get("metrics"):
+        changed |= {"metrics": {}, "metrics_before": recipe["metrics"]}
+    if recipe.get("linear_head_downsize_factor"):
+        changed["linear_head_downsize_factor"] = head.num_models / (head.rank or head.num_models)
+    return {**recipe, **changed}

@@ -1,0 +1,57 @@
+"""Where the head's row of a new model is expected before its votes are seen: among the rows of the known models."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+_SMALLEST_SPREAD = 1e-6  # of all; directions below are rounding
+_LEVELS_TO_REGRESS = 5  # fewer models do not show how rows change with strength
+
+
+@dataclass(frozen=True, eq=False)
+class RowPrior:
+    """Rows (weights and bias) as a centre and directions: ``row = centre + directions @ coordinates``.
+
+    With f the input of a row, mu its mean over the prompts, and the level of a model its mean coefficient, the row of
+    coordinates (t, u_1 .. u_k) gives the coefficient
+
+        mean level + mean row . (f - mu) + t (1 + slope . (f - mu)) + sum_j u_j d_j . (f - mu)
+
+    t is how far the level lies above the mean, ``slope`` the regression of the known rows on their levels, and d_j the
+    principal directions of what that leaves of the known rows, as long as their spread: u_j has variance 1 over them.
+    """
+
+    centre: Float64[np.ndarray, " weights_and_bias"]
+    directions: Float64[np.ndarray, "weights_and_bias coordinates"]
+
+    @classmethod
+    def of_rows(
+        cls,
+        weight: Float64[np.ndarray, "models features"],
+        bias: Float64[np.ndarray, " models"],
+        mean_features: Float64[np.ndarray, " features"],
+    ) -> "RowPrior":
+        """The prior that the rows of the known models make, of which there must be one."""
+        levels = weight @ mean_features + bias
+        apart, rows = levels - levels.mean(), weight - weight.mean(axis=0)
+        slope = np.zeros_like(mean_features)
+        if len(levels) >= _LEVELS_TO_REGRESS and apart.any():
+            slope = apart @ rows / (apart @ apart)
+        _, spread, directions = np.linalg.svd(rows - np.outer(apart, slope), full_matrices=False)
+        kept = spread > _SMALLEST_SPREAD * np.linalg.norm(rows)
+        scaled = directions[kept] * spread[kept, None] / np.sqrt(max(1, len(levels) - 1))
+        weights = np.vstack([weight.mean(axis=0), slope, scaled])
+        biases = np.concatenate([[levels.mean(), 1.0], np.zeros(len(scaled))]) - weights @ mean_features
+        stacked = np.column_stack([weights, biases])
+        return cls(stacked[0], stacked[1:].T)
+
+    @property
+    def num_coordinates(self) -> int:
+        return self.directions.shape[1]
+
+    def rows(
+        self, coordinates: Float64[np.ndarray, "models coordinates"]
+    ) -> Float64[np.ndarray, "models weights_and_bias"]:
+        """The rows of these coordinates."""
+        return self.centre + coordinates @ self.directions.T
