@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def _claim(folder: Path, cfg: DictConfig) -> None:
         )
 
 
-def _flat(config: Any) -> Mapping[str, Any]:
+def _flat(config: Any) -> dict[str, Any]:
     return dict(_leaves(OmegaConf.to_container(config), ""))
 
 

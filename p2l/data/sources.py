@@ -44,7 +44,7 @@ class FileVotes:
         split, val_split, test_split: which split of each, where it is a hub dataset or saved DatasetDict.
         val_share: share of the training votes held out for validation when ``val`` is not given; 0 for none.
         split_by: how they are held out: time, random, prompt or conversation.
-        train_share: share of the prompts that is trained on, drawn by ``seed``; a smaller one is a part of a larger one.
+        train_share: share of the prompts that is trained on, drawn by ``seed``; a smaller is a part of a larger one.
         max_skipped_share: largest share of bad rows that is only reported.
         seed: of a random split or share.
     """

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -90,11 +90,12 @@ def _read_json(path: Path) -> object:
 def _point(path: Path, row: object) -> ScalingPoint:
     if not isinstance(row, dict):
         raise DataError(f"{path} must hold a JSON object; found a {type(row).__name__}")
-    values = {name: None if pd.isna(value) else value for name, value in row.items()}
-    known = {field.name: field for field in fields(ScalingPoint)}
-    counts = [name for name, field in known.items() if field.type is int]
-    missing = [name for name, field in known.items() if field.default is not None and values.get(name) is None]
-    wrong = [name for name in known if not isinstance(values.get(name, 0.0), (int, float, type(None)))]
-    if missing or wrong:
-        raise DataError(f"{path}: expected a number for {', '.join(missing + wrong)}; found {row}")
-    return ScalingPoint(**{n: int(values[n]) if n in counts else values[n] for n in known if n in values})
+    values: dict[str, Any] = {}
+    for field in fields(ScalingPoint):
+        value = row.get(field.name)
+        if value is None or value != value:  # an empty cell of a table is NaN
+            value = field.default
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise DataError(f"{path}: expected a number for {field.name}; found {row.get(field.name)!r}")
+        values[field.name] = int(value) if field.type is int else value
+    return ScalingPoint(**values)
