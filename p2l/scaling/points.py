@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from p2l.errors import DataError
@@ -93,9 +94,10 @@ def _point(path: Path, row: object) -> ScalingPoint:
     values: dict[str, Any] = {}
     for field in fields(ScalingPoint):
         value = row.get(field.name)
-        if value is None or value != value:  # an empty cell of a table is NaN
-            value = field.default
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise DataError(f"{path}: expected a number for {field.name}; found {row.get(field.name)!r}")
-        values[field.name] = int(value) if field.type is int else value
+        if (value is None or value != value) and field.default is None:  # an empty cell of a table is NaN
+            values[field.name] = None
+        elif isinstance(value, (int, float)) and np.isfinite(value):
+            values[field.name] = int(value) if field.type is int else float(value)
+        else:
+            raise DataError(f"{path}: expected a number for {field.name}; found {value!r}")
     return ScalingPoint(**values)
