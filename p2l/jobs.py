@@ -52,6 +52,9 @@ class Job:
         if last.is_dir() or is_zipfile(last):
             log.info("goes on: %s", last)
             return cls(str(last), last)
+        if last.exists():
+            log.warning("cut short, starts again: %s", last)
+            last.unlink()
         return cls(None, last)
 
     def close(self) -> None:

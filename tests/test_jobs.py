@@ -72,7 +72,7 @@ def test_a_job_that_was_cut_ends_as_if_nothing_had_been(tmp_path: Path, micro_ba
     assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
-def test_a_checkpoint_that_was_cut_short_is_left_aside(tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_cut_short_is_started_over(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
     cut(tmp_path / "cut", 5)

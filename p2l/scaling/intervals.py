@@ -87,6 +87,6 @@ def fit_with_intervals(seen: Observations, *, resamples: int = 200, seed: int = 
     drawn = [generator.choice(residuals, len(residuals)) for _ in range(resamples)]
     laws = [
         fit_law(seen._replace(log_loss=np.exp(expected + scatter)), start=law)
-        for scatter in tqdm(drawn, desc="resampling", disable=resamples < 50)
+        for scatter in tqdm(drawn, desc="resampling", disable=resamples < 1000)
     ]
     return LawFit(law, seen, tuple(laws), residuals)

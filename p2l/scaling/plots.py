@@ -16,7 +16,7 @@ MARKERS = "o^sx"
 
 
 def plot_law(fit: LawFit, predicted: pd.DataFrame, *, title: str = "") -> Figure:
-    """Loss against votes for each size with the law, its contours, and held-out predictions against what came."""
+    """Loss against votes for each size with the law, its contours, and held-out predictions against observed losses."""
     figure = Figure(figsize=(14.5, 4.6), layout="constrained")
     curves, contours, held_out = figure.subplots(1, 3)
     _draw_curves(curves, fit)
@@ -67,4 +67,5 @@ def _draw_predictions(axis: Axes, predicted: pd.DataFrame) -> None:
         ends = [shown["observed"].min(), shown["observed"].max()]
         axis.plot(ends, ends, color="0.7", linewidth=0.8, zorder=0)
         axis.legend(frameon=False, fontsize=8)
-    axis.set(xlabel="loss that came", ylabel="loss predicted", title="Each point held out in turn")
+    axis.locator_params(nbins=5)
+    axis.set(xlabel="loss observed", ylabel="loss predicted", title="Each point held out in turn")

@@ -194,7 +194,7 @@ def test_the_first_layers_are_those_of_the_whole(pretrained: Path, tmp_path: Pat
     assert {int(key.split(".")[2]) for key in kept} == set(range(num_layers))
     assert all(torch.equal(value, all_of_it[key]) for key, value in kept.items())
     checkpoint = Checkpoint(cut.eval(), recipe.encoder(), MODELS, {"loss_type": "grk", "head_type": "rk"})
-    again = load_checkpoint(save_checkpoint(tmp_path / "saved", checkpoint))
+    again = load_checkpoint(str(save_checkpoint(tmp_path / "saved", checkpoint)))
     ours, theirs = (predict(model, ["the sea in autumn"]).coefs for model in (checkpoint, again))
     assert torch.equal(ours, theirs)
 

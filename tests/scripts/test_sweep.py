@@ -1,7 +1,6 @@
 """Sweeps as a user starts them: killed and started again, on several processes, with Optuna."""
 
 import importlib.util
-import json
 import time
 from pathlib import Path
 
@@ -40,13 +39,14 @@ def test_a_sweep_that_was_killed_goes_on_with_the_same_command(tmp_path: Path) -
 
 @pytest.mark.skipif(not PLUGINS, reason="needs the Optuna and joblib plugins of Hydra (extra: sweep)")
 def test_optuna_looks_for_rates_on_two_processes(tmp_path: Path) -> None:
-    options = [*TINY, *on_votes(tmp_path), "trainer.max_steps=1", "callbacks=none", "callbacks.publish=null"]
+    tiny = [option for option in TINY if not option.startswith("optimizer.lr")]
+    options = [*tiny, *on_votes(tmp_path), "trainer.max_steps=1", "callbacks=none", "callbacks.publish=null"]
     search = ["sweep=rates", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "hydra/launcher=joblib"]
     storage = f"hydra.sweeper.storage=sqlite:///{tmp_path / 'rates.db'}"
     status, output = run_script("-m", *options, *search, storage, f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert status == 0, output
     best = (tmp_path / "sweep" / "optimization_results.yaml").read_text()
     assert "optimizer.lr:" in best and "optimizer.head_lr:" in best
-    rates = [json.dumps((tmp_path / "sweep" / job / ".hydra" / "overrides.yaml").read_text()) for job in "01"]
+    rates = [(tmp_path / "sweep" / job / ".hydra" / "overrides.yaml").read_text() for job in "01"]
     assert rates[0] != rates[1]
     assert (tmp_path / "rates.db").exists()
