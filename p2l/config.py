@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -39,9 +40,10 @@ CHATTY_LOGGERS = (
 
 
 def register_resolvers() -> None:
-    """Make ``${p2l.auto_precision:}`` and ``${p2l.output_dir:...}`` known to OmegaConf."""
+    """Make ``${p2l.auto_precision:}``, ``${p2l.output_dir:...}`` and ``${p2l.file_name:...}`` known to OmegaConf."""
     OmegaConf.register_new_resolver("p2l.auto_precision", _auto_precision, replace=True)
     OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
+    OmegaConf.register_new_resolver("p2l.file_name", _file_name, replace=True)
 
 
 def make(node: DictConfig, **options: Any) -> Any:
@@ -142,3 +144,8 @@ def _output_dir(folder: str) -> str:
     """``folder``, or in a sweep the folder that Hydra gives to the job."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     return hydra.runtime.output_dir if hydra is not None and hydra.mode == RunMode.MULTIRUN else folder
+
+
+def _file_name(text: object) -> str:
+    """``text``, a path or a hub id, say, as one name of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(text)).strip("_")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2l.data.splits import SplitBy, split_votes
+from p2l.data.splits import SplitBy, keep_prompts, split_votes
 from p2l.data.votes import VoteTable, load_votes
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
@@ -44,8 +44,9 @@ class FileVotes:
         split, val_split, test_split: which split of each, where it is a hub dataset or saved DatasetDict.
         val_share: share of the training votes held out for validation when ``val`` is not given; 0 for none.
         split_by: how they are held out: time, random, prompt or conversation.
+        train_share: share of the prompts that is trained on, drawn by ``seed``; a smaller is a part of a larger one.
         max_skipped_share: largest share of bad rows that is only reported.
-        seed: of a random split.
+        seed: of a random split or share.
     """
 
     train: str
@@ -56,6 +57,7 @@ class FileVotes:
     test_split: str = "train"
     val_share: float = 0.0
     split_by: SplitBy = "time"
+    train_share: float = 1.0
     max_skipped_share: float = 0.05
     seed: int = 0
 
@@ -68,6 +70,9 @@ class FileVotes:
         elif self.val_share > 0:
             train, val = split_votes(train, self.val_share, self.split_by, self.seed)
         test = None if self.test is None else self._read("test", self.test, self.test_split, train.models)
+        if self.train_share != 1:
+            train = keep_prompts(train, self.train_share, self.seed)
+            log.info("trained on: %s votes on %s prompts", f"{len(train):,}", f"{len(train.prompts):,}")
         return VoteSplits(train, val, test)
 
     def _read(self, name: str, source: str, split: str, models: tuple[str, ...] | None) -> VoteTable:

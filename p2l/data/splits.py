@@ -1,4 +1,4 @@
-"""Hold out a part of a vote table: the latest votes, random ones, whole prompts, or whole conversations."""
+"""Hold out a part of a vote table (the latest votes, random ones, whole prompts or conversations), or keep a part."""
 
 from typing import Literal, get_args
 
@@ -29,6 +29,20 @@ def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> t
         side = "train on" if held_out.all() else "hold out"
         raise DataError(f"no vote is left to {side}: {share:.2%} of {len(table)} votes, split by {by}")
     return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+
+
+def keep_prompts(table: VoteTable, share: float, seed: int = 0) -> VoteTable:
+    """All votes of a random ``share`` of the prompts, in their order and with all of the table's ``models``.
+
+    Of one seed, a smaller share is a part of every larger one. The count of prompts is rounded. Raises ``ConfigError``
+    for a share outside (0, 1], ``DataError`` where no prompt is left.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"the share of the training prompts must lie above 0 and at most at 1, got {share}")
+    kept = _of_random_groups(table.prompt_index, share, np.random.default_rng(seed))
+    if not kept.any():
+        raise DataError(f"no vote is left to train on: {share:.2%} of {len(table.prompts)} prompts")
+    return table.select(np.flatnonzero(kept))
 
 
 def _is_held_out(

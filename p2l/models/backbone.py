@@ -16,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -84,6 +85,7 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
 def load_backbone(
     folder: str,
     *,
+    num_layers: int | None = None,
     dtype: DTypeName = "float32",
     attn_implementation: Attention | None = None,
     quantization: Quantization | None = None,
@@ -94,6 +96,7 @@ def load_backbone(
 
     Args:
         folder: as ``local_folder`` gives it.
+        num_layers: only the first so many transformer layers.
         dtype: precision of the weights; mixed precision keeps them in float32 and is the trainer's business.
         attn_implementation: None lets transformers choose (sdpa); flash_attention_2 needs a GPU and flash-attn.
         quantization: 8 or 4 bit weights through bitsandbytes; train them through ``lora`` or a frozen backbone.
@@ -104,6 +107,8 @@ def load_backbone(
         config = AutoConfig.from_pretrained(folder)
         if dropout is not None:
             set_dropout(config, dropout)
+        if num_layers is not None:
+            set_num_layers(config, num_layers)
         with _quiet_loading():
             backbone, found = AutoModel.from_pretrained(
                 folder,
@@ -176,6 +181,18 @@ def set_dropout(config: object, probability: float) -> None:
         raise ConfigError(f"model.dropout={probability}, but {type(config).__name__} has no dropout to set")
     for name in names:
         setattr(config, name, probability)
+
+
+def set_num_layers(config: PreTrainedConfig, num_layers: int) -> None:
+    """Let a configuration have only its first layers; ConfigError if it has no so many."""
+    layers = getattr(config, "num_hidden_layers", None)
+    if layers is None or not 1 <= num_layers <= layers:
+        raise ConfigError(
+            f"model.num_layers={num_layers}, but {type(config).__name__} has {layers or 'no count of'} layers"
+        )
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None) is not None:  # one entry a layer: its kind of attention
+        config.layer_types = config.layer_types[:num_layers]
 
 
 def explain_load_error(path: str, error: Exception) -> str:

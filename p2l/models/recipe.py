@@ -37,6 +37,7 @@ class ModelRecipe:
         path: local folder, hub id, ``package:NAME/folder``, or a P2L checkpoint whose training goes on. None with
             ``scratch``: a byte-level tokenizer.
         scratch: a Hugging Face configuration (``model_type`` and its sizes); the weights are random, not loaded.
+        num_layers: keep only the first so many transformer layers of a pretrained backbone.
         readout: "cls" (published) or "mean".
         max_length: most tokens of a prompt, CLS included.
         cls_position: "end" (published) or "start" (encoders).
@@ -48,6 +49,7 @@ class ModelRecipe:
 
     path: str | None = None
     scratch: Mapping[str, Any] | None = None
+    num_layers: int | None = None
     readout: Readout = "cls"
     max_length: int = 8192
     cls_position: Literal["start", "end"] = "end"
@@ -65,6 +67,10 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         if self.path is None and self.scratch is None:
             raise ConfigError("model.path is not set; give a folder, a hub id, or model.scratch")
+        if self.num_layers is not None and self.scratch is not None:
+            raise ConfigError(
+                "model.num_layers cuts a pretrained backbone; give model.scratch.num_hidden_layers instead"
+            )
         if self.quantization and not (self.freeze or self.lora):
             raise ConfigError(
                 f"model.quantization={self.quantization} weights cannot be trained; "
@@ -120,6 +126,7 @@ class ModelRecipe:
             )
         return load_backbone(
             self._folder,
+            num_layers=self.num_layers,
             dtype=self.dtype,
             attn_implementation=self.attn_implementation,
             quantization=self.quantization,
@@ -137,6 +144,10 @@ class ModelRecipe:
 
     def _continue(self, folder: str, head: Callable[..., RankingHead], models: Sequence[str]) -> P2LModel:
         """Go on from a P2L checkpoint; LLMs it did not rank start with the weights that ``head`` draws."""
+        if self.num_layers is not None:
+            raise ConfigError(
+                f"model.num_layers cuts a pretrained backbone, and {folder} is a P2L checkpoint; leave it out"
+            )
         start = load_checkpoint(
             folder,
             dtype=self.dtype,

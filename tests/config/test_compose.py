@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.utils import get_class
 from lightning import Callback, LightningModule, Trainer
@@ -33,6 +34,8 @@ GROUPS = sorted({name for entry in OmegaConf.load(CONF / "train.yaml").defaults 
 
 @pytest.mark.parametrize(("group", "choice"), [(g, c) for g in GROUPS for c in choices(g)])
 def test_every_choice_composes(group, choice):
+    if group == "sweep" and importlib.util.find_spec("optuna") is None:
+        pytest.skip("optuna is not installed (extra: sweep)")
     config = compose(f"{group}={choice}")
     assert set(config) >= {"model", "head", "loss", "data", "optimizer", "trainer", "callbacks", "logger"}
 
@@ -161,7 +164,7 @@ def test_experiments(name):
 def test_an_experiment_says_how_to_run_it(name):
     first, second, *_ = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
     assert first == "# @package _global_"
-    assert second.startswith(f"# python scripts/train.py experiment={name}")
+    assert re.match(rf"# python scripts/train.py (-m )?experiment={name}\b", second)
 
 
 ROW = re.compile(r"\| (?P<name>[^|]+) \| `(?P<command>[^`]+)` \| (?P<lr>\S+) \| (?P<votes>\d+) \| (?P<length>\d+) \|")
@@ -209,6 +212,22 @@ def test_no_file_repeats_a_field_that_its_class_lacks():
 
     for config, made in ((compose("data=local").data, FileVotes), (compose("model=default").model, ModelRecipe)):
         assert set(config) - {"_target_"} == {field.name for field in dataclasses.fields(made)}
+
+
+def test_a_slurm_job_has_a_task_for_each_gpu():
+    pytest.importorskip("submitit", reason="extra: sweep")
+    compose("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=4")
+    launcher = HydraConfig.get().launcher
+    assert launcher._target_.endswith("SlurmLauncher")
+    assert launcher.tasks_per_node == 4
+
+
+def test_the_points_of_a_scaling_law_have_folders_of_their_own():
+    compose("experiment=scaling_law", "data.train=x", "model.path=owner/name", "model.num_layers=3")
+    hydra = HydraConfig.get()
+    assert hydra.sweep.subdir == "owner_name_layers-3_share-1.0"
+    sizes = [len(str(values).split(",")) for values in hydra.sweeper.params.values()]
+    assert sizes == [4, 4]
 
 
 def test_output_folders_are_named_after_model_and_head():

@@ -45,6 +45,14 @@ def test_the_latest_share_is_held_out(tmp_path: Path) -> None:
     assert splits.val.models == splits.train.models
 
 
+def test_a_share_is_drawn_from_what_is_left_to_train_on(tmp_path: Path) -> None:
+    train = write(tmp_path, "train", frame())
+    splits = FileVotes(train, val_share=0.25, train_share=0.4).load()
+    assert len(splits.train) == 6 and set(texts(splits.train)) <= {f"prompt {i}" for i in range(15)}
+    assert splits.val is not None and texts(splits.val) == [f"prompt {i}" for i in range(15, 20)]
+    assert splits.train.models == splits.val.models
+
+
 def test_files_of_their_own_rule_out_a_held_out_share(tmp_path: Path) -> None:
     train, val = write(tmp_path, "train", frame()), write(tmp_path, "val", frame(8))
     splits = FileVotes(train, val=val, test=val, val_share=0.25).load()

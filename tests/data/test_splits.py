@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from p2l.data.splits import SplitBy, split_votes
+from p2l.data.splits import SplitBy, keep_prompts, split_votes
 from p2l.data.votes import VoteTable
 from p2l.errors import ConfigError, DataError
 
@@ -106,3 +106,31 @@ def test_a_share_lies_between_0_and_1(share: float) -> None:
 def test_an_unknown_way_to_split_is_an_error() -> None:
     with pytest.raises((ConfigError, TypeCheckError), match="'week'"):  # which of the two: whether types are checked
         split_votes(votes(6), 0.5, "week")
+
+
+@given(num_votes=st.integers(12, 60), shares=st.tuples(st.floats(0.3, 1), st.floats(0.3, 1)), seed=st.integers(0, 5))
+def test_a_smaller_share_of_the_prompts_is_part_of_a_larger_one(num_votes, shares, seed) -> None:
+    table = votes(num_votes)
+    small, large = (keep_prompts(table, share, seed) for share in sorted(shares))
+    assert set(rows(small)) <= set(rows(large))
+    assert len(large.prompts) == round(max(shares) * len(table.prompts))
+    for part in (small, large):
+        assert rows(part) == sorted(rows(part))
+        assert part.models == table.models
+        # all votes of a prompt that is kept
+        assert rows(part) == [row for row in range(num_votes) if (f"prompt {row // 3}",) in part.prompts]
+
+
+def test_another_seed_keeps_other_prompts() -> None:
+    assert rows(keep_prompts(votes(90), 0.5, 0)) != rows(keep_prompts(votes(90), 0.5, 1))
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, float("nan")])
+def test_a_share_of_the_prompts_that_is_none(share: float) -> None:
+    with pytest.raises(ConfigError, match="share of the training prompts"):
+        keep_prompts(votes(12), share)
+
+
+def test_no_prompt_left() -> None:
+    with pytest.raises(DataError, match="no vote is left to train on: 1.00% of 4 prompts"):
+        keep_prompts(votes(12), 0.01)

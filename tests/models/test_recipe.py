@@ -7,7 +7,7 @@ import torch
 
 from p2l.errors import CheckpointError, ConfigError
 from p2l.heads import RankingHead
-from p2l.models import Checkpoint, LoRA, ModelRecipe, P2LModel, save_checkpoint
+from p2l.models import Checkpoint, LoRA, ModelRecipe, P2LModel, load_checkpoint, save_checkpoint
 from p2l.models.predict import predict
 
 GRK = partial(RankingHead, family="grk")
@@ -171,6 +171,42 @@ def test_package_path_cls_first_and_mean_readout() -> None:
     )
     near, far = (rankings.coefs[0] - rankings.coefs[i] for i in (1, 2))
     assert near.norm() < far.norm()
+
+
+# ---- the first layers of a pretrained backbone
+
+
+@pytest.fixture
+def pretrained(tiny_recipe: ModelRecipe, tmp_path: Path) -> Path:
+    """A plain language model of four layers, as it would come from the hub."""
+    four = replace(tiny_recipe, scratch={**tiny_recipe.scratch, "num_hidden_layers": 4})
+    built(four).model.save_pretrained(tmp_path / "pretrained")
+    four.encoder().tokenizer.save_pretrained(tmp_path / "pretrained")
+    return tmp_path / "pretrained"
+
+
+@pytest.mark.parametrize("num_layers", [1, 3, 4])
+def test_the_first_layers_are_those_of_the_whole(pretrained: Path, tmp_path: Path, num_layers: int) -> None:
+    whole = ModelRecipe(path=str(pretrained), max_length=64)
+    recipe = replace(whole, num_layers=num_layers)
+    cut, all_of_it = built(recipe), built(whole).state_dict()
+    kept = {key: value for key, value in cut.state_dict().items() if key.startswith("model.layers.")}
+    assert {int(key.split(".")[2]) for key in kept} == set(range(num_layers))
+    assert all(torch.equal(value, all_of_it[key]) for key, value in kept.items())
+    checkpoint = Checkpoint(cut.eval(), recipe.encoder(), MODELS, {"loss_type": "grk", "head_type": "rk"})
+    again = load_checkpoint(str(save_checkpoint(tmp_path / "saved", checkpoint)))
+    ours, theirs = (predict(model, ["the sea in autumn"]).coefs for model in (checkpoint, again))
+    assert torch.equal(ours, theirs)
+
+
+def test_layers_that_cannot_be_kept(pretrained: Path, saved: Path, tiny_recipe: ModelRecipe) -> None:
+    for num_layers in (0, 5):
+        with pytest.raises(ConfigError, match=f"model.num_layers={num_layers}, but Qwen2Config has 4 layers"):
+            built(ModelRecipe(path=str(pretrained), max_length=64, num_layers=num_layers))
+    with pytest.raises(ConfigError, match="give model.scratch.num_hidden_layers instead"):
+        replace(tiny_recipe, num_layers=1)
+    with pytest.raises(ConfigError, match="is a P2L checkpoint; leave it out"):
+        built(ModelRecipe(path=str(saved), max_length=64, num_layers=1))
 
 
 # ---- what cannot be

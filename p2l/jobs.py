@@ -1,0 +1,93 @@
+"""A job that may be started again: it is skipped where it is done, and goes on where it stopped."""
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+from omegaconf import DictConfig, OmegaConf
+
+from p2l.errors import ConfigError
+from p2l.files import write_whole
+from p2l.scaling.points import RESULT_FILE, ScalingPoint
+
+log = logging.getLogger(__name__)
+
+RECIPE_FILE = "recipe.yaml"
+# what decides the result of a run; devices, loggers and folders may change between two starts
+DECIDES = ("seed", "model", "head", "loss", "data", "batching", "optimizer", "scheduler")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done in the folder of a run.
+
+    Attributes:
+        resume: what ``p2l.training.train`` resumes from.
+        last: the checkpoint that is removed when the run is over; None where it is kept.
+        result: of a run that is over already.
+    """
+
+    resume: str | None
+    last: Path | None = None
+    result: ScalingPoint | None = None
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "Job":
+        """The job of a training configuration.
+
+        ``resume=auto``: over where ``output_dir`` has a ``result.json``, else from its ``last.ckpt`` if there is one,
+        else from the start. ``ConfigError`` where the folder holds a run of another recipe.
+        """
+        if cfg.resume != "auto":
+            return cls(cfg.resume)
+        folder = Path(cfg.output_dir)
+        _claim(folder, cfg)
+        if (folder / RESULT_FILE).exists():
+            log.info("done already: %s", folder)
+            return cls(None, result=ScalingPoint.read(folder / RESULT_FILE))
+        last = folder / "checkpoints" / "last.ckpt"
+        if last.is_dir() or is_zipfile(last):
+            log.info("goes on: %s", last)
+            return cls(str(last), last)
+        if last.exists():
+            log.warning("cut short, starts again: %s", last)
+            last.unlink()
+        return cls(None, last)
+
+    def close(self) -> None:
+        """Remove the checkpoint that the run, now over, could have gone on from."""
+        if self.last is not None and self.last.is_dir():
+            shutil.rmtree(self.last)
+        elif self.last is not None:
+            self.last.unlink(missing_ok=True)
+
+
+def _claim(folder: Path, cfg: DictConfig) -> None:
+    """Write down the recipe of the run, or hold it against the one that is there."""
+    recipe = {key: cfg[key] for key in DECIDES} | {"trainer": {k: cfg.trainer[k] for k in ("max_epochs", "max_steps")}}
+    text = OmegaConf.to_yaml(OmegaConf.create(recipe))
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        with write_whole(path) as file:
+            file.write(text)
+        return
+    before, now = _flat(OmegaConf.load(path)), _flat(OmegaConf.create(text))
+    changed = sorted(key for key in before | now if before.get(key) != now.get(key))
+    if changed:
+        said = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in changed[:3])
+        raise ConfigError(
+            f"{folder} holds a run with {said}; give another output_dir (in a sweep: hydra.sweep.dir), or remove it"
+        )
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    return dict(_leaves(OmegaConf.to_container(config), ""))
+
+
+def _leaves(value: Any, name: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(name, value)]
+    return [leaf for key, item in value.items() for leaf in _leaves(item, f"{name}.{key}" if name else str(key))]

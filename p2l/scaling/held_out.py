@@ -1,0 +1,84 @@
+"""Points held out of a fit and predicted, by the law and by simpler means."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from p2l.scaling.law import COEFFICIENTS, Observations, Values, fit_law
+
+Prediction = Callable[[Observations, Observations], Values]
+
+
+def by_law(known: Observations, asked: Observations) -> Values:
+    return fit_law(known).loss(asked.parameters, asked.votes)
+
+
+def by_power(known: Observations, asked: Observations) -> Values:
+    """log L is linear in log N and log D: powers without a constant."""
+    columns = [np.stack([np.ones(len(s.votes)), np.log(s.parameters), np.log(s.votes)], axis=1) for s in (known, asked)]
+    coefficients = np.linalg.lstsq(columns[0], np.log(known.log_loss), rcond=None)[0]
+    return np.exp(columns[1] @ coefficients)
+
+
+def by_votes(known: Observations, asked: Observations) -> Values:
+    """log L is linear in log D, whatever the model."""
+    slope, constant = np.polyfit(np.log(known.votes), np.log(known.log_loss), 1)
+    return np.exp(constant + slope * np.log(asked.votes))
+
+
+def by_nearest(known: Observations, asked: Observations) -> Values:
+    """The loss of the nearest point (in log N and log D) that is no larger; of the nearest at all where none is."""
+    return np.array([_nearest(known, np.array(point)) for point in zip(asked.parameters, asked.votes, strict=True)])
+
+
+def _nearest(known: Observations, point: np.ndarray) -> float:
+    steps = np.log(point) - np.log(np.stack([known.parameters, known.votes], axis=1))
+    smaller = (steps >= 0).all(axis=1)
+    distance = np.abs(steps).sum(axis=1) + np.where(smaller | ~smaller.any(), 0, np.inf)
+    return float(known.log_loss[distance.argmin()])
+
+
+PREDICTIONS: Mapping[str, Prediction] = {
+    "law": by_law,
+    "no constant": by_power,
+    "votes alone": by_votes,
+    "nearest smaller": by_nearest,
+}
+
+
+def hold_out(seen: Observations) -> pd.DataFrame:
+    """Predictions of held-out points: one row for each point and way of holding out.
+
+    ``held_out``: "largest point" (most votes among the largest models, alone), "largest size" and "most votes" (all
+    points with it), "each in turn". Left out are ways that leave fewer than 6 points, 3 sizes or 3 numbers of votes.
+    Columns: held_out, parameters, votes, observed, and one for each of ``PREDICTIONS``, in nats a vote.
+    """
+    large, many = seen.parameters == seen.parameters.max(), seen.votes == seen.votes.max()
+    top = large & (seen.votes == seen.votes[large].max())
+    ways = [("largest point", top), ("largest size", large), ("most votes", many)]
+    ways += [("each in turn", np.arange(len(large)) == i) for i in range(len(large))]
+    parts = [_predicted(name, seen, held_out) for name, held_out in ways if _is_enough(seen.select(~held_out))]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["held_out", "observed"])
+
+
+def errors(predicted: pd.DataFrame) -> pd.DataFrame:
+    """Root mean squared error of each prediction (nats a vote) and its mean, by way of holding out."""
+    rows = []
+    for way, of_way in predicted.groupby("held_out", sort=False):
+        for name in PREDICTIONS:
+            error = of_way[name] - of_way["observed"]
+            rmse, bias = float(np.sqrt((error**2).mean())), float(error.mean())
+            rows.append({"held_out": way, "prediction": name, "points": len(error), "rmse": rmse, "mean_error": bias})
+    return pd.DataFrame(rows)
+
+
+def _predicted(name: str, seen: Observations, held_out: np.ndarray) -> pd.DataFrame:
+    known, asked = seen.select(~held_out), seen.select(held_out)
+    frame = pd.DataFrame({"held_out": name, "parameters": asked.parameters, "votes": asked.votes})
+    frame["observed"] = asked.log_loss
+    return frame.assign(**{label: predict(known, asked) for label, predict in PREDICTIONS.items()})
+
+
+def _is_enough(known: Observations) -> bool:
+    return len(known.votes) > COEFFICIENTS and min(len(set(c)) for c in (known.parameters, known.votes)) >= 3

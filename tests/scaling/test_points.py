@@ -1,0 +1,56 @@
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from p2l.errors import DataError
+from p2l.scaling import ScalingPoint, points_table, read_points
+from tests.scaling.simulated import points, simulate
+
+POINTS = points(simulate())
+
+
+def test_a_folder_and_a_table_give_the_points_back_in_order(tmp_path: Path) -> None:
+    for i, point in enumerate(reversed(POINTS)):
+        point.write(tmp_path / "sweep" / str(i) / "result.json")
+    assert read_points(tmp_path / "sweep") == POINTS
+    points_table(POINTS).to_csv(tmp_path / "points.csv", index=False)
+    assert read_points(tmp_path / "points.csv") == POINTS
+
+
+def test_a_point_without_test_votes(tmp_path: Path) -> None:
+    point = replace(POINTS[0], test_log_loss=None, val_log_loss=1.2)
+    point.write(tmp_path / "result.json")
+    assert ScalingPoint.read(tmp_path / "result.json") == point
+    assert (point.log_loss("val"), point.log_loss("test")) == (1.2, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"votes": None}, "expected a number for votes; found None"),
+        ({"votes": "many"}, "expected a number for votes; found 'many'"),
+        ({"seconds": float("nan")}, "expected a number for seconds; found nan"),
+        ({"test_log_loss": float("inf")}, "expected a number for test_log_loss; found inf"),
+    ],
+)
+def test_a_point_that_is_none(tmp_path: Path, change: dict, message: str) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(asdict(POINTS[0]) | change))
+    with pytest.raises(DataError, match=message):
+        read_points(tmp_path)
+
+
+def test_files_that_are_not_there_or_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no result.json under .*experiment=scaling_law"):
+        read_points(tmp_path)
+    for missing in ("nowhere", "nowhere.csv"):
+        with pytest.raises(DataError, match="expected the folder of a sweep or a .csv file"):
+            read_points(tmp_path / missing)
+    for text, message in (
+        ('{"votes": ', "is not valid JSON .*; remove it"),
+        ("[]", "must hold a JSON object; found a list"),
+    ):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_points(tmp_path)
