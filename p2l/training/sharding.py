@@ -5,12 +5,12 @@ from typing import Literal
 import torch
 from lightning import Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
-from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from p2l.errors import ConfigError
 from p2l.models import P2LModel
+from p2l.models.blocks import transformer_blocks
 from p2l.training.tensor_parallel import split_layers
 
 
@@ -67,9 +67,9 @@ def data_parallel_size(trainer: Trainer) -> int:
 
 
 def shard(model: P2LModel, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:
-    """Split layers over the tensor-parallel ranks, then ``fully_shard`` every transformer block and the whole; in place.
+    """Split layers over tensor-parallel ranks, then ``fully_shard`` every transformer block and the whole; in place.
 
-    Blocks are the members of the backbone's longest ModuleList; each is gathered only while it runs.
+    A block is gathered only while it runs.
     """
     data_parallel, tensor_parallel = mesh["data_parallel"], mesh["tensor_parallel"]
     if tensor_parallel.size() > 1:
@@ -77,9 +77,3 @@ def shard(model: P2LModel, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> No
     for block in transformer_blocks(model.model):
         fully_shard(block, mesh=data_parallel, mp_policy=policy)
     fully_shard(model, mesh=data_parallel, mp_policy=policy)
-
-
-def transformer_blocks(backbone: nn.Module) -> list[nn.Module]:
-    """The layers of a backbone, in order; none if it has no list of layers."""
-    lists = [list(module) for module in backbone.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len, default=[])

@@ -58,9 +58,7 @@ def split_on_rank(model_type: str, data_parallel: int, tensor_parallel: int):
     return held, found
 
 
-@pytest.mark.parametrize(
-    ("model_type", "data_parallel"), [("qwen2", 2), ("llama", 1), ("qwen3", 1)], ids=str
-)
+@pytest.mark.parametrize(("model_type", "data_parallel"), [("qwen2", 2), ("llama", 1), ("qwen3", 1)], ids=str)
 def test_loss_and_gradients_are_those_of_the_whole(model_type, data_parallel):
     model = tiny(model_type)
     loss, gradients = loss_and_gradients(model)
