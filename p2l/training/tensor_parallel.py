@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from p2l.errors import ConfigError
 from p2l.models import P2LModel
+from p2l.models.blocks import transformer_blocks
 
 # the words of a plan, and torch's styles; a norm over each head runs on the heads that a rank has, and since a head is
 # normalised alone it is no matter which dimension they lie in
@@ -55,6 +56,9 @@ def _plan(backbone: PreTrainedModel, num_ranks: int) -> dict[str, ParallelStyle]
         raise ConfigError(f"transformers has no tensor-parallel plan for {kind}; {advice}")
     if unknown := sorted(set(patterns.values()) - set(STYLES)):
         raise ConfigError(f"the tensor-parallel plan of {kind} needs {', '.join(unknown)}, which is not here; {advice}")
+    if any(block._compiled_call_impl is not None for block in transformer_blocks(backbone)):
+        # torch 2.13 recurses without end where it traces split layers of any length
+        raise ConfigError(f"compiled blocks cannot be split over ranks; {advice}, or model.compile=null")
     heads = getattr(backbone.config, "num_key_value_heads", None) or backbone.config.num_attention_heads
     if heads % num_ranks:
         raise ConfigError(f"the {heads} key-value heads of this {kind} do not divide by {num_ranks} ranks; {advice}")

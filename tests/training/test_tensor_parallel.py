@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel
 from p2l.errors import ConfigError
 from p2l.heads import RankingHead
 from p2l.models import LoRA, P2LModel, prepare_backbone
+from p2l.models.blocks import compile_blocks
 from p2l.training.sharding import FSDP2Strategy, shard
 from p2l.training.tensor_parallel import split_layers
 from tests.ranks import on_ranks
@@ -50,7 +51,8 @@ def split_on_rank(model_type: str, data_parallel: int, tensor_parallel: int):
     mesh = init_device_mesh(
         "cpu", (data_parallel, tensor_parallel), mesh_dim_names=("data_parallel", "tensor_parallel")
     )
-    model = tiny(model_type)
+    model = tiny(model_type).train()
+    prepare_backbone(model.model, gradient_checkpointing=True)
     shard(model, mesh, MixedPrecisionPolicy())
     held = sum(p.to_local().numel() for p in model.parameters())
     found = loss_and_gradients(model)
@@ -68,6 +70,26 @@ def test_loss_and_gradients_are_those_of_the_whole(model_type, data_parallel):
         for name, gradient in gradients.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
         assert held < 0.85 * model.num_parameters / data_parallel  # embeddings, norms and head are replicated
+
+
+def sharded_on_rank():
+    dist.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (2, 1), mesh_dim_names=("data_parallel", "tensor_parallel"))
+    model = tiny("qwen2").train()
+    prepare_backbone(model.model, gradient_checkpointing=True)
+    compile_blocks(model.model, "aot_eager")
+    shard(model, mesh, MixedPrecisionPolicy())
+    found = loss_and_gradients(model)
+    dist.destroy_process_group()
+    return found
+
+
+def test_shards_of_compiled_blocks_that_compute_activations_again():
+    loss, gradients = loss_and_gradients(tiny("qwen2"))
+    for found_loss, found in on_ranks(2, sharded_on_rank):
+        assert found_loss == pytest.approx(loss, rel=1e-6)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.fixture
@@ -90,6 +112,10 @@ def test_what_cannot_be_split(mesh_of_two):
     prepare_backbone(adapted.model, lora=LoRA(rank=2))
     with pytest.raises(ConfigError, match="adapters cannot be split"):
         split_layers(adapted, mesh_of_two)
+    compiled = tiny("qwen2")
+    compile_blocks(compiled.model, "eager")
+    with pytest.raises(ConfigError, match="compiled blocks cannot be split"):
+        split_layers(compiled, mesh_of_two)
     experts = tiny("qwen3_moe", num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8)
     with pytest.raises(ConfigError, match="plan of qwen3_moe needs moe_tp_experts, packed_colwise, which is not here"):
         split_layers(experts, mesh_of_two)
