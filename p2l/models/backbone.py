@@ -220,7 +220,7 @@ def _keep_4bit_layout(backbone: PreTrainedModel) -> None:
     """
     for module in backbone.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010  # stubs: attributes are tensors
 
 
 def _inject_lora(backbone: PreTrainedModel, lora: LoRA) -> None:
