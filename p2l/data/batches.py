@@ -51,6 +51,7 @@ class BatchPlan:
             together.
         seed: of the shuffle and the buffer; the order depends on the seed and the epoch only.
         buffer: of votes in order of time ("none" or "time"): what of the past is fed again or put off; None for naught.
+        packed: padding does not count, since the model runs without it (``P2LModel.packed``).
     """
 
     batch_size: int = 512
@@ -58,6 +59,7 @@ class BatchPlan:
     shuffle: Shuffle = "none"
     seed: int = 42
     buffer: Buffer | None = None
+    packed: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.token_budget < 1:
@@ -157,7 +159,7 @@ class VoteLoader:
     def _step(self, order: np.ndarray, step: int) -> list[VoteBatch]:
         votes = self._votes_of(order, step)
         unique, local = np.unique(self.table.prompt_index[votes], return_inverse=True)
-        packed = pack_into(self.prompts.lengths[unique], self.micro_batches * self.world_size)
+        packed = pack_into(self.prompts.lengths[unique], self.micro_batches * self.world_size, packed=self.plan.packed)
         by_prompt = np.argsort(local, kind="stable")
         starts = np.searchsorted(local[by_prompt], np.arange(len(unique) + 1))
         return [
@@ -190,7 +192,7 @@ class VoteLoader:
         most = 1
         for step in range(self.steps):
             unique = np.unique(self.table.prompt_index[self._votes_of(order, step)])
-            count = len(pack_within(self.prompts.lengths[unique], self.plan.token_budget))
+            count = len(pack_within(self.prompts.lengths[unique], self.plan.token_budget, packed=self.plan.packed))
             most = max(most, -(-count // self.world_size))
         return most
 
@@ -199,7 +201,7 @@ class PromptLoader:
     """Every prompt once, in batches of like length within the token budget, shared out over the ranks.
 
     All ranks get the same number of batches; the few repeated ones carry the same ``prompt_index`` again. ``only``
-    names the prompts to feed, if not all.
+    names the prompts to feed, if not all. ``packed``: padding does not count.
     """
 
     def __init__(
@@ -208,12 +210,13 @@ class PromptLoader:
         *,
         only: np.ndarray | None = None,
         token_budget: int = 16384,
+        packed: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.prompts = prompts
         only = np.arange(len(prompts)) if only is None else only
-        batches = [only[batch] for batch in pack_within(prompts.lengths[only], token_budget)]
+        batches = [only[batch] for batch in pack_within(prompts.lengths[only], token_budget, packed=packed)]
         batches += batches[-1:] * (-len(batches) % world_size)
         self.batches = deal(batches, world_size)[rank]
 

@@ -102,7 +102,13 @@ class VoteDataModule(LightningDataModule):
     def _prompt_loader(self, split: str) -> PromptLoader:
         self.table(split)
         rank, world_size = self._place()
-        return PromptLoader(self.prompts(split), token_budget=self.eval_token_budget, rank=rank, world_size=world_size)
+        return PromptLoader(
+            self.prompts(split),
+            token_budget=self.eval_token_budget,
+            packed=self.plan.packed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def prompts(self, split: str) -> EncodedPrompts:
         """The encoded prompts of a split; DataError before ``prepare``."""

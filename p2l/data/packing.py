@@ -3,34 +3,36 @@
 import numpy as np
 
 
-def pack_within(lengths: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """Fewest batches of like length whose padded size (count x longest) stays within the budget.
+def pack_within(lengths: np.ndarray, token_budget: int, *, packed: bool = False) -> list[np.ndarray]:
+    """Fewest batches of like length whose size stays within the budget: count x longest, or packed the sum of lengths.
 
     A prompt longer than the budget gets a batch of its own. Returns positions into ``lengths``, longest batch first.
     """
     order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
     batches, start = [], 0
     while start < len(order):
         longest = int(lengths[order[start]])
-        count = max(1, token_budget // longest)
+        fits = np.searchsorted(ends, ends[start] - longest + token_budget, "right") - start
+        count = max(1, int(fits) if packed else token_budget // longest)
         batches.append(order[start : start + count])
         start += count
     return batches
 
 
-def pack_into(lengths: np.ndarray, num_batches: int) -> list[np.ndarray]:
-    """Exactly ``num_batches`` batches of like length with the smallest largest padded size.
+def pack_into(lengths: np.ndarray, num_batches: int, *, packed: bool = False) -> list[np.ndarray]:
+    """Exactly ``num_batches`` batches of like length with the smallest largest size, which is as in ``pack_within``.
 
     With fewer prompts than batches the last ones are empty.
     """
     low, high = 1, int(lengths.max(initial=1)) * max(1, len(lengths))
     while low < high:
         budget = (low + high) // 2
-        if len(pack_within(lengths, budget)) <= num_batches:
+        if len(pack_within(lengths, budget, packed=packed)) <= num_batches:
             high = budget
         else:
             low = budget + 1
-    batches = pack_within(lengths, low)
+    batches = pack_within(lengths, low, packed=packed)
     while len(batches) < num_batches and max(map(len, batches), default=0) > 1:
         widest = max(
             range(len(batches)), key=lambda i: len(batches[i]) * lengths[batches[i][0]] * (len(batches[i]) > 1)

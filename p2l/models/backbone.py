@@ -126,6 +126,8 @@ def load_backbone(
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its backbone, {missing[0]} first")
+    if quantization == "4bit":
+        _keep_4bit_layout(backbone)
     return backbone
 
 
@@ -225,6 +227,17 @@ def _quantization_config(quantization: str) -> object:
     if quantization == "4bit":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     raise ConfigError(f"model.quantization must be 8bit, 4bit or null; got {quantization!r}")
+
+
+def _keep_4bit_layout(backbone: PreTrainedModel) -> None:
+    """Leave 4-bit weights as they are stored.
+
+    On CPUs with AVX-512 bitsandbytes 0.50 rearranges them at the first evaluation, and does not find the way back: the
+    checkpoint that is saved after it would hold other weights.
+    """
+    for module in backbone.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010  # stubs: attributes are tensors
 
 
 def _inject_lora(backbone: PreTrainedModel, lora: LoRA) -> None:

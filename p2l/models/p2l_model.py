@@ -8,17 +8,26 @@ from transformers import PreTrainedModel
 
 from p2l.errors import ConfigError
 from p2l.heads import RankingHead
-from p2l.models.readout import Readout, read_out
+from p2l.models.packed import check_packable, pack_row
+from p2l.models.readout import Readout, read_out, read_out_row
 from p2l.types import Ranking
 
 
 class P2LModel(nn.Module):
     """Token ids of prompts -> a leaderboard for each (Frick et al. 2025, section 2).
 
-    The state dict has the published keys: ``model.*`` is the backbone, ``head.*`` the head.
+    The state dict has the published keys: ``model.*`` is the backbone, ``head.*`` the head. ``packed`` runs the
+    prompts of a batch in one row without padding: the same rankings, for decoders.
     """
 
-    def __init__(self, backbone: PreTrainedModel, head: RankingHead, readout: Readout, cls_token_id: int) -> None:
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        head: RankingHead,
+        readout: Readout,
+        cls_token_id: int,
+        packed: bool = False,
+    ) -> None:
         super().__init__()
         if readout not in get_args(Readout):
             raise ConfigError(f"model.readout must be one of {get_args(Readout)}; got {readout!r}")
@@ -26,13 +35,27 @@ class P2LModel(nn.Module):
         self.head = head
         self.readout: Readout = readout
         self.cls_token_id = cls_token_id
+        if packed:
+            check_packable(backbone)
+        self.packed = packed
 
     def hidden(
         self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch hidden"]:
         """The hidden state of each prompt that the head reads."""
+        if self.packed:
+            return self._hidden_of_row(input_ids, attention_mask)
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return read_out(states, input_ids, attention_mask, self.readout, self.cls_token_id)
+
+    def _hidden_of_row(
+        self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch hidden"]:
+        row = pack_row(input_ids, attention_mask)
+        flash = "flash" in (self.model.config._attn_implementation or "")
+        arguments = row.flash_arguments() if flash else {}
+        states = self.model(input_ids=row.input_ids, position_ids=row.position_ids, **arguments).last_hidden_state
+        return read_out_row(states[0], row, self.readout, self.cls_token_id)
 
     def forward(self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]) -> Ranking:
         """The ranking of each prompt; ``attention_mask`` is 1 on tokens and 0 on padding."""

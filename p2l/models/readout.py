@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from p2l.models.packed import PackedRow
+
 Readout = Literal["cls", "mean"]
 
 
@@ -22,3 +24,20 @@ def read_out(
         return hidden_states[torch.arange(len(position), device=position.device), position]
     mask = attention_mask.unsqueeze(-1).to(hidden_states.dtype)
     return (hidden_states * mask).sum(1) / mask.sum(1)
+
+
+def read_out_row(
+    hidden_states: Float[Tensor, "tokens hidden"], row: PackedRow, readout: Readout, cls_token_id: int
+) -> Float[Tensor, "batch hidden"]:
+    """``read_out`` of prompts that lie in one row; each has its CLS token once."""
+    num_prompts = len(row.bounds) - 1
+    if readout == "cls":
+        # by prompt, since the number of CLS tokens is known and a search for them would wait for the device
+        place = torch.arange(len(row.prompt), device=row.prompt.device)
+        position = row.bounds.new_zeros(num_prompts).index_add(
+            0, row.prompt, place * (row.input_ids[0] == cls_token_id)
+        )
+        return hidden_states[position]
+    states = hidden_states.float()  # thousands of terms, which bfloat16 cannot add up
+    total = states.new_zeros(num_prompts, states.shape[1]).index_add(0, row.prompt, states)
+    return (total / row.bounds.diff().unsqueeze(-1)).to(hidden_states.dtype)

@@ -23,6 +23,7 @@ from p2l.models.backbone import (
     prepare_backbone,
     set_dropout,
 )
+from p2l.models.blocks import CompileBackend, compile_blocks
 from p2l.models.byte_tokenizer import byte_tokenizer
 from p2l.models.checkpoint import Checkpoint, is_p2l_checkpoint, load_checkpoint, load_encoder
 from p2l.models.p2l_model import P2LModel
@@ -45,6 +46,9 @@ class ModelRecipe:
         chat_template: replaces the tokenizer's own.
         dtype, attn_implementation, quantization, dropout: see ``load_backbone``.
         gradient_checkpointing, freeze, lora: see ``prepare_backbone``.
+        packed: run the prompts of a batch in one row without padding (decoders). It pays with flash-attention; sdpa
+            looks at all pairs of tokens of the row.
+        compile: the backend of ``torch.compile`` for the transformer blocks, "inductor" for speed; None for none.
     """
 
     path: str | None = None
@@ -63,6 +67,8 @@ class ModelRecipe:
     freeze: bool = False
     lora: LoRA | None = None
     dropout: float | None = None
+    packed: bool = False
+    compile: CompileBackend | None = None
 
     def __post_init__(self) -> None:
         if self.path is None and self.scratch is None:
@@ -96,7 +102,7 @@ class ModelRecipe:
             backbone = self._prepare(self._backbone(len(encoder.tokenizer)), len(encoder.tokenizer))
             self._check_length(backbone)
             new_head = head(hidden_size=backbone.config.hidden_size, num_models=len(models))
-            return self._in_training_mode(P2LModel(backbone, new_head, self.readout, encoder.cls_token_id))
+            return self._in_training_mode(P2LModel(backbone, new_head, self.readout, encoder.cls_token_id, self.packed))
 
     @cached_property
     def _folder(self) -> str:
@@ -134,13 +140,16 @@ class ModelRecipe:
         )
 
     def _prepare(self, backbone: PreTrainedModel, vocab_size: int | None = None) -> PreTrainedModel:
-        return prepare_backbone(
+        prepared = prepare_backbone(
             backbone,
             gradient_checkpointing=self.gradient_checkpointing,
             freeze=self.freeze,
             lora=self.lora,
             vocab_size=vocab_size,
         )
+        if self.compile is not None:
+            compile_blocks(prepared, self.compile)
+        return prepared
 
     def _continue(self, folder: str, head: Callable[..., RankingHead], models: Sequence[str]) -> P2LModel:
         """Go on from a P2L checkpoint; LLMs it did not rank start with the weights that ``head`` draws."""
@@ -158,9 +167,9 @@ class ModelRecipe:
         new_head = head(hidden_size=start.model.model.config.hidden_size, num_models=len(models))
         _copy_head(start, new_head, models)
         self._check_length(start.model.model)
-        start.model.head = new_head
-        self._prepare(start.model.model)
-        return self._in_training_mode(start.model)
+        backbone = self._prepare(start.model.model)
+        model = P2LModel(backbone, new_head, start.model.readout, start.model.cls_token_id, self.packed)
+        return self._in_training_mode(model)
 
     def _in_training_mode(self, model: P2LModel) -> P2LModel:
         """Dropout on, but not in a frozen backbone, whose hidden states stay what they are."""

@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +31,42 @@ def save_checkpoint(
 
     ``state_dict`` replaces the model's own (a full one gathered from shards). Sharded above ``max_shard_size``.
     """
+    with whole_folder(folder) as part:
+        tensors = published_state_dict(checkpoint.model, state_dict)
+        save_torch_state_dict(tensors, part, max_shard_size=max_shard_size)
+        _write_description(part, checkpoint)
+    return Path(folder)
+
+
+def save_description(folder: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write all files of ``save_checkpoint`` but the weights."""
+    with whole_folder(folder) as part:
+        _write_description(part, checkpoint)
+    return Path(folder)
+
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """A folder to write to; its files take their place in ``folder`` at the end, ``config.json`` last."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     part = room / folder.name  # unlike its room, it has the permissions of any folder
     try:
         part.mkdir()
-        tensors = published_state_dict(checkpoint.model, state_dict)
-        save_torch_state_dict(tensors, part, max_shard_size=max_shard_size)
-        _save_tokenizer(checkpoint.encoder.tokenizer, part)
-        _write_json(part / "model_list.json", list(checkpoint.models))
-        _write_json(part / "training_config.json", checkpoint.recipe)
-        _write_json(part / "p2l.json", describe(checkpoint))
-        (part / "README.md").write_text(model_card(checkpoint), encoding="utf-8")
-        _write_json(part / "config.json", published_config(checkpoint.model.model.config))
+        yield part
         _move_into(part, folder)
     finally:
         shutil.rmtree(room, ignore_errors=True)
-    return folder
+
+
+def _write_description(part: Path, checkpoint: Checkpoint) -> None:
+    _save_tokenizer(checkpoint.encoder.tokenizer, part)
+    _write_json(part / "model_list.json", list(checkpoint.models))
+    _write_json(part / "training_config.json", checkpoint.recipe)
+    _write_json(part / "p2l.json", describe(checkpoint))
+    (part / "README.md").write_text(model_card(checkpoint), encoding="utf-8")
+    _write_json(part / "config.json", published_config(checkpoint.model.model.config))
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from p2l.models import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battles import battle_log_probs
 from p2l.training.progress import count_in
-from p2l.training.sharding import FSDP2Strategy, shard
+from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
 
 
 @runtime_checkable
@@ -54,8 +54,8 @@ class P2LModule(LightningModule):
         model: what is trained.
         objective: what is minimised.
         optimizer, scheduler: recipes; no scheduler keeps the rates as they are.
-        seed: of dropout. The noise of a micro-batch depends on the seed, the step and the rank alone, so that a run
-            that was stopped and resumed draws what it would have drawn.
+        seed: of dropout. The noise of a micro-batch depends on the seed, the step and the share of the votes alone, so
+            that a run that was stopped and resumed draws what it would have drawn.
     """
 
     model: P2LModel
@@ -91,7 +91,8 @@ class P2LModule(LightningModule):
 
     def on_train_batch_start(self, batch: VoteBatch, batch_idx: int) -> None:
         part = batch_idx % self.trainer.accumulate_grad_batches
-        place = np.random.SeedSequence((self.seed, self.global_step, part, self.global_rank))
+        share = self.global_rank * data_parallel_size(self.trainer) // self.trainer.world_size
+        place = np.random.SeedSequence((self.seed, self.global_step, part, share))
         torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: VoteBatch, batch_idx: int) -> Float[Tensor, ""]:

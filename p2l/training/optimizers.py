@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from p2l.errors import ConfigError
 from p2l.models import P2LModel
-from p2l.training.sharding import transformer_blocks
+from p2l.models.blocks import transformer_blocks
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.training.module import P2LModule
+from p2l.training.sharding import data_parallel_size
 
 
 def train(
@@ -46,7 +47,7 @@ def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
             raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
         trainer.limit_val_batches = 0
     datamodule.epochs = _num_epochs(trainer, datamodule.steps)
-    trainer.accumulate_grad_batches = datamodule.micro_batches(trainer.world_size)
+    trainer.accumulate_grad_batches = datamodule.micro_batches(data_parallel_size(trainer))
     interval = trainer.val_check_interval
     if interval is not None:  # None: trainer.val_check_interval is a time
         steps = max(1, round(interval * datamodule.steps)) if isinstance(interval, float) else interval

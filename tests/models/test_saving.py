@@ -159,6 +159,37 @@ def test_quantised_weights_are_restored(lora: LoRA | None, golden: Path, tmp_pat
     load_checkpoint(str(folder))
 
 
+def test_adapters_of_4_bit_weights_train_and_are_merged(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes", reason="4-bit weights need bitsandbytes (extra: gpu)")
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    wide = {"model_type": "qwen2", **sizes, "num_key_value_heads": 2, "initializer_range": 0.2}
+    start = ModelRecipe(scratch=wide, max_length=64)
+    encoder, bt = start.encoder(), partial(RankingHead, family="bt")
+    models = ("a", "b", "c")
+    whole = Checkpoint(start.build(encoder, bt, models).eval(), encoder, models)
+    save_checkpoint(tmp_path / "whole", whole)
+    recipe = ModelRecipe(path=str(tmp_path / "whole"), max_length=64, quantization="4bit", lora=LoRA(rank=2))
+    model = recipe.build(encoder, bt, models)
+    four_bit = Checkpoint(model, encoder, models)
+    assert 1e-4 < (predict(four_bit, PROMPTS).coefs - predict(whole, PROMPTS).coefs).abs().max() < 1
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert sum(p.numel() for p in trained) < 0.2 * whole.model.num_parameters
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    ids = torch.tensor([encoder.encode("hello there")])
+    losses = []
+    for _ in range(5):
+        loss = (model(ids, torch.ones_like(ids)).coefs - 1).square().sum()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    expected = predict(four_bit, PROMPTS).coefs
+    folder = save_checkpoint(tmp_path / "merged", four_bit)
+    # the 4-bit layers compute in bfloat16
+    torch.testing.assert_close(predict(load_checkpoint(str(folder)), PROMPTS).coefs, expected, rtol=0, atol=0.05)
+
+
 # ---- whole or not at all
 
 

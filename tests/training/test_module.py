@@ -57,6 +57,16 @@ def test_the_gradient_of_a_step_is_that_of_the_plain_loop(tmp_path, head, world_
         torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
 
 
+def test_the_gradient_of_prompts_in_a_row(tmp_path):
+    module, datamodule, trainer = build(tmp_path, "model.packed=true", "batching.token_budget=100")
+    parts, found = step_gradients(module, datamodule, trainer, 1)
+    assert parts > 1
+    module.model.packed = False
+    _, expected = plain_gradients(module, datamodule)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
 def test_weights_scale_the_gradient(tmp_path):
     module, datamodule, trainer = build(tmp_path, "loss.reweight_scale=3", "batching.token_budget=100")
     _, expected = plain_gradients(module, datamodule)

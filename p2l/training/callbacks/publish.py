@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning import Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from p2l.data import VoteDataModule
 from p2l.models import Checkpoint, push_checkpoint, save_checkpoint
+from p2l.models.saving import save_description
 from p2l.training.callbacks.at_end import AtEnd
+from p2l.training.callbacks.typed import parts_of
 from p2l.training.module import P2LModule
 from p2l.training.sharding import FSDP2Strategy
 
@@ -26,10 +28,25 @@ class PublishCheckpoint(AtEnd):
         folder: where the checkpoint goes.
         recipe: what ``training_config.json`` is to say; the final metrics are added.
         push_to_hub: repository id, or None.
+        description: where all but the weights goes at the start of the fit, so that ``scripts/publish.py`` can make a
+            checkpoint of any that the run has saved; None for nowhere.
     """
 
-    def __init__(self, folder: str, recipe: Mapping[str, Any] | None = None, push_to_hub: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        recipe: Mapping[str, Any] | None = None,
+        push_to_hub: str | None = None,
+        description: str | None = None,
+    ) -> None:
         self.folder, self.recipe, self.push_to_hub = Path(folder), dict(recipe or {}), push_to_hub
+        self.description = description
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # before the strategy takes the model apart
+        if self.description is not None and stage == "fit" and trainer.is_global_zero:
+            module, data = parts_of(trainer, pl_module)
+            save_description(self.description, Checkpoint(module.model, data.encoder, data.models, self.recipe))
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
         state_dict = full_state_dict(trainer, module)  # on all ranks: shards are gathered

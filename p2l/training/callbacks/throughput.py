@@ -7,6 +7,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.data.batches import VoteBatch
+from p2l.training.callbacks.typed import parts_of
+from p2l.training.sharding import data_parallel_size
 
 
 class Throughput(Callback):
@@ -21,13 +23,16 @@ class Throughput(Callback):
     ) -> None:
         mask = batch.prompts.attention_mask
         # on the device, since a sum that is read here would make every micro-batch wait for the GPU
-        self._counts += torch.stack((mask.new_tensor(len(batch.weight)), mask.sum(), mask.new_tensor(mask.numel())))
+        tokens = mask.sum()
+        run = tokens if parts_of(trainer, pl_module)[0].model.packed else mask.new_tensor(mask.numel())
+        self._counts += torch.stack((mask.new_tensor(len(batch.weight)), tokens, run))
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
-        totals = trainer.strategy.reduce(self._counts.double(), reduce_op="sum")
-        assert isinstance(totals, torch.Tensor)
-        votes, tokens, padded = totals.tolist()
+        mean = trainer.strategy.reduce(self._counts.double(), reduce_op="mean")
+        assert isinstance(mean, torch.Tensor)
+        # not the sum over ranks: those of a tensor-parallel group count the same votes
+        votes, tokens, padded = (mean * data_parallel_size(trainer)).tolist()
         seconds = time.perf_counter() - self._since
         pl_module.log_dict(
             {

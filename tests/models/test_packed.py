@@ -1,0 +1,106 @@
+"""Prompts in one row get the rankings that they get side by side, and alone."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel
+
+from p2l.errors import ConfigError
+from p2l.heads import RankingHead
+from p2l.models import P2LModel, prepare_backbone
+from p2l.models.packed import pack_row
+
+CLS, PAD = 49, 0
+PROMPTS = ((3, 1, 4, 1, 5, 9, 2, CLS), (CLS,), (6, 5, CLS), (CLS,), (3, 5, 8, 9, 7, 9, CLS))
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+    "pad_token_id": PAD,
+    "initializer_range": 0.3,
+}
+DECODERS = {
+    "qwen2": {},
+    "qwen2 with a window": {
+        "model_type": "qwen2",
+        "use_sliding_window": True,
+        "sliding_window": 3,
+        "max_window_layers": 1,
+    },
+    "llama": {},
+    "qwen3": {},
+    "mistral": {"sliding_window": 4},
+    "gemma3_text": {"sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]},
+    "smollm3": {},
+}
+
+
+def model_of(name: str, readout: str = "cls", attention: str = "sdpa", **sizes: object) -> P2LModel:
+    torch.manual_seed(0)
+    sizes = {**SIZES, **DECODERS.get(name, {}), **sizes}
+    backbone = AutoModel.from_config(
+        AutoConfig.for_model(sizes.pop("model_type", name), **sizes), attn_implementation=attention
+    )
+    return P2LModel(prepare_backbone(backbone), RankingHead(16, 5, "grk"), readout, CLS).eval()
+
+
+def batch(prompts=PROMPTS):
+    width = max(map(len, prompts))
+    ids = torch.tensor([[*prompt, *[PAD] * (width - len(prompt))] for prompt in prompts])
+    lengths = torch.tensor([len(prompt) for prompt in prompts])
+    return ids, (torch.arange(width) < lengths[:, None]).long()
+
+
+def packed_model(name: str, *args: str) -> P2LModel:
+    model = model_of(name, *args)
+    return P2LModel(model.model, model.head, model.readout, CLS, packed=True).eval()
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("readout", ["cls", "mean"])
+@pytest.mark.parametrize("name", DECODERS)
+def test_rankings_are_those_of_padded_prompts(name, readout, attention):
+    model, packed = model_of(name, readout, attention), packed_model(name, readout, attention)
+    with torch.no_grad():
+        expected, found = model(*batch()), packed(*batch())
+        alone = torch.cat([model(*batch([prompt])).coefs for prompt in PROMPTS])
+    torch.testing.assert_close(found.coefs, alone, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.coefs, expected.coefs, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.eta, expected.eta, rtol=0, atol=1e-5)
+    assert found.coefs.std(dim=0).min() > 1e-2  # the prompts differ, or equality would say nothing
+
+
+def test_a_row_of_one_prompt():
+    with torch.no_grad():
+        torch.testing.assert_close(
+            packed_model("qwen2")(*batch(PROMPTS[:1])).coefs, model_of("qwen2")(*batch(PROMPTS[:1])).coefs
+        )
+
+
+def test_the_layout_of_a_row():
+    row = pack_row(*batch(((7, 8, CLS), (CLS,), (9, CLS))))
+    assert row.input_ids.tolist() == [[7, 8, CLS, CLS, 9, CLS]]
+    assert row.position_ids.tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert row.bounds.tolist() == [0, 3, 4, 6]
+    arguments = row.flash_arguments()
+    assert arguments["cu_seq_lens_q"].dtype == torch.int32  # what the kernel asks for
+    assert arguments["max_length_k"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("bert", {}),
+        ("modernbert", {}),
+        ("gemma3_text", {"use_bidirectional_attention": True}),
+        ("mamba", {"attention": "eager"}),
+        ("qwen3_next", {"layer_types": ["linear_attention", "full_attention"]}),
+    ],
+)
+def test_backbones_that_would_mix_prompts_are_refused(name, sizes):
+    backbone = model_of(name, **sizes).model
+    with pytest.raises(ConfigError, match="would mix the prompts of a row; set model.packed=false"):
+        P2LModel(backbone, RankingHead(16, 5, "grk"), "cls", CLS, packed=True)
