@@ -16,8 +16,8 @@ ATTENTION_WITHIN_PROMPTS = {"full_attention", "sliding_attention", "chunked_atte
 class PackedRow(NamedTuple):
     """The tokens of a batch of prompts in one row.
 
-    ``position_ids`` start anew with each prompt, which is how transformers tells prompts apart; ``bounds`` are the
-    places where they begin and, last, the end; ``longest`` is the length of none below which a prompt is.
+    ``position_ids`` start anew with each prompt, which is how transformers tells prompts apart; ``prompt`` says whose
+    each token is; ``bounds`` are the places where prompts begin and, last, the end; none is longer than ``longest``.
     """
 
     input_ids: Int[Tensor, "1 tokens"]

@@ -27,7 +27,7 @@ BASE, A, B = ".base_layer", ".lora_A.default.weight", ".lora_B.default.weight"
 class PublishJob:
     """Writes a folder in the published format from a checkpoint of a run, one file of weights after the other.
 
-    What is not weights comes from the description that the run left beside its checkpoints. The memory is that of one
+    What is not weights comes from the description that the run left in its folder. The memory is that of one
     file, and with DeepSpeed stages 1 and 2 of the weights once in float32. CheckpointError if something is missing.
 
     Attributes:
@@ -46,13 +46,12 @@ class PublishJob:
 
     def run(self) -> Path:
         """Write the folder; it appears whole, or where it was there its files are replaced."""
-        saved = Path(self.run_folder) / "checkpoints"
-        description = saved / "description"
+        description = Path(self.run_folder) / "description"
         if not description.is_dir():
             raise CheckpointError(
                 f"{description} is missing; callbacks.publish of a run writes it when training starts"
             )
-        named = saved / self.checkpoint
+        named = Path(self.run_folder) / "checkpoints" / self.checkpoint
         weights = stored_weights(named if named.exists() else Path(self.checkpoint))
         recipe = json.loads((description / "training_config.json").read_text(encoding="utf-8"))
         merged = merge_adapters(weights, recipe)

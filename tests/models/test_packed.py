@@ -1,8 +1,11 @@
 """Prompts in one row get the rankings that they get side by side, and alone."""
 
+from itertools import pairwise
+
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
+import torch.nn.functional as F  # noqa: N812
+from transformers import AttentionInterface, AutoConfig, AutoModel
 
 from p2l.errors import ConfigError
 from p2l.heads import RankingHead
@@ -71,6 +74,31 @@ def test_rankings_are_those_of_padded_prompts(name, readout, attention):
     torch.testing.assert_close(found.coefs, expected.coefs, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.eta, expected.eta, rtol=0, atol=1e-5)
     assert found.coefs.std(dim=0).min() > 1e-2  # the prompts differ, or equality would say nothing
+
+
+def by_bounds(module, query, key, value, attention_mask, scaling, **arguments):
+    """Stands in for flash-attention, which has no CPU kernel: attention within the bounds that it is handed."""
+    assert attention_mask is None
+    bounds = arguments["cu_seq_lens_q"].tolist()
+    assert bounds == arguments["cu_seq_lens_k"].tolist()
+    assert arguments["max_length_q"] == arguments["max_length_k"] >= max(b - a for a, b in pairwise(bounds))
+    parts = [
+        F.scaled_dot_product_attention(
+            *(x[:, :, a:b] for x in (query, key, value)), is_causal=True, scale=scaling, enable_gqa=True
+        )
+        for a, b in pairwise(bounds)
+    ]
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama"])
+def test_what_flash_attention_is_handed(name):
+    AttentionInterface.register("flash_of_the_tests", by_bounds)
+    packed = packed_model(name)
+    packed.model.config._attn_implementation_internal = "flash_of_the_tests"  # past the search for a real kernel
+    with torch.no_grad():
+        found = packed(*batch())
+        torch.testing.assert_close(found.coefs, model_of(name)(*batch()).coefs, rtol=0, atol=1e-5)
 
 
 def test_a_row_of_one_prompt():
