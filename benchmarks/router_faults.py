@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 import aiohttp
 import yaml
 from aiohttp import web
+from router import free_port
 
 COSTS = (1.0, 2.5, 7.0)
 KEYS = {f"key-{i}": f"sk-client-{i}-00000000" for i in range(5)}
@@ -51,12 +51,6 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
     memory: list[tuple[int, float]] = field(default_factory=list)
     done: int = 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def upstream(faults: float, seed: int, tally: Tally) -> web.Application:

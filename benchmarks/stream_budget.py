@@ -25,11 +25,10 @@ import numpy as np
 import torch
 import yaml
 
-from p2l.data.encoding import encode_prompts
-from p2l.data.packing import pack_within
 from p2l.heads import RankingHead
+from p2l.insight.embeddings import rank_and_read
 from p2l.losses import NegativeLogLikelihood
-from p2l.models import ModelRecipe
+from p2l.models import Checkpoint, ModelRecipe
 from p2l.outcomes import GRK
 from p2l.routing import StreamBudget, policies
 from p2l.routing.curves import Curve, curves, interval
@@ -87,11 +86,7 @@ def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
     """What the head reads of each prompt, standardised."""
     encoder = recipe.encoder()
     network = recipe.build(encoder, partial(RankingHead, family="grk"), measured.models).eval()
-    prompts = encode_prompts(encoder, measured.prompts)
-    batches = pack_within(prompts.lengths, 16384)
-    padded = (prompts.pad(batch) for batch in batches)
-    found = torch.cat([network.hidden(batch.input_ids, batch.attention_mask) for batch in padded])
-    found = found[torch.from_numpy(np.argsort(np.concatenate(batches)))]
+    _, found = rank_and_read(Checkpoint(network, encoder, measured.models), measured.prompts, token_budget=16384)
     return (found - found.mean(0)) / found.std(0)
 
 

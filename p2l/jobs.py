@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2l.errors import ConfigError
 from p2l.files import write_whole
 from p2l.scaling.points import RESULT_FILE, ScalingPoint
+from p2l.training.run import last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Job:
         if (folder / RESULT_FILE).exists():
             log.info("done already: %s", folder)
             return cls(None, result=ScalingPoint.read(folder / RESULT_FILE))
-        last = folder / "checkpoints" / "last.ckpt"
+        last = last_checkpoint(folder)
         if last.is_dir() or is_zipfile(last):
             log.info("goes on: %s", last)
             return cls(str(last), last)

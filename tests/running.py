@@ -22,6 +22,17 @@ from p2l.training import P2LModule, train
 
 ROOT = Path(__file__).parents[1]
 
+# sizes of a decoder that is made in no time, for AutoConfig.for_model
+DECODER_SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 4,
+}
+
 # a network of some thousand weights on short prompts; everything else as in conf/train.yaml
 TINY = (
     "model=tiny",

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from p2l.data.adapters import adapt
 from p2l.data.battles import BattleColumns
@@ -14,6 +12,8 @@ from p2l.data.readers import read_table
 from p2l.data.sources import VoteSplits
 from p2l.data.votes import REQUIRED_COLUMNS, VoteTable, validate_votes
 from p2l.errors import ConfigError, DataError
+from p2l.leaderboard.graph import components
+from p2l.leaderboard.rows import gather, shares_of
 from p2l.outcomes import OutcomeFamily
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def _check_counts(votes: VoteTable, names: tuple[str, ...], known: Sequence[str]
         )
     if few := [f"{name} ({counts[name]:.0f})" for name in names if counts[name] < FEW_VOTES]:
         log.warning("fewer than %d votes: the rows of %s are mostly prior", FEW_VOTES, ", ".join(few))
-    if family.shift_invariant and (apart := _never_met(votes, names, known)):
+    if family.shift_invariant and (apart := _never_met(votes, names, known, family)):
         log.warning(
             "%s never met a known model, not even by way of others: only the prior says how strong they are beside "
             "the known ones",
@@ -100,9 +100,8 @@ def votes_of_models(votes: VoteTable) -> list[float]:
     return [float(count) for count in a + b]
 
 
-def _never_met(votes: VoteTable, names: tuple[str, ...], known: Sequence[str]) -> list[str]:
-    size = len(votes.models)
-    graph = coo_matrix((np.ones(len(votes)), (votes.model_a, votes.model_b)), shape=(size, size))
-    part = connected_components(graph, directed=False)[1]
+def _never_met(votes: VoteTable, names: tuple[str, ...], known: Sequence[str], family: OutcomeFamily) -> list[str]:
+    rows = gather(votes.battles)
+    part = components(rows, shares_of(rows.weight, family))
     anchored = {part[i] for i, name in enumerate(votes.models) if name in known and name not in names}
     return [name for name in names if part[votes.models.index(name)] not in anchored]

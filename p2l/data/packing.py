@@ -13,8 +13,11 @@ def pack_within(lengths: np.ndarray, token_budget: int, *, packed: bool = False)
     batches, start = [], 0
     while start < len(order):
         longest = int(lengths[order[start]])
-        fits = np.searchsorted(ends, ends[start] - longest + token_budget, "right") - start
-        count = max(1, int(fits) if packed else token_budget // longest)
+        if packed:
+            count = int(np.searchsorted(ends, ends[start] - longest + token_budget, "right")) - start
+        else:
+            count = token_budget // longest
+        count = max(1, count)
         batches.append(order[start : start + count])
         start += count
     return batches

@@ -71,12 +71,12 @@ def create_app(
     """
     limits = limits or InputLimits()
     app = FastAPI(title=TITLE, description=DESCRIPTION, version=p2l.__version__, strict_content_type=False)
-    predict = _Predict(service, _Checked(limits, log_prompts))
-    _add_scoring(app, service, Keys(keys), predict)
+    known, predict = Keys(keys), _Predict(service, _Checked(limits, log_prompts))
+    _add_scoring(app, service, known, predict)
     _add_monitoring(app, service)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    return Gate(Shortcut(app, "/predict", Keys(keys), PredictRequest, predict), service.metrics, limits.body_bytes)
+    return Gate(Shortcut(app, "/predict", known, PredictRequest, predict), service.metrics, limits.body_bytes)
 
 
 def _add_scoring(app: FastAPI, service: Service, keys: Keys, predict_one: "_Predict") -> None:

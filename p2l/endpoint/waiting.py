@@ -101,7 +101,8 @@ class Waiting:
             self._items = left
             if not left:
                 return Work([], dropped, False)
-            self._alone = self.lanes == 1 or self._lone()
+            # another lane gets here with a lone prompt where those beside it were dropped just now
+            self._alone = self.lanes == 1 or (lane == 0 and self._lone())
             self._running += 1
             return Work(self._next_batch(), dropped, self._alone)
 

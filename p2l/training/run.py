@@ -72,12 +72,17 @@ def _best_checkpoint(trainer: Trainer) -> str | None:
     return next((keeper.best_model_path for keeper in keepers if keeper.monitor and keeper.best_model_path), None)
 
 
+def last_checkpoint(run_folder: Path) -> Path:
+    """Where ``callbacks.last`` keeps what a run goes on from: a file, or a folder of shards."""
+    return run_folder / "checkpoints" / "last.ckpt"
+
+
 def _checkpoint_to_resume(resume: str | None) -> str | None:
     if resume is None:
         return None
     path = Path(resume)
     if path.is_dir() and path.suffix != ".ckpt":
-        path = path / "checkpoints" / "last.ckpt"
+        path = last_checkpoint(path)
     if not path.exists():
         raise ConfigError(f"nothing to resume: there is no {path}; give the folder of a run or a checkpoint in it")
     if path.is_file() and not is_zipfile(path):

@@ -53,11 +53,7 @@ def _of_file(path: Path) -> dict[str, StoredTensor]:
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=False)["state_dict"]
     except (RuntimeError, KeyError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or no Lightning checkpoint: {str(error).splitlines()[0]}") from error
-    return {
-        name.removeprefix(MODULE_PREFIX): StoredTensor(tuple(tensor.shape), tensor.dtype, partial(_detached, tensor))
-        for name, tensor in state.items()
-        if name.startswith(MODULE_PREFIX)
-    }
+    return _of_module(state)
 
 
 def _of_shards(path: Path) -> dict[str, StoredTensor]:
@@ -89,6 +85,11 @@ def _of_zero(path: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(f"{path} was saved by DeepSpeed; reading it needs: pip install deepspeed") from error
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         state = get_fp32_state_dict_from_zero_checkpoint(str(path), lazy_mode=True)
+    return _of_module(state)
+
+
+def _of_module(state: dict[str, Any]) -> dict[str, StoredTensor]:
+    """The weights of the P2LModel in the state dict of a LightningModule."""
     return {
         name.removeprefix(MODULE_PREFIX): StoredTensor(tuple(tensor.shape), tensor.dtype, partial(_detached, tensor))
         for name, tensor in state.items()

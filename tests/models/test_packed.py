@@ -11,20 +11,11 @@ from p2l.errors import ConfigError
 from p2l.heads import RankingHead
 from p2l.models import P2LModel, prepare_backbone
 from p2l.models.packed import pack_row
+from tests.running import DECODER_SIZES
 
 CLS, PAD = 49, 0
 PROMPTS = ((3, 1, 4, 1, 5, 9, 2, CLS), (CLS,), (6, 5, CLS), (CLS,), (3, 5, 8, 9, 7, 9, CLS))
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 4,
-    "pad_token_id": PAD,
-    "initializer_range": 0.3,
-}
+SIZES = {**DECODER_SIZES, "pad_token_id": PAD, "initializer_range": 0.3}
 DECODERS = {
     "qwen2": {},
     "qwen2 with a window": {

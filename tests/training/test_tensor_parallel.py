@@ -15,23 +15,14 @@ from p2l.models.blocks import compile_blocks
 from p2l.training.sharding import FSDP2Strategy, shard
 from p2l.training.tensor_parallel import split_layers
 from tests.ranks import on_ranks
-from tests.running import build
+from tests.running import DECODER_SIZES, build
 
-SIZES = {
-    "vocab_size": 50,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 4,
-}
 CLS = 49
 
 
 def tiny(model_type: str, **sizes: int) -> P2LModel:
     torch.manual_seed(0)
-    backbone = AutoModel.from_config(AutoConfig.for_model(model_type, **{**SIZES, **sizes}))
+    backbone = AutoModel.from_config(AutoConfig.for_model(model_type, **{**DECODER_SIZES, **sizes}))
     return P2LModel(prepare_backbone(backbone), RankingHead(16, 5, "grk"), "cls", CLS)
 
 
@@ -103,7 +94,7 @@ def mesh_of_two(monkeypatch):
 
 
 def test_what_cannot_be_split(mesh_of_two):
-    encoder = AutoModel.from_config(AutoConfig.for_model("bert", **SIZES))
+    encoder = AutoModel.from_config(AutoConfig.for_model("bert", **DECODER_SIZES))
     with pytest.raises(ConfigError, match="no tensor-parallel plan for bert"):
         split_layers(P2LModel(prepare_backbone(encoder), RankingHead(16, 5, "bt"), "cls", CLS), mesh_of_two)
     with pytest.raises(ConfigError, match="the 1 key-value heads of this qwen2 do not divide by 2 ranks"):

@@ -145,13 +145,7 @@ def simulate_votes(arena: SimulatedArena, frame: pd.DataFrame, votes_per_prompt:
     row = rng.permutation(np.repeat(np.arange(len(frame)), votes_per_prompt))
     a = rng.integers(len(arena.models), size=len(row))
     b = (a + rng.integers(1, len(arena.models), size=len(row))) % len(arena.models)
-    winner = draw_winners(arena, frame, row, a, b, rng)
-    models = np.array(arena.models, dtype=object)
-    votes = frame[["prompt", "language", "topic"]].iloc[row].reset_index(drop=True)
-    votes = votes.assign(
-        model_a=models[a],
-        model_b=models[b],
-        winner=winner,
+    votes = draw_votes(arena, frame, row, a, b, rng).assign(
         timestamp=_START + np.cumsum(rng.exponential(_SECONDS_BETWEEN_VOTES, size=len(row))),
         conversation_id=[f"sim-{seed}-{vote:07d}" for vote in range(len(row))],
     )
@@ -173,17 +167,23 @@ def _positions(frame: pd.DataFrame, column: str, known: tuple[str, ...]) -> Int6
     return positions.astype(np.int64)
 
 
-def draw_winners(
+def draw_votes(
     arena: SimulatedArena,
     frame: pd.DataFrame,
     row: Int64[np.ndarray, " votes"],
     model_a: Int64[np.ndarray, " votes"],
     model_b: Int64[np.ndarray, " votes"],
     rng: np.random.Generator,
-) -> np.ndarray:
-    """The published ``winner`` strings of votes on rows of ``frame``, drawn from the truth."""
+) -> pd.DataFrame:
+    """Votes between these models on rows of ``frame``, the winner drawn from the truth.
+
+    Columns: prompt, language, topic, model_a, model_b, winner.
+    """
     coefs, eta = (torch.from_numpy(x) for x in (arena.true_coefs(frame), arena.true_eta(frame)))
     log_probs = GRK.log_probs(coefs[row, model_a], coefs[row, model_b], eta[row])
     upper = log_probs.exp().numpy().cumsum(axis=1)[:, :-1]
     kind = (rng.random((len(row), 1)) >= upper).sum(axis=1)
-    return np.array([outcome.value for outcome in OUTCOMES], dtype=object)[kind]
+    winner = np.array([outcome.value for outcome in OUTCOMES], dtype=object)[kind]
+    models = np.array(arena.models, dtype=object)
+    votes = frame[["prompt", "language", "topic"]].iloc[row].reset_index(drop=True)
+    return votes.assign(model_a=models[model_a], model_b=models[model_b], winner=winner)

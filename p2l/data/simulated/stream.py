@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from p2l.data.simulated.arena import SimulatedArena, draw_winners, load_prompts, split_prompts
+from p2l.data.simulated.arena import SimulatedArena, draw_votes, load_prompts, split_prompts
 from p2l.data.sources import VoteSplits
 from p2l.data.votes import VoteTable
 from p2l.errors import ConfigError
@@ -71,10 +71,7 @@ class SimulatedStream:
         time = np.sort(rng.random(count))
         a, b = self._pairs(time, rng)
         row = rng.integers(len(frame), size=count)
-        models = np.array(arena.models, dtype=object)
-        votes = frame[["prompt", "language", "topic"]].iloc[row].reset_index(drop=True)
-        winner = draw_winners(arena, frame, row, a, b, rng)
-        return votes.assign(model_a=models[a], model_b=models[b], winner=winner, timestamp=_START + _YEAR * time)
+        return draw_votes(arena, frame, row, a, b, rng).assign(timestamp=_START + _YEAR * time)
 
     def _pairs(
         self, time: Float64[np.ndarray, " votes"], rng: np.random.Generator

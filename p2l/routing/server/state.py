@@ -7,14 +7,12 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
     tokens REAL NOT NULL, updated REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS sessions (
+"""
+_MODELS = """
+CREATE TABLE IF NOT EXISTS {table} (
     owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
     PRIMARY KEY (owner, session)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sessions_expire ON sessions (expires);
-CREATE TABLE IF NOT EXISTS responses (
-    owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
-    PRIMARY KEY (owner, session)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS responses_expire ON responses (expires);
+CREATE INDEX IF NOT EXISTS {table}_expire ON {table} (expires);
 """
 
 
@@ -26,5 +24,5 @@ def open_state(path: str | Path | None) -> sqlite3.Connection:
     connection = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=OFF")
-    connection.executescript(_SCHEMA)
+    connection.executescript(_SCHEMA + "".join(_MODELS.format(table=table) for table in ("sessions", "responses")))
     return connection
