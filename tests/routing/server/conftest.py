@@ -11,6 +11,8 @@ import pytest
 from tests.routing.server.fakes import KEY, Reply, Running, Seen, Upstream, completion, model, router, upstream
 
 Answer = Callable[[Seen], Reply]
+# of a router that does not wait long for a silent upstream; on a busy machine a sound one may take as long
+IMPATIENT = {"calls": {"backoff": 0.01, "read_timeout": 0.5}}
 
 
 class Starter:
@@ -26,7 +28,7 @@ class Starter:
 
     def router(self, models: dict[str, dict[str, Any]], rest: dict[str, Any] | None = None, **options: Any) -> Running:
         """A router over models; the first is best, unless a router type with its endpoint says otherwise."""
-        config = {"model_configs": models, "calls": {"backoff": 0.01, "read_timeout": 0.5}} | (rest or {})
+        config = {"model_configs": models, "calls": {"backoff": 0.01, "read_timeout": 5.0}} | (rest or {})
         if "router_type" not in options:
             ranks = {name: float(len(models) - rank) for rank, name in enumerate(models)}
             options |= {"router_type": "bt-endpoint", "router_model_endpoint": self.scorer(ranks).url}

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.routing.server.conftest import Starter
+from tests.routing.server.conftest import IMPATIENT, Starter
 from tests.routing.server.fakes import HELLO, KEY, Reply, Seen, chat, completion, model
 
 NEEDS: dict[str, dict[str, Any]] = {
@@ -112,7 +112,7 @@ class TestFailures:
     )
     def test_asked_again_then_another(self, start: Starter, reply: Reply) -> None:
         bad, good = start.upstream(failing(reply)), start.upstream()
-        client = start.client(start.router({"bad": model(bad.url), "good": model(good.url)}))
+        client = start.client(start.router({"bad": model(bad.url), "good": model(good.url)}, IMPATIENT))
         assert chat(client)["x-p2l-model"] == "bad" and len(bad.seen) == 2
         bad.answer = lambda seen: reply
         headers = chat(client)

@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.routing.server.conftest import Starter
+from tests.routing.server.conftest import IMPATIENT, Starter
 from tests.routing.server.fakes import KEY, Reply, Seen, completion, delta, model, stream
 
 HELLO = [{"role": "user", "content": "hi"}]
@@ -95,7 +95,7 @@ BROKEN = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_stream_that_breaks_ends_with_an_error(start: Starter, how: str) -> None:
     fake = start.upstream(lambda seen: BROKEN[how]())
-    running = start.router({"m": model(fake.url)})
+    running = start.router({"m": model(fake.url)}, IMPATIENT)
     *chunks, last, done = frames(running.base, {"messages": HELLO, "stream": True})
     assert done == "[DONE]" and len(chunks) == 2
     assert set(last) == {"error"} and last["error"]["message"] and "secret" not in last["error"]["message"]
