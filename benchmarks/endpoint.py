@@ -176,12 +176,15 @@ def load(server: Server, connections: int, bodies: Path, script: Path, seconds: 
     return Speed(float(rate), float(p50), float(p99), int(errors))
 
 
-def in_process(predictor: Predictor, prompts: Sequence[str], seconds: float, token_budget: int, lanes: int) -> float:
+def in_process(
+    predictor: Predictor, prompts: Sequence[str], seconds: float, token_budget: int, lanes: int, padded: bool
+) -> float:
     """Prompts/s of the forward passes alone, in the best batches of at most ``token_budget`` tokens.
 
     One ``lane`` runs a batch on all cores; several run one batch each side by side, on their share of the cores.
+    ``padded``: the network as transformers runs it; else what the endpoint runs.
     """
-    encoded = predictor.encode([prompts[i % len(prompts)] for i in range(64 if len(prompts) == 1 else 256)])
+    encoded = predictor.encode([prompts[i % len(prompts)] for i in range(max(64, len(prompts)))])
     cores = torch.get_num_threads()
     start = time.perf_counter()
 
@@ -189,7 +192,10 @@ def in_process(predictor: Predictor, prompts: Sequence[str], seconds: float, tok
         torch.set_num_threads(cores // lanes)
         done = 0
         while time.perf_counter() - start < seconds:
-            rank_encoded(predictor.network, encoded, token_budget=token_budget)
+            if padded:
+                rank_encoded(predictor.network, encoded, token_budget=token_budget)
+            else:
+                predictor.rank_encoded(encoded, token_budget=token_budget)
             done += len(encoded)
         return done
 
@@ -220,25 +226,28 @@ def compare(servers: Sequence[Server], predictor: Predictor, prompts: Sequence[s
     bodies, script = args.folder / "bodies", args.folder / "load.lua"
     bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
     script.write_text(WRK_SCRIPT)
-    limits: dict[tuple[int, int], list[float]] = {
-        (lanes, budget): [] for lanes in {1, min(2, torch.get_num_threads())} for budget in (1024, 2048, 4096)
+    limits: dict[tuple[bool, int, int], list[float]] = {
+        (padded, lanes, budget): []
+        for padded in (True, False)
+        for lanes in {1, min(2, torch.get_num_threads())}
+        for budget in (1024, 2048, 4096)
     }
     speeds: dict[tuple[str, int], list[Speed]] = {}
     for _ in range(args.rounds):
-        for (lanes, budget), rates in limits.items():
+        for (padded, lanes, budget), rates in limits.items():
             come_to_rest(servers)
-            rates.append(in_process(predictor, prompts, args.seconds / 2, budget, lanes))
+            rates.append(in_process(predictor, prompts, args.seconds / 2, budget, lanes, padded))
         for connections in CONNECTIONS:
             for server in servers:
                 come_to_rest(servers)
                 speed = load(server, connections, bodies, script, args.seconds)
                 speeds.setdefault((server.name, connections), []).append(speed)
-    limit = {
-        lanes: max(statistics.median(rates) for (count, _), rates in limits.items() if count == lanes)
-        for lanes, _ in limits
-    }
-    for lanes, rate in limit.items():
-        print(f"in process, forward passes alone, {lanes} side by side: {rate:.0f} prompts/s")
+    limit: dict[tuple[bool, int], float] = {}
+    for (padded, lanes, _), rates in limits.items():
+        limit[padded, lanes] = max(limit.get((padded, lanes), 0.0), statistics.median(rates))
+    for (padded, lanes), rate in limit.items():
+        what = "transformers, padded" if padded else "what the endpoint runs"
+        print(f"in process, {what}, {lanes} side by side: {rate:.0f} prompts/s")
     median: dict[tuple[str, int], Speed] = {}
     for (name, connections), rounds in speeds.items():
         columns = [statistics.median(getattr(s, field) for s in rounds) for field in ("rate", "p50", "p99")]

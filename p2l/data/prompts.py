@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,8 @@ NEUTRAL_CLS = ("<cls>", "[cls]")
 # No tokenizer spends more characters than this on a token for long; text before the last max_length times as many
 # cannot reach the model after left truncation, so it is cut before tokenising.
 MAX_CHARS_PER_TOKEN = 32
+# Prompts that have no beginning in common.
+UNLIKE = ("a", "Z", "7", "é", "界", "\n", " ", "")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,12 @@ class PromptEncoder:
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
         keep = self.format.max_length - len(self._prefix) - len(self._suffix)
         return [self._prefix + self._body(ids)[-keep:] + self._suffix for ids in encoded["input_ids"]]
+
+    def opening(self) -> list[int]:
+        """The ids that prompts begin with, whatever their text: those of the template."""
+        beginnings = self.encode_batch(UNLIKE)
+        same = (len(set(ids)) == 1 for ids in zip(*beginnings, strict=False))
+        return beginnings[0][: sum(takewhile(bool, same))]
 
     def _body(self, ids: list[int]) -> list[int]:
         # the tokenizer may yet make the CLS string of other characters, say of full-width brackets

@@ -102,7 +102,7 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self._observer = observer
         self._to_encode: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self._waiting = Waiting(token_budget, lanes)
+        self._waiting = Waiting(token_budget, lanes, predictor.pads)
         self._lanes, self._cores = lanes, torch.get_num_threads()
         self._lock = threading.Lock()
         self._prompts = self._tokens = 0
@@ -214,7 +214,8 @@ class Batcher:
         rate = side_by_side * tokens / max(seconds, 1e-9)
         self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
         if self._observer:
-            self._observer.batch_done(len(items), tokens, widest * len(items), seconds)
+            computed = widest * len(items) if self.predictor.pads else tokens
+            self._observer.batch_done(len(items), tokens, computed, seconds)
         self._leave(done)
         answer(done)
 

@@ -1,4 +1,4 @@
-"""What waits for a forward pass, and which of it goes together: batches of like length that the oldest is part of."""
+"""What waits for a forward pass, and which of it goes together: the oldest, and what suits it."""
 
 import threading
 from collections.abc import Sequence
@@ -45,6 +45,11 @@ def choose_batch(lengths: np.ndarray, token_budget: int) -> np.ndarray:
     return order[first : oldest + last + 1]
 
 
+def first_that_fit(lengths: np.ndarray, token_budget: int) -> np.ndarray:
+    """Where nothing is padded: the oldest of the waiting prompts, as many as the budget has room for, at least one."""
+    return np.arange(max(1, int(np.searchsorted(np.cumsum(lengths), token_budget, side="right"))))
+
+
 def looked_at(lengths: np.ndarray, token_budget: int) -> int:
     """How many of the waiting prompts, in the order of arrival, a batch is chosen from."""
     return int(np.searchsorted(np.cumsum(lengths), LOOK_AHEAD * token_budget)) + 1
@@ -76,10 +81,12 @@ class Waiting:
     Attributes:
         token_budget: most tokens of a batch, padding included.
         lanes: how many threads take.
+        pads: whether the prompts of a batch are padded to the longest, so that like lengths should go together.
     """
 
     token_budget: int
     lanes: int = 1
+    pads: bool = True
     _items: list[Encoded] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _closed: bool = False
@@ -126,7 +133,7 @@ class Waiting:
         lengths = np.array([len(item.ids) for item in self._items])
         free = self.lanes - self._running + 1
         budget = min(self.token_budget, -(-int(lengths.sum()) // free)) if free > 1 else self.token_budget
-        chosen = set(choose_batch(lengths, budget).tolist())
+        chosen = set((choose_batch if self.pads else first_that_fit)(lengths, budget).tolist())
         batch = [item for i, item in enumerate(self._items) if i in chosen]
         self._items = [item for i, item in enumerate(self._items) if i not in chosen]
         return batch

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import threading
 import time
 
 import httpx
@@ -209,15 +208,19 @@ class Slow(Predictor):
 class Broken(Predictor):
     """Fails for a reason that no client should read."""
 
-    broken = threading.Event()
+    broken = False
 
     def forward(self, ids):
-        raise RuntimeError("secret path /srv/models and the prompt")
+        if self.broken:
+            raise RuntimeError("secret path /srv/models and the prompt")
+        return super().forward(ids)
 
 
 def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(tiny_checkpoint, caplog):
     service = Service()
-    service.start(Broken(tiny_checkpoint))
+    predictor = Broken(tiny_checkpoint)
+    service.start(predictor)
+    predictor.broken = True
     answer = asyncio.run(request(create_app(service), "POST", "/predict", json={"prompt": ["hello there"]}))
     assert (answer.status_code, answer.json()) == (500, {"detail": "this prompt cannot be ranked"})
     service.close()

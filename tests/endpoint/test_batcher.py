@@ -110,8 +110,8 @@ def test_bfloat16_answers_equal_those_of_the_prompt_alone(tiny_checkpoint, tmp_p
         return await asyncio.gather(*[batcher.rank([prompt]) for prompt in PROMPTS])
 
     for prompt, ranking in zip(PROMPTS, run(predictor, test), strict=True):
-        # what rounding to 8 bits costs: the sums of a batch of another shape round otherwise
-        assert_same(ranking, predictor.rank([prompt]), tolerance=3e-2)
+        # on some CPUs products of more rows round otherwise; the tenth of what 8 bits cost is left of that
+        assert_same(ranking, predictor.rank([prompt]), tolerance=1e-2)
 
 
 def test_what_comes_while_the_network_runs_goes_together(watched, run):

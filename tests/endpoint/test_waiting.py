@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2l.endpoint.waiting import FIXED_COST_TOKENS, Waiting, choose_batch, looked_at
+from p2l.endpoint.waiting import FIXED_COST_TOKENS, Waiting, choose_batch, first_that_fit, looked_at
 
 
 @dataclass(eq=False)
@@ -34,6 +34,25 @@ def test_a_batch_is_a_run_of_the_sorted_lengths(lengths, budget):
     taken = sorted(lengths[i] for i in choose_batch(np.array(lengths), budget))
     ordered = sorted(lengths[: looked_at(np.array(lengths), budget)])
     assert any(ordered[i : i + len(taken)] == taken for i in range(len(ordered)))
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 2000))
+def test_without_padding_the_oldest_go_as_many_as_fit(lengths, budget):
+    chosen = first_that_fit(np.array(lengths), budget)
+    assert chosen.tolist() == list(range(len(chosen))) and len(chosen) > 0
+    assert len(chosen) == 1 or sum(lengths[: len(chosen)]) <= budget
+    assert len(chosen) == len(lengths) or sum(lengths[: len(chosen) + 1]) > budget
+
+
+def test_without_padding_none_overtakes():
+    waiting = Waiting(token_budget=100, pads=False)
+    prompts = [Prompt.of(length) for length in (60, 5, 60, 5, 200, 5)]
+    waiting.add(prompts)
+    taken = []
+    for _ in range(4):
+        taken.append(waiting.take().batch)
+        waiting.done()
+    assert taken == [prompts[:2], prompts[2:4], prompts[4:5], prompts[5:]]
 
 
 def test_all_go_together_when_they_are_alike():

@@ -1,0 +1,161 @@
+"""Decoders of the Llama kind on a CPU, run to score prompts: what the head does not read is not computed."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+
+LLAMA_KIND = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
+FIXED_ROTATIONS = {"default", "linear", "llama3", "yarn"}  # of positions alone, not of how long the prompt is
+
+
+class Heads(NamedTuple):
+    """Queries, keys and values of the tokens of a row, rotated to their positions."""
+
+    queries: Float[Tensor, "tokens heads width"]
+    keys: Float[Tensor, "tokens groups width"]
+    values: Float[Tensor, "tokens groups width"]
+
+
+class Span(NamedTuple):
+    """Where a prompt lies in the row, and how many tokens of the opening, kept elsewhere, come before it."""
+
+    start: int
+    end: int
+    opening: int
+
+
+class Row(NamedTuple):
+    """Prompts one after another without what they share; ``last`` is the place of each one's last token."""
+
+    tokens: Int[Tensor, " tokens"]
+    cos: Float[Tensor, "tokens 1 half"]
+    sin: Float[Tensor, "tokens 1 half"]
+    spans: list[Span]
+    last: Int[Tensor, " prompts"]
+
+
+def runs_in_rows(backbone: Any, max_length: int) -> bool:
+    """Whether ``RowDecoder`` knows this backbone: by its class, with fixed rotations and no window within prompts."""
+    if type(backbone).__name__ not in LLAMA_KIND or backbone.rotary_emb.rope_type not in FIXED_ROTATIONS:
+        return False
+    return (getattr(backbone.config, "sliding_window", None) or max_length) >= max_length
+
+
+class RowDecoder:
+    """The hidden state of each prompt's last token, as the backbone gives it, in fewer operations.
+
+    All prompts lie in one row, and no padding is computed; each attends to itself alone, so that its state does not
+    depend on its company but for the rounding of matrix products. The last layer answers for last tokens only. What
+    every prompt opens with (``opening``: a chat template's system prompt) is computed once, here. The residual stream
+    is float32 whatever the weights are; they are shared with the backbone, whose own linear layers run.
+
+    Args:
+        backbone: one that ``runs_in_rows``, on the CPU.
+        opening: token ids; a prompt that does not begin with them is computed whole.
+        max_length: most tokens of a prompt.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, backbone: Any, opening: Sequence[int], max_length: int) -> None:
+        self._backbone = backbone
+        self._dtype: torch.dtype = self._backbone.embed_tokens.weight.dtype
+        positions = torch.arange(max(max_length, len(opening)))
+        turns = self._backbone.rotary_emb(torch.zeros(1), positions[None])  # float32, as its argument
+        self._cos, self._sin = (x[0, :, None, : x.shape[-1] // 2].contiguous() for x in turns)
+        self._silu = self._backbone.config.hidden_act == "silu"
+        self._opening = np.zeros(0, dtype=np.int64)
+        self._kept: list[Heads | None] = [None] * len(self._backbone.layers)
+        if len(opening):
+            self._keep(np.asarray(opening, dtype=np.int64))
+
+    @torch.inference_mode()
+    def __call__(self, ids: Sequence[np.ndarray]) -> Float[Tensor, "prompts hidden"]:
+        """Of each prompt's token ids, none empty; may be called from several threads at a time."""
+        row = self._row(ids)
+        stream = self._embed(row)
+        *layers, last = self._backbone.layers
+        for layer, kept in zip(layers, self._kept, strict=False):
+            heads = self._heads(layer, stream, row)
+            stream = self._layer(layer, stream, _attend(heads, kept, row.spans, layer.self_attn.scaling))
+        heads = self._heads(last, stream, row, only_last=True)
+        attended = _attend(heads, self._kept[-1], row.spans, last.self_attn.scaling)
+        stream = self._layer(last, stream[row.last], attended)
+        return self._norm(self._backbone.norm, stream)
+
+    def _keep(self, opening: Int[np.ndarray, " tokens"]) -> None:
+        row = self._row([opening])
+        stream = self._embed(row)
+        for number, layer in enumerate(self._backbone.layers):
+            heads = self._kept[number] = self._heads(layer, stream, row)
+            stream = self._layer(layer, stream, _attend(heads, None, row.spans, layer.self_attn.scaling))
+        self._opening = opening
+
+    def _row(self, ids: Sequence[np.ndarray]) -> Row:
+        opening = len(self._opening)
+        openings = [opening if len(p) > opening and (p[:opening] == self._opening).all() else 0 for p in ids]
+        own = [prompt[opening:] for prompt, opening in zip(ids, openings, strict=True)]
+        ends = np.cumsum([len(prompt) for prompt in own])
+        spans = [Span(*ends, opening) for ends, opening in zip(pairwise([0, *ends.tolist()]), openings, strict=True)]
+        at = torch.from_numpy(np.concatenate([np.arange(s.opening, s.opening + s.end - s.start) for s in spans]))
+        tokens = torch.from_numpy(np.concatenate(own).astype(np.int64))
+        return Row(tokens, self._cos[at], self._sin[at], spans, torch.from_numpy(ends - 1))
+
+    def _embed(self, row: Row) -> Tensor:
+        return self._backbone.embed_tokens(row.tokens).float()
+
+    def _layer(self, layer: Any, stream: Tensor, attended: Tensor) -> Tensor:
+        """The stream after a layer, written in place."""
+        stream += layer.self_attn.o_proj(attended.flatten(1))
+        hidden = self._norm(layer.post_attention_layernorm, stream)
+        gate = layer.mlp.gate_proj(hidden)
+        # in place: asking for the memory of large tensors takes longer than the arithmetic
+        gate = silu(gate, inplace=True) if self._silu else layer.mlp.act_fn(gate)
+        stream += layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(hidden)))
+        return stream
+
+    def _heads(self, layer: Any, stream: Tensor, row: Row, only_last: bool = False) -> Heads:
+        """Of all tokens; with ``only_last`` the queries of last ones."""
+        attention, hidden = layer.self_attn, self._norm(layer.input_layernorm, stream)
+        shape = (len(hidden), -1, attention.head_dim)
+        keys, values = attention.k_proj(hidden).view(shape), attention.v_proj(hidden).view(shape)
+        turns = asked = (row.cos, row.sin)
+        if only_last:
+            hidden, asked = hidden[row.last], (row.cos[row.last], row.sin[row.last])
+        queries = attention.q_proj(hidden).view(len(hidden), *shape[1:])
+        if hasattr(attention, "q_norm"):
+            queries, keys = attention.q_norm(queries), attention.k_norm(keys)
+        return Heads(_turn(queries, *asked), _turn(keys, *turns), values)
+
+    def _norm(self, module: Any, stream: Tensor) -> Tensor:
+        weight = module.weight.float()
+        return rms_norm(stream, weight.shape, weight, module.variance_epsilon).to(self._dtype)
+
+
+def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions, computed in float32."""
+    first, second = heads.float().chunk(2, dim=-1)
+    turned = (torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin))
+    return torch.cat(turned, dim=-1).to(heads.dtype)
+
+
+def _attend(found: Heads, kept: Heads | None, spans: list[Span], scale: float) -> Tensor:
+    """What each token, or the last one of each prompt where there are queries of these alone, attends to."""
+    queries, keys, values = found
+    mixed = torch.empty_like(queries)
+    one_each = len(queries) < len(keys)
+    for prompt, (start, end, opening) in enumerate(spans):
+        asking = slice(prompt, prompt + 1) if one_each else slice(start, end)
+        own = [queries[asking], keys[start:end], values[start:end]]
+        if opening and kept is not None:
+            whole = [torch.cat(both) for both in zip(kept, own, strict=True)]
+            own = [own[0] if one_each else whole[0], *whole[1:]]
+        query, key, value = (x.transpose(0, 1)[None] for x in own)
+        out = scaled_dot_product_attention(query, key, value, is_causal=not one_each, scale=scale, enable_gqa=True)
+        mixed[asking] = out[0].transpose(0, 1)[0 if one_each else opening :]
+    return mixed
