@@ -16,9 +16,9 @@ import torch
 import uvicorn
 
 from p2l.endpoint.assembly import choose_device, load_predictor, make_app, make_service
-from p2l.endpoint.logs import log_as_json
 from p2l.endpoint.settings import BAD_OPTIONS, Settings
 from p2l.errors import P2LError
+from p2l.logs import log_as_json
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Worker:
             if isinstance(error, (P2LError, torch.OutOfMemoryError)):
                 log.error("%s", error)
             else:
-                log.exception("the model could not be loaded")
+                log.error("the model could not be loaded: %s: %s", type(error).__name__, error)
             self._status = BAD_OPTIONS
             self.stop()
 

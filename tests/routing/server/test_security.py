@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from p2l.routing.server.logs import JsonFormatter
+from p2l.logs import JsonFormatter
 from tests.routing.server.conftest import Starter
 from tests.routing.server.fakes import KEY, Reply, Running, Upstream, completion, delta, model, stream
 
