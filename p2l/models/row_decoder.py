@@ -12,6 +12,9 @@ from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 LLAMA_KIND = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
 FIXED_ROTATIONS = {"default", "linear", "llama3", "yarn"}  # of positions alone, not of how long the prompt is
+# oneDNN builds a kernel for each new number of rows, which takes a tenth of a short prompt's time, and keeps some
+# hundred of them: rows are filled up to these steps, the fine one up to FINE_ROWS.
+FINE_STEP, COARSE_STEP, FINE_ROWS = 8, 64, 256
 
 
 class Heads(NamedTuple):
@@ -31,13 +34,16 @@ class Span(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Prompts one after another without what they share; ``last`` is the place of each one's last token."""
+    """Prompts one after another without what they share; ``last`` is the place of each one's last token.
+
+    Both are filled up to numbers that come often; what stands there goes nowhere.
+    """
 
     tokens: Int[Tensor, " tokens"]
     cos: Float[Tensor, "tokens 1 half"]
     sin: Float[Tensor, "tokens 1 half"]
     spans: list[Span]
-    last: Int[Tensor, " prompts"]
+    last: Int[Tensor, " lasts"]
 
 
 def runs_in_rows(backbone: Any, max_length: int) -> bool:
@@ -84,15 +90,16 @@ class RowDecoder:
             heads = self._heads(layer, stream, row)
             stream = self._layer(layer, stream, _attend(heads, kept, row.spans, layer.self_attn.scaling))
         heads = self._heads(last, stream, row, only_last=True)
-        attended = _attend(heads, self._kept[-1], row.spans, last.self_attn.scaling)
+        attended = _attend(heads, self._kept[-1], row.spans, last.self_attn.scaling, only_last=True)
         stream = self._layer(last, stream[row.last], attended)
-        return self._norm(self._backbone.norm, stream)
+        return self._norm(self._backbone.norm, stream)[: len(ids)]
 
     def _keep(self, opening: Int[np.ndarray, " tokens"]) -> None:
         row = self._row([opening])
         stream = self._embed(row)
         for number, layer in enumerate(self._backbone.layers):
-            heads = self._kept[number] = self._heads(layer, stream, row)
+            heads = self._heads(layer, stream, row)
+            self._kept[number] = Heads(*(x[: len(opening)] for x in heads))
             stream = self._layer(layer, stream, _attend(heads, None, row.spans, layer.self_attn.scaling))
         self._opening = opening
 
@@ -102,9 +109,9 @@ class RowDecoder:
         own = [prompt[opening:] for prompt, opening in zip(ids, openings, strict=True)]
         ends = np.cumsum([len(prompt) for prompt in own])
         spans = [Span(*ends, opening) for ends, opening in zip(pairwise([0, *ends.tolist()]), openings, strict=True)]
-        at = torch.from_numpy(np.concatenate([np.arange(s.opening, s.opening + s.end - s.start) for s in spans]))
-        tokens = torch.from_numpy(np.concatenate(own).astype(np.int64))
-        return Row(tokens, self._cos[at], self._sin[at], spans, torch.from_numpy(ends - 1))
+        places = [np.arange(span.opening, span.opening + span.end - span.start) for span in spans]
+        tokens, at, last = (filled_up(x) for x in (np.concatenate(own), np.concatenate(places), ends - 1))
+        return Row(tokens, self._cos[at], self._sin[at], spans, last)
 
     def _embed(self, row: Row) -> Tensor:
         return self._backbone.embed_tokens(row.tokens).float()
@@ -137,6 +144,12 @@ class RowDecoder:
         return rms_norm(stream, weight.shape, weight, module.variance_epsilon).to(self._dtype)
 
 
+def filled_up(numbers: Int[np.ndarray, " n"]) -> Int[Tensor, " rows"]:
+    """The numbers and, up to the next step, zeros."""
+    step = FINE_STEP if len(numbers) <= FINE_ROWS else COARSE_STEP
+    return torch.from_numpy(np.pad(numbers.astype(np.int64), (0, -len(numbers) % step)))
+
+
 def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions, computed in float32."""
     first, second = heads.float().chunk(2, dim=-1)
@@ -144,18 +157,17 @@ def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat(turned, dim=-1).to(heads.dtype)
 
 
-def _attend(found: Heads, kept: Heads | None, spans: list[Span], scale: float) -> Tensor:
-    """What each token, or the last one of each prompt where there are queries of these alone, attends to."""
+def _attend(found: Heads, kept: Heads | None, spans: list[Span], scale: float, only_last: bool = False) -> Tensor:
+    """What each token attends to, or, with ``only_last``, the last one of each prompt."""
     queries, keys, values = found
-    mixed = torch.empty_like(queries)
-    one_each = len(queries) < len(keys)
+    mixed = torch.zeros_like(queries)
     for prompt, (start, end, opening) in enumerate(spans):
-        asking = slice(prompt, prompt + 1) if one_each else slice(start, end)
+        asking = slice(prompt, prompt + 1) if only_last else slice(start, end)
         own = [queries[asking], keys[start:end], values[start:end]]
         if opening and kept is not None:
             whole = [torch.cat(both) for both in zip(kept, own, strict=True)]
-            own = [own[0] if one_each else whole[0], *whole[1:]]
+            own = [own[0] if only_last else whole[0], *whole[1:]]
         query, key, value = (x.transpose(0, 1)[None] for x in own)
-        out = scaled_dot_product_attention(query, key, value, is_causal=not one_each, scale=scale, enable_gqa=True)
-        mixed[asking] = out[0].transpose(0, 1)[0 if one_each else opening :]
+        out = scaled_dot_product_attention(query, key, value, is_causal=not only_last, scale=scale, enable_gqa=True)
+        mixed[asking] = out[0].transpose(0, 1)[0 if only_last else opening :]
     return mixed
