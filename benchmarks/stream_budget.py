@@ -9,6 +9,11 @@ The figure, declared before it was computed: mean score of the stream minus that
 (optimal-lp), at equal mean cost, averaged over the mean costs from 1.25 x the cheapest LLM to the best LLM alone. The
 interval is of 95 %, by drawing prompts, the same for both.
 
+Two more figures, declared in the same way, by scores that are shrunk toward the general ones (``Shrinkage``, fitted to
+the other folds' prompts and their predictions, made by heads that had not seen them): the mean score of this
+"conservative" stream minus that of always the best single LLM, at the latter's own cost; and, as above, minus the
+linear program on the same shrunk scores.
+
     python benchmarks/stream_budget.py routerbench --tables <folder> --work <folder for states and predictions>
     python benchmarks/stream_budget.py mmlu_pro ...
 """
@@ -34,11 +39,14 @@ from p2l.routing import StreamBudget, policies
 from p2l.routing.curves import Curve, curves, interval
 from p2l.routing.evaluate import Known, budget_range, route_scores
 from p2l.routing.measured import Measured, MeasuredSource
+from p2l.routing.shrinkage import Shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
 
 FOLDS, ORDERS, BUDGETS = 10, 5, 12
 RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, beside the mean loss of a vote
-STREAM, LP, STRICT, HINDSIGHT, SINGLE, MIXTURE = "stream", "per-prompt LP", "strict", "best price", "single", "mixture"
+STREAM, LP, STRICT, HINDSIGHT = "stream", "per-prompt LP", "strict", "best price"
+ROUTED = (STREAM, LP, STRICT, HINDSIGHT)
+SINGLE, MIXTURE, BEST, SHRUNK = "single", "mixture", "best single", "conservative "
 
 
 @dataclass(frozen=True)
@@ -184,26 +192,46 @@ def hindsight(score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> np.nd
     return shares
 
 
-def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[dict[str, Curve], np.ndarray, Known]:
+def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The scores of each fold, shrunk as the other folds tell."""
+    found = np.zeros_like(score)
+    for fold in range(FOLDS):
+        others = np.flatnonzero(folds != fold)
+        shrinkage = Shrinkage.fit("optimal-lp", score[others], rows(measured, others))
+        found[folds == fold] = shrinkage(score[folds == fold])
+    return found
+
+
+def routed(measured: Measured, score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> tuple[dict, np.ndarray]:
+    """The shares of the policies that go by scores, and how far the stream is over its targets."""
+    shares = {name: np.zeros((len(budgets), *score.shape)) for name in (LP, STRICT)}
+    for expected in np.unique(cost, axis=0):  # of a fold
+        at = np.flatnonzero((cost == expected).all(axis=1))
+        shares[LP][:, at] = policies.per_prompt(score[at], expected, budgets)
+        shares[STRICT][:, at] = policies.strict(score[at], expected, budgets)
+    shares[HINDSIGHT] = hindsight(score, cost, budgets)
+    shares[STREAM], over = stream(score, cost, measured.cost, budgets)
+    return shares, over
+
+
+def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[dict[str, Curve], dict, Known]:
     """The curve of each policy over all prompts, each decided with what the other folds tell."""
     whole = Known.of(measured)
     budgets = budget_range(whole, BUDGETS)
-    names = (LP, STRICT, SINGLE, MIXTURE, "best single")
-    shares = {name: np.zeros((1 if name == "best single" else BUDGETS, *score.shape)) for name in names}
+    alone = {name: np.zeros((1 if name == BEST else BUDGETS, *score.shape)) for name in (SINGLE, MIXTURE, BEST)}
     cost = np.zeros_like(score)
     for fold in range(FOLDS):
         at = np.flatnonzero(folds == fold)
         known = Known.of(rows(measured, np.flatnonzero(folds != fold)))
         cost[at] = known.cost
-        shares[LP][:, at] = policies.per_prompt(score[at], known.cost, budgets)
-        shares[STRICT][:, at] = policies.strict(score[at], known.cost, budgets)
-        shares[SINGLE][:, at] = policies.single(known.score, known.cost, budgets, len(at))
-        shares[MIXTURE][:, at] = policies.blind(known.score, known.cost, budgets, len(at))
-        shares["best single"][:, at] = policies.single(known.score, known.cost, known.cost.max(keepdims=True), len(at))
-    shares[HINDSIGHT] = hindsight(score, cost, budgets)
-    shares[STREAM], over = stream(score, cost, measured.cost, budgets)
-    given = dict.fromkeys((STREAM, LP, STRICT, SINGLE, MIXTURE, HINDSIGHT), budgets)
-    return curves(shares, given, measured), over, whole
+        alone[SINGLE][:, at] = policies.single(known.score, known.cost, budgets, len(at))
+        alone[MIXTURE][:, at] = policies.blind(known.score, known.cost, budgets, len(at))
+        alone[BEST][:, at] = policies.single(known.score, known.cost, known.cost.max(keepdims=True), len(at))
+    plain, over = routed(measured, score, cost, budgets)
+    careful, over_too = routed(measured, shrunk(measured, folds, score), cost, budgets)
+    shares = alone | plain | {SHRUNK + name: found for name, found in careful.items()}
+    given = {name: budgets for name in shares if name != BEST}
+    return curves(shares, given, measured), {STREAM: over, SHRUNK + STREAM: over_too}, whole
 
 
 def said(draws: np.ndarray) -> str:
@@ -211,20 +239,29 @@ def said(draws: np.ndarray) -> str:
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
-def show(found: dict[str, Curve], over: np.ndarray, whole: Known, num_prompts: int) -> None:
-    """The figure first, then what it is made of."""
-    ours, high = found[STREAM], float(whole.cost[whole.best])
-    low = float(ours.budget.min())
+def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: Known, num_prompts: int) -> None:
+    """The figures first, then what they are made of."""
+    low, high = float(found[STREAM].budget.min()), float(whole.cost[whole.best])
     print(f"{num_prompts} prompts; mean costs from {low:.4g} to {high:.4g}")
-    print(f"area of the stream {said(ours.area(low, high))}")
-    for name in (LP, STRICT, MIXTURE, HINDSIGHT):
-        print(f"  minus {name:16} {said(ours.area(low, high) - found[name].area(low, high))}")
-    gain = ours.at([high])[:, 0] - found["best single"].quality[:, 0]
-    print(f"at the cost of the best single LLM, minus it: {said(gain)}")
+    print("at the cost of the best single LLM, minus it")
+    for name in (*ROUTED, *(SHRUNK + name for name in ROUTED), MIXTURE):
+        print(f"  {name:26} {said(found[name].at([high])[:, 0] - found[BEST].quality[:, 0])}")
+    for prefix in ("", SHRUNK):
+        area = found[prefix + STREAM].area(low, high)
+        print(f"area of the {prefix}stream {said(area)}")
+        others = [STREAM, *(prefix + name for name in (LP, STRICT, HINDSIGHT)), MIXTURE]
+        for name in others[not prefix :]:
+            print(f"  minus {name:26} {said(area - found[name].area(low, high))}")
+        show_budgets(found, prefix, over[prefix + STREAM])
+
+
+def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None:
+    """The stream at each target."""
     print("  target  mean cost over target, worst order   quality minus LP            minus the best affordable single")
+    ours = found[prefix + STREAM]
     for at, budget in enumerate(ours.budget.tolist()):
         cost = float(ours.cost[0, at])
-        gain = ours.quality[:, at] - found[LP].at([cost])[:, 0]
+        gain = ours.quality[:, at] - found[prefix + LP].at([cost])[:, 0]
         alone = ours.quality[:, at] - found[SINGLE].quality[:, at]
         worst = over[np.abs(over[:, at]).argmax(), at]
         print(f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {said(gain)}   {said(alone)}")

@@ -4,6 +4,7 @@ from p2l.routing.decision import Decision, Router, make_router
 from p2l.routing.envelope import Frontier
 from p2l.routing.planner import Capacity, Plan, plan
 from p2l.routing.scores import Optimizer
+from p2l.routing.shrinkage import Shrinkage
 from p2l.routing.stream import Spending, StreamBudget
 from p2l.routing.stream_state import StreamState
 
@@ -14,6 +15,7 @@ __all__ = [
     "Optimizer",
     "Plan",
     "Router",
+    "Shrinkage",
     "Spending",
     "StreamBudget",
     "StreamState",

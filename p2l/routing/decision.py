@@ -13,6 +13,7 @@ from p2l.errors import ConfigError, DataError, InfeasibleBudget
 from p2l.outcomes import OutcomeFamily
 from p2l.routing.envelope import Frontier, Mixture, Point, mix, pareto, upper_envelope
 from p2l.routing.scores import Opponents, Optimizer, scores, strength
+from p2l.routing.shrinkage import Shrinkage
 from p2l.types import Ranking
 
 Numbers = Sequence[float] | Float[np.ndarray, " models"]
@@ -73,6 +74,7 @@ class Router:
     costs: Float64[np.ndarray, " models"]
     opponents: Opponents
     by_cost: Int64[np.ndarray, " models"]
+    shrinkage: Shrinkage | None = None
 
     def decide(
         self,
@@ -120,7 +122,8 @@ class Router:
 
     def scores(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
         """What is maximised, for each model."""
-        return scores(self.optimizer, self.family, ranking, self.opponents).numpy()
+        predicted = scores(self.optimizer, self.family, ranking, self.opponents).numpy()
+        return predicted if self.shrinkage is None else self.shrinkage(predicted)
 
     def strength(self, ranking: Ranking, probabilities: Float64[np.ndarray, " models"]) -> float | None:
         """The coefficient of the one model that wins as often as a mixture of two, for ``optimal-lp``; else None."""
@@ -155,7 +158,7 @@ class Router:
     def _pareto(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"]) -> list[Point]:
         """The models that are better than all cheaper ones, cheapest first.
 
-        Scores rise with coefficients, so that coefficients tell which, and the others need no score.
+        Unless shrunk, scores rise with coefficients, so that coefficients tell which, and the others need no score.
         """
         if ranking.coefs.shape != (len(self.costs),):
             raise ConfigError(
@@ -165,19 +168,31 @@ class Router:
         coefs = ranking.coefs.detach().numpy()
         if not np.isfinite(coefs).all():
             raise DataError(f"the coefficient of model {np.flatnonzero(~np.isfinite(coefs))[0]} is not finite")
-        model = order[pareto(coefs[order])]
-        score = scores(self.optimizer, self.family, ranking, self.opponents, torch.from_numpy(model))
+        if self.shrinkage is not None:
+            shrunk = self.scores(ranking)
+            if np.isnan(shrunk[order]).any():
+                raise ConfigError("the shrinkage does not know a model that may be chosen; mask it")
+            model = order[pareto(shrunk[order])]
+            score = shrunk[model]
+        else:
+            model = order[pareto(coefs[order])]
+            score = scores(self.optimizer, self.family, ranking, self.opponents, torch.from_numpy(model)).numpy()
         return list(map(Point._make, zip(self.costs[model].tolist(), score.tolist(), model.tolist())))
 
 
 def make_router(
-    optimizer: Optimizer, family: OutcomeFamily, costs: Numbers, opponents: Numbers | None = None
+    optimizer: Optimizer,
+    family: OutcomeFamily,
+    costs: Numbers,
+    opponents: Numbers | None = None,
+    shrinkage: Shrinkage | None = None,
 ) -> Router:
     """A router over models in the order of the rankings.
 
     ``costs``: one for each model, in the unit of the budgets; that of a model which is always masked does not matter.
-    ``opponents``: how often each model is met (``optimal-lp``), normalised here; None: all alike. Raises
-    ``ConfigError`` where a cost or weight is negative or not finite, or their number differs.
+    ``opponents``: how often each model is met (``optimal-lp``), normalised here; None: all alike. ``shrinkage``: of
+    the same models, in this order (``Shrinkage.aligned``), for these scores and all alike as opponents. Raises
+    ``ConfigError`` where a cost or weight is negative or not finite, or numbers or the shrinkage do not fit.
     """
     if optimizer not in get_args(Optimizer):
         raise ConfigError(f"unknown optimizer {optimizer!r}; known: {', '.join(get_args(Optimizer))}")
@@ -185,7 +200,15 @@ def make_router(
     weights = np.ones(len(cost)) if opponents is None else _numbers(opponents, "opponents")
     if len(weights) != len(cost) or not weights.sum() > 0:
         raise ConfigError(f"opponents: {len(cost)} weights with a positive sum are needed; got {list(weights)}")
-    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"))
+    if shrinkage is not None:
+        _check_shrinkage(shrinkage, optimizer, len(cost), opponents is None)
+    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"), shrinkage)
+
+
+def _check_shrinkage(shrinkage: Shrinkage, optimizer: Optimizer, num_models: int, alike: bool) -> None:
+    if len(shrinkage.models) != num_models:
+        raise ConfigError(f"shrinkage: it is of {len(shrinkage.models)} models; the router has {num_models}")
+    shrinkage.check(optimizer, alike)
 
 
 def _numbers(values: Numbers, name: str) -> Float64[np.ndarray, " models"]:

@@ -18,6 +18,7 @@ from p2l.types import Ranking
 STREAM, PER_PROMPT, STRICT, BATCH = "stream", "per-prompt LP", "strict", "batch"
 SINGLE_MIXTURE, AFFORDABLE_SINGLE, BEST_SINGLE = "single mixture", "best affordable single", "best single"
 ORACLE = "oracle"
+CONSERVATIVE, CONSERVATIVE_LP = "conservative stream", "conservative LP"  # by scores shrunk toward the general ones
 
 
 class Known(NamedTuple):
@@ -123,8 +124,12 @@ def evaluate_routing(
     *,
     num_budgets: int = 12,
     seed: int = 0,
+    shrunk: Float64[np.ndarray, "prompts models"] | None = None,
 ) -> RoutingCurves:
-    """Every policy on the prompts of ``measured``, by predicted ``score`` and the expected costs of ``known``."""
+    """Every policy on the prompts of ``measured``, by predicted ``score`` and the expected costs of ``known``.
+
+    ``shrunk``: the scores of a ``Shrinkage``, which the stream and the linear program are shown with too.
+    """
     budgets = budget_range(known, num_budgets)
     shape = (len(measured), len(measured.models))
     chosen: dict[str, Shares] = {
@@ -137,7 +142,10 @@ def evaluate_routing(
         BEST_SINGLE: policies.single(known.score, known.cost, known.cost.max(keepdims=True), shape[0]),
         ORACLE: policies.oracle(measured),
     }
-    given = dict.fromkeys((STREAM, PER_PROMPT, STRICT, BATCH, SINGLE_MIXTURE, AFFORDABLE_SINGLE), budgets)
+    if shrunk is not None:
+        chosen[CONSERVATIVE] = policies.stream(shrunk, known.cost, budgets, measured, seed)
+        chosen[CONSERVATIVE_LP] = policies.per_prompt(shrunk, known.cost, budgets)
+    given = {name: budgets for name in chosen if name not in (BEST_SINGLE, ORACLE)}
     found = curves(chosen, given, measured, seed=seed)
     alone = zip(measured.models, measured.cost.mean(axis=0).tolist(), measured.mean_score().tolist())
     singles = {model: (cost, quality) for model, cost, quality in alone if np.isfinite(quality)}

@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from p2l.routing.evaluate import Known, RoutingCurves, evaluate_routing, route_s
 from p2l.routing.measured import Measured, MeasuredSource
 from p2l.routing.plots import plot_routing
 from p2l.routing.scores import Optimizer
+from p2l.routing.shrinkage import Shrinkage
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,10 @@ class RoutingEvaluation:
         optimizer: whose scores are maximised: optimal-lp (win rates) or simple-lp (coefficients, P(usable) for grk).
             Where votes compare scores that are right or wrong, W q = 1/2 + (score - mean score) / 2, so that win rates
             are comparable between prompts, which one price for all of them needs.
-        output_dir: gets route_eval.json, route_eval.csv and route_eval.png.
+        output_dir: gets route_eval.json, route_eval.csv and route_eval.png, and shrinkage.json.
         unit: of costs.
+        calibration: scores, prompts or split, where they differ from those of ``known``: prompts that are neither
+            trained on nor tested. A ``Shrinkage`` is fitted to them, written, and shown in two more curves.
         beside: route_eval.json files of other runs, drawn to the left in the picture.
     """
 
@@ -46,6 +49,7 @@ class RoutingEvaluation:
     optimizer: Optimizer
     output_dir: str
     unit: str
+    calibration: Mapping[str, Any] | None = None
     beside: Sequence[str] = ()
     num_budgets: int = 12
     token_budget: int = 16384
@@ -54,13 +58,33 @@ class RoutingEvaluation:
     def run(self, checkpoint: Checkpoint) -> RoutingCurves:
         """Route, measure, write. DataError where the checkpoint and the table share fewer than two LLMs."""
         earlier = [_read(path) for path in self.beside]
-        test, known = _shared(self.test.load(), self.known.load(), checkpoint.models)
+        tables = [self.test.load(), self.known.load()]
+        if self.calibration is not None:
+            if wrong := self.calibration.keys() - {"scores", "prompts", "split"}:
+                raise ConfigError(
+                    f"calibration: scores, prompts and split can be given; got {', '.join(sorted(wrong))}"
+                )
+            tables.append(replace(self.known, **self.calibration).load())
+        test, known, *other = _shared(tables, checkpoint.models)
         log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
-        rankings = predict(checkpoint, test.prompts, token_budget=self.token_budget)
-        columns = [checkpoint.models.index(model) for model in test.models]
-        score = route_scores(self.optimizer, checkpoint.family, rankings, columns)
-        found = evaluate_routing(score, Known.of(known), test, num_budgets=self.num_budgets, seed=self.seed)
+        score = self._scores(checkpoint, test)
+        shrunk = self._shrinkage(checkpoint, other[0], test)(score) if other else None
+        found = evaluate_routing(
+            score, Known.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
+        )
         self._write(found, earlier)
+        return found
+
+    def _scores(self, checkpoint: Checkpoint, measured: Measured) -> np.ndarray:
+        rankings = predict(checkpoint, measured.prompts, token_budget=self.token_budget)
+        columns = [checkpoint.models.index(model) for model in measured.models]
+        return route_scores(self.optimizer, checkpoint.family, rankings, columns)
+
+    def _shrinkage(self, checkpoint: Checkpoint, calibration: Measured, test: Measured) -> Shrinkage:
+        if both := set(calibration.prompts) & set(test.prompts):
+            raise DataError(f"calibration: {len(both)} of its {len(calibration)} prompts are tested; take others")
+        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration)
+        found.save(Path(self.output_dir) / "shrinkage.json")
         return found
 
     def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]]) -> None:
@@ -88,15 +112,15 @@ def result_of(found: RoutingCurves, title: str, unit: str) -> dict[str, Any]:
     return {"title": title, "unit": unit, "singles": found.singles, "curves": points}
 
 
-def _shared(test: Measured, known: Measured, models: Sequence[str]) -> tuple[Measured, Measured]:
-    """Both tables with the LLMs that they share with the checkpoint."""
-    shared = [model for model in models if model in test.models and model in known.models]
+def _shared(tables: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
+    """The tables with the LLMs that all share with the checkpoint."""
+    shared = [model for model in models if all(model in table.models for table in tables)]
     if len(shared) < 2:
         raise DataError(
-            f"the checkpoint ({', '.join(models[:3])}, ...) and the tables ({', '.join(test.models[:3])}, ...) "
+            f"the checkpoint ({', '.join(models[:3])}, ...) and the tables ({', '.join(tables[0].models[:3])}, ...) "
             f"must share two LLMs; they share {len(shared)}"
         )
-    return test.among(shared), known.among(shared)
+    return [table.among(shared) for table in tables]
 
 
 def _read(path: str) -> dict[str, Any]:

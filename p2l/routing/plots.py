@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = {  # the last is drawn first
+    "conservative stream": "#e7298a",
     "stream": "#d95f02",
     "per-prompt LP": "#1f77b4",
     "strict": "#66a61e",
@@ -16,6 +17,7 @@ COLOURS = {  # the last is drawn first
     "oracle": "#aaaaaa",
 }
 _LABELS = {
+    "conservative stream": "one price, shrunk scores",
     "stream": "one price for the stream",
     "per-prompt LP": "budget on each prompt (LP)",
     "strict": "budget on each prompt (strict)",

@@ -43,6 +43,18 @@ def test_routing_beats_single_models_and_an_oracle_beats_all(found):
     assert summary["single mixture"]["stream_area_minus_this"]["low"] > 0
 
 
+def test_shrunk_scores_are_shown_beside_the_others(truth):
+    """By general scores alone the stream is a mixture of single LLMs, nearly the best one alone at the cost of that."""
+    _, measured = truth
+    general = np.broadcast_to(measured.mean_score(), measured.score.shape).copy()
+    noise = general + np.random.default_rng(0).normal(size=general.shape)
+    summary = evaluate_routing(noise, Known.of(measured), measured, num_budgets=3, shrunk=general).summary()
+    assert summary["stream"]["minus_best_single"]["high"] < -0.01
+    assert summary["conservative stream"]["minus_best_single"]["value"] == pytest.approx(0, abs=0.01)
+    assert summary["conservative stream"]["area"] != summary["stream"]["area"]
+    assert summary["conservative LP"]["area"]["value"] == pytest.approx(summary["single mixture"]["area"]["value"])
+
+
 def test_the_stream_meets_its_targets_and_is_compared_at_equal_cost(found):
     points = found.summary()["equal_cost"]
     assert all(point["over_target"] < 0.03 for point in points)

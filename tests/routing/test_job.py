@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from p2l.models import save_checkpoint
+from p2l.routing import Shrinkage
 from scripts.route_eval import main
 from tests.running import compose
 
@@ -56,9 +57,25 @@ def test_curves_are_written_and_drawn_beside_others(arguments, tmp_path):
     assert (tmp_path / "both" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_shrinkage_is_fitted_to_other_prompts_and_written_for_the_router(arguments, tmp_path):
+    assert call(*arguments, "num_budgets=3", "calibration={split: known}") == 0
+    shrinkage = Shrinkage.load(tmp_path / "out" / "shrinkage.json")
+    frame = pd.read_parquet(tmp_path / "scores.parquet")
+    means = frame[frame.split == "known"].groupby("model").score.mean()
+    assert (shrinkage.optimizer, shrinkage.models) == ("optimal-lp", ("alpha", "beta", "gamma"))
+    np.testing.assert_allclose(shrinkage.prior, means[list(shrinkage.models)])
+    result = json.loads((tmp_path / "out" / "route_eval.json").read_text())
+    assert {"conservative stream", "conservative LP"} <= result["curves"].keys() & result["summary"].keys()
+    dear = result["summary"]["conservative stream"]["minus_best_single"]
+    assert dear["low"] <= dear["value"] <= dear["high"]
+    assert (tmp_path / "out" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
+        ("calibration={split: test}", "calibration: 30 of its 30 prompts are tested"),
+        ("calibration={splt: known}", "scores, prompts and split can be given; got splt"),
         ("beside=[nowhere.json]", "nowhere.json is no route_eval.json"),
         ("split=nowhere", "no scored prompt is left"),
         ("prices={unknown:[1,1],alpha:[1,1]}", "has no output_chars"),

@@ -62,7 +62,8 @@ class Chooser:
         costs = [models[name].cost if name in models else 0.0 for name in names]
         weights = config.router.opponents
         opponents = None if weights is None else [weights.get(name, 0.0) for name in names]
-        self.router = make_router(optimizer, family, costs, opponents)
+        shrinkage = None if config.shrinkage is None else config.shrinkage.aligned(names)
+        self.router = make_router(optimizer, family, costs, opponents, shrinkage)
         self.costs = np.array(costs)
 
     @property
@@ -121,10 +122,13 @@ class Chooser:
         return tuple(self.names[index] for index in (chosen, *order))
 
     def scores(self, ranking: Ranking) -> dict[str, float]:
-        """What clients are shown, as published: the coefficients, or their sigmoid where these have a ground level."""
-        coefs = ranking.coefs.double()
-        values = coefs if self.router.family.shift_invariant else coefs.sigmoid()
-        return {name: value for name, value, here in zip(self.names, values.tolist(), self.served) if here}
+        """What clients are shown: shrunk scores, or as published the coefficients (grounded: their sigmoid)."""
+        if self.router.shrinkage is not None:
+            values = self.router.scores(ranking).tolist()
+        else:
+            coefs = ranking.coefs.double()
+            values = (coefs if self.router.family.shift_invariant else coefs.sigmoid()).tolist()
+        return {name: value for name, value, here in zip(self.names, values, self.served) if here}
 
     def _able(self, needs: Needs, allowed: Iterable[str] | None) -> Bool[np.ndarray, " models"]:
         models = self.config.model_configs

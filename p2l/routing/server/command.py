@@ -194,7 +194,7 @@ def _run(target: "str | Starlette", args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    snapshot = Snapshot.of(load_config(args.config), args.api_key)
+    snapshot = Snapshot.of(load_config(args.config), args.api_key, args.cost_optimizer)
     for name in snapshot.config.placeholders():
         event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
     event(

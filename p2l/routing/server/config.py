@@ -12,6 +12,7 @@ import yaml
 
 from p2l.errors import ConfigError
 from p2l.routing.server.reading import read_section
+from p2l.routing.shrinkage import Shrinkage
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
 
@@ -150,7 +151,7 @@ class RouterConfig:
     ``aliases``: names of the router in ``/v1/models``. ``opponents``: how often each model is met, for ``optimal-lp``.
     ``default_model``: who answers when prompts cannot be scored; None: an error. ``mean_cost``: target of the mean
     cost over all traffic (a stream budget); ``mean_cost_state``: the SQLite file that keeps its state across restarts;
-    None: that of ``--state``.
+    None: that of ``--state``. ``shrinkage``: the file of a ``Shrinkage``, which all scores go through.
     """
 
     aliases: tuple[str, ...] = ("p2l-router",)
@@ -161,6 +162,7 @@ class RouterConfig:
     session_from_user: bool = False
     mean_cost: float | None = None
     mean_cost_state: str | None = None
+    shrinkage: str | None = None
 
     def __post_init__(self) -> None:
         if self.mean_cost is not None and not (math.isfinite(self.mean_cost) and self.mean_cost > 0):
@@ -203,6 +205,19 @@ class ServerConfig:
         models = (*self.model_configs.values(), *self.embedding_configs.values())
         found = {model.key for model in models if model.key} | {key.key for key in self.keys}
         return tuple(secret for secret in found if len(secret) >= 6)
+
+    @cached_property
+    def shrinkage(self) -> Shrinkage | None:
+        """Of ``router.shrinkage``, as the file was at the first call; ``ConfigError`` where a model is not in it."""
+        if self.router.shrinkage is None:
+            return None
+        found = Shrinkage.load(self.router.shrinkage)
+        if lacking := [name for name in self.model_configs if name not in found.models]:
+            raise ConfigError(
+                f"router.shrinkage: {self.router.shrinkage} lacks {', '.join(lacking)} of model_configs; "
+                f"it has {', '.join(found.models)}"
+            )
+        return found
 
     def placeholders(self) -> list[str]:
         """The models whose key is still ``<your-api-key>``."""

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+from pathlib import Path
 
 from p2l.errors import P2LError
 from p2l.routing.server.logs import event
@@ -12,7 +13,7 @@ from p2l.routing.server.service import Service, Snapshot
 
 
 class Reloader:
-    """Watches the file, and SIGHUP. Requests under way keep the configuration they started with."""
+    """Watches the file, that of its shrinkage, and SIGHUP. Requests under way keep what they started with."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -56,10 +57,15 @@ class Reloader:
         event("the configuration was reloaded", {"models": len(snapshot.config.model_configs)})
         return True
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        """What changes when the file does, also where it is replaced or a link points elsewhere."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+    def _stamp(self) -> list[tuple[int, int, int] | None]:
+        """What changes when a file does, also where it is replaced or a link points elsewhere."""
+        shrinkage = self._service.snapshot.config.router.shrinkage
+        return [_stamp(path) for path in (self._path, shrinkage) if path is not None]
+
+
+def _stamp(path: str | Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

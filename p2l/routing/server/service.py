@@ -63,10 +63,12 @@ class Snapshot:
     @classmethod
     def load(cls, options: Options) -> "Snapshot":
         """Read and check the file; ``ConfigError`` if it cannot be served."""
-        return cls.of(load_config(options.config), options.api_key)
+        return cls.of(load_config(options.config), options.api_key, options.cost_optimizer)
 
     @classmethod
-    def of(cls, config: ServerConfig, api_key: str) -> "Snapshot":
+    def of(cls, config: ServerConfig, api_key: str, optimizer: Optimizer) -> "Snapshot":
+        if config.shrinkage is not None:
+            config.shrinkage.check(optimizer, alike=config.router.opponents is None)
         if any(model.type == "litellm" for model in config.model_configs.values()):
             check_installed()
         # the published default key is no secret: it must not stay valid beside real ones
@@ -128,7 +130,11 @@ class Service:
         """The chooser of a configuration, anew where that or the P2L model changed; ``UpstreamError`` until known."""
         names = await self.scorer.models() or tuple(config.model_configs)
         if self._chooser is None or self._chooser.config is not config or self._chooser.names != names:
-            chooser = Chooser(config, names, self.scorer.family, self.options.cost_optimizer)
+            try:
+                chooser = Chooser(config, names, self.scorer.family, self.options.cost_optimizer)
+            except ConfigError as error:
+                event(str(error), level=logging.ERROR)
+                raise UpstreamError("unfit_configuration", "the P2L model is not that of the configuration") from None
             if not chooser.served.any():
                 event("the P2L model has a coefficient for none of the configured models", level=logging.ERROR)
                 raise UpstreamError("no_common_model", "no configured model can be ranked", again=False)

@@ -14,6 +14,8 @@ from tests.routing.server.fakes_responses import events, response
 schemathesis = pytest.importorskip("schemathesis")
 
 
+# rich draws from `random` when it is imported, which schemathesis may do in the middle of an example
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
     def answer(seen: Seen) -> Reply:
         if seen.body.get("stream"):
