@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import yaml
 
+from p2l.files import whole_file, write_whole
 from p2l.heads import RankingHead
 from p2l.insight.embeddings import rank_and_read
 from p2l.losses import NegativeLogLikelihood
@@ -37,8 +38,10 @@ from p2l.models import Checkpoint, ModelRecipe
 from p2l.outcomes import GRK
 from p2l.routing import StreamBudget, policies
 from p2l.routing.curves import Curve, curves, interval
-from p2l.routing.evaluate import Known, budget_range, route_scores
+from p2l.routing.evaluate import SINGLE_MIXTURE, Known, RoutingCurves, budget_range, route_scores
+from p2l.routing.job import result_of
 from p2l.routing.measured import Measured, MeasuredSource
+from p2l.routing.plots import plot_routing
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
 
@@ -47,6 +50,7 @@ RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, beside
 STREAM, LP, STRICT, HINDSIGHT = "stream", "per-prompt LP", "strict", "best price"
 ROUTED = (STREAM, LP, STRICT, HINDSIGHT)
 SINGLE, MIXTURE, BEST, SHRUNK = "single", "mixture", "best single", "conservative "
+TITLES, UNIT = {"routerbench": "RouterBench", "mmlu_pro": "MMLU-Pro"}, "dollars per 1,000 prompts"
 
 
 @dataclass(frozen=True)
@@ -267,18 +271,35 @@ def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None
         print(f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {said(gain)}   {said(alone)}")
 
 
+def draw(args: argparse.Namespace, measured: Measured, found: dict[str, Curve], whole: Known) -> None:
+    """The curves as a picture, beside those of other data, and as ``curves.json`` in the work folder."""
+    shown = {name: found[name] for name in (SHRUNK + STREAM, STREAM, LP, STRICT)} | {SINGLE_MIXTURE: found[MIXTURE]}
+    singles = dict(zip(measured.models, zip(whole.cost.tolist(), whole.score.tolist(), strict=True), strict=True))
+    best = measured.models[whole.best]
+    result = result_of(RoutingCurves(measured.models, shown, singles, best), TITLES[args.data], UNIT)
+    with write_whole(args.work / "curves.json") as file:
+        json.dump(result, file)
+    others = [json.loads(path.read_text(encoding="utf-8")) for path in args.beside]
+    with whole_file(args.picture) as part:
+        plot_routing([*others, result]).savefig(part, format="png", dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", choices=("routerbench", "mmlu_pro"))
     parser.add_argument("--tables", type=Path, required=True, help="folder of its tables")
     parser.add_argument("--work", type=Path, required=True, help="keeps states and predictions")
+    parser.add_argument("--picture", type=Path, help="PNG of the curves")
+    parser.add_argument("--beside", type=Path, nargs="*", default=[], help="curves.json in the --work of others")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     measured = load(args.data, args.tables)
     folds = np.random.default_rng(0).permutation(len(measured)) % FOLDS
-    score = cross_fitted(measured, folds, args.work)
-    show(*evaluate(measured, folds, score), len(measured))
+    found, over, whole = evaluate(measured, folds, cross_fitted(measured, folds, args.work))
+    show(found, over, whole, len(measured))
+    if args.picture:
+        draw(args, measured, found, whole)
 
 
 if __name__ == "__main__":

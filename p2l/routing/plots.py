@@ -26,16 +26,18 @@ _LABELS = {
     "oracle": "oracle",
 }
 _STYLES = {"single mixture": "--", "oracle": ":", "strict": "-.", "batch": "-."}
-_BANDS = ("stream", "per-prompt LP")
+_BANDS = ("conservative stream", "per-prompt LP")  # the stream's where there is no conservative one
 
 
 def plot_routing(results: Sequence[Mapping[str, Any]]) -> Figure:
     """A panel for each result: a line for each policy, 95 % bands for two, and a dot for each LLM alone."""
     figure = Figure(figsize=(6.4 * len(results), 4.9), layout="constrained")
     for axis, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results):
+        found = result["curves"]
+        bands = _BANDS if _BANDS[0] in found else ("stream", *_BANDS[1:])
         for name in reversed(COLOURS):
-            if name in result["curves"]:
-                _draw(axis, name, result["curves"][name])
+            if name in found:
+                _draw(axis, name, found[name], band=name in bands)
         _draw_singles(axis, result)
         axis.set(xscale="log", xlabel=f"mean cost, {result['unit']}", title=result["title"])
         axis.xaxis.set_major_formatter("{x:g}")
@@ -48,12 +50,12 @@ def plot_routing(results: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]]) -> None:
+def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], band: bool) -> None:
     order = np.argsort(np.array(curve["cost"], dtype=np.float64), kind="stable")
     columns = {key: np.array(values, dtype=np.float64)[order] for key, values in curve.items() if key != "budget"}
     style, colour = _STYLES.get(name, "-"), COLOURS[name]
     axis.plot(columns["cost"], columns["quality"], style, color=colour, lw=1.7, label=_LABELS[name])
-    if name in _BANDS:
+    if band:
         axis.fill_between(
             columns["cost"], columns["quality_low"], columns["quality_high"], color=colour, alpha=0.1, lw=0
         )
