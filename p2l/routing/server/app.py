@@ -57,6 +57,8 @@ def _routes() -> list[Route]:
         Route("/v1/models/{name:path}", routes.model, methods=["GET"]),
         Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
         Route("/v1/responses", responses.responses, methods=["POST"]),
+        Route("/v1/responses/{id}", responses.kept_response, methods=["GET", "DELETE"]),
+        Route("/v1/responses/{id}/{part}", responses.kept_response, methods=["GET"]),
         Route("/v1/feedback", routes.feedback, methods=["POST"]),
         Route("/health", routes.health, methods=["GET"]),
         Route("/ready", routes.ready, methods=["GET"]),

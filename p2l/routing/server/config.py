@@ -120,6 +120,10 @@ class KeyConfig:
             if getattr(self, name) is not None:
                 _not_negative(getattr(self, name), name)
 
+    def may_use(self, model: str) -> bool:
+        """Whether the key may reach the model of this name."""
+        return self.models is None or model in self.models
+
 
 @dataclass(frozen=True)
 class CallConfig:

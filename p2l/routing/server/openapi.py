@@ -57,6 +57,7 @@ _CHAT: JSON = {
     },
     "example": {"model": "-", "messages": [{"role": "user", "content": "what's 828913*1234?"}], "cost": 2.5},
 }
+_ID: JSON = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _RESPONSE: JSON = {
     "type": "object",
     "required": ["input"],
@@ -98,6 +99,12 @@ def document() -> JSON:
         "paths": {
             "/v1/chat/completions": {"post": _post("Answer by the best model within the budget", _CHAT)},
             "/v1/responses": {"post": _post("OpenAI's Responses API, at models that declare it", _RESPONSE)},
+            "/v1/responses/{id}": {
+                "get": _get("A response that its provider keeps"),
+                "delete": _get("Delete it"),
+                "parameters": [_ID],
+            },
+            "/v1/responses/{id}/input_items": {"get": _get("What it answered"), "parameters": [_ID]},
             "/v1/route": {"post": _post("The decision alone", _CHAT)},
             "/v1/embeddings": {"post": _post("Pass through to an embedding model", _EMBED)},
             "/v1/feedback": {"post": _post("Vote on decisions", _VOTE, "201")},

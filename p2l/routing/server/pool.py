@@ -73,16 +73,20 @@ class Pool:
         if not reader.finished:
             raise UpstreamError("cut_off", "the model's stream ended before its answer did")
 
-    async def get(self, url: str, headers: dict[str, str], seconds: float) -> Any:
-        """The parsed answer of a GET."""
+    async def fetch(
+        self, method: str, url: str, headers: dict[str, str], seconds: float, secrets: tuple[str, ...] = ()
+    ) -> Any:
+        """The parsed answer of a GET or DELETE, which has no body."""
         try:
             timeout = aiohttp.ClientTimeout(total=seconds)
-            async with self._session.get(url, headers=headers, timeout=timeout, allow_redirects=False) as response:
+            async with self._session.request(
+                method, url, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise _broken(error) from None
         if response.status != 200:
-            raise failure(response.status, response.headers, body, ())
+            raise failure(response.status, response.headers, body, secrets)
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:

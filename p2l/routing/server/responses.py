@@ -6,6 +6,7 @@ keeps belongs to one model: a ``previous_response_id`` leads to the model that m
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from urllib.parse import quote, urlencode
 
 import orjson
 from starlette.requests import Request
@@ -14,9 +15,11 @@ from starlette.responses import Response
 from p2l.routing.server.ask import Ask, read_ask, refuse_orders
 from p2l.routing.server.calling import Served
 from p2l.routing.server.errors import ApiError, invalid
-from p2l.routing.server.providers.call import JSON
+from p2l.routing.server.providers import openai
+from p2l.routing.server.providers.call import JSON, UpstreamError
 from p2l.routing.server.service import Service
 from p2l.routing.server.turn import Form, Turn, answer
+from p2l.routing.server.web import header_text, json_response
 
 KEPT = 30 * 86400.0  # seconds, as long as OpenAI keeps responses
 
@@ -37,6 +40,38 @@ async def responses(request: Request) -> Response:
         told = "no model of this router declares the Responses API; use /v1/chat/completions"
         raise ApiError(501, told, "not_implemented")
     return await answer(request, RESPONSES)
+
+
+async def kept_response(request: Request) -> Response:
+    """Fetch or delete a response, or list its input items, at the provider of the model that made it for this key."""
+    service: Service = request.app.state.service
+    config = service.snapshot.config
+    key = service.snapshot.keyring.authenticate(request.headers)
+    service.ledger.count(key)
+    if request.path_params.get("part", "input_items") != "input_items":
+        raise ApiError(404, "of a response this router has its input_items", "not_found")
+    if request.query_params.get("stream", "false").lower() not in ("false", "0", ""):
+        raise invalid("stream: a kept response is sent whole; leave it out", "stream", "unsupported")
+    name = service.responses.model(key.name, request.path_params["id"])
+    model = config.model_configs.get(name) if name is not None else None
+    if name is None or model is None or not model.capabilities.responses or not key.may_use(name):
+        raise _no_response("this router knows of no such response for this key")
+    part = f"/{request.path_params['part']}" if "part" in request.path_params else ""
+    query = f"?{urlencode(request.query_params.multi_items())}" if request.query_params else ""
+    url = f"{openai.base_url(model)}/responses/{quote(request.path_params['id'], safe='')}{part}{query}"
+    try:
+        answer = await service.pool.fetch(
+            request.method, url, openai.headers(model), config.calls.total_timeout, config.secrets
+        )
+    except UpstreamError as error:
+        if error.reason == "http_404":
+            raise _no_response("the model's provider keeps no such response any more") from None
+        raise ApiError(error.status, error.message, error.code or error.reason) from None
+    return json_response(answer, headers={"x-p2l-model": header_text(name)})
+
+
+def _no_response(message: str) -> ApiError:
+    return ApiError(404, message, "response_not_found")
 
 
 def read_response_ask(body: JSON, headers: Mapping[str, str], session_from_user: bool = False) -> Ask:

@@ -46,7 +46,7 @@ async def model(request: Request) -> Response:
 def _listed(service: Service, key: KeyConfig) -> list[tuple[str, str]]:
     config = service.snapshot.config
     aliases = [(alias, "p2l") for alias in config.router.aliases]
-    reached = [(name, m.type) for name, m in config.model_configs.items() if key.models is None or name in key.models]
+    reached = [(name, m.type) for name, m in config.model_configs.items() if key.may_use(name)]
     return [*aliases, *reached, *((name, m.type) for name, m in config.embedding_configs.items())]
 
 

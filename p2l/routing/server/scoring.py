@@ -67,7 +67,7 @@ class EndpointScorer:
 
     async def models(self) -> tuple[str, ...]:
         if self._names is None:
-            found = await self._pool.get(f"{self._url}/models", self._headers, 10.0)
+            found = await self._pool.fetch("GET", f"{self._url}/models", self._headers, 10.0)
             names = found.get("models") if isinstance(found, dict) else None
             if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
                 raise UpstreamError("malformed", "the P2L endpoint sent no list of models")

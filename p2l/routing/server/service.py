@@ -200,7 +200,7 @@ class Service:
         self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str, reason: str = "direct"
     ) -> Plan:
         model = config.model_configs.get(name)
-        if model is None or not _may(key, name):
+        if model is None or not key.may_use(name):
             raise ApiError(404, "direct_model is not one of this router's models: GET /v1/models", "model_not_found")
         if lacks := needs.missing(model):
             raise invalid(f"{name} does not support {', '.join(lacks)}", code="unsupported")
@@ -212,7 +212,7 @@ class Service:
         """The model of the session, while it can answer and is affordable."""
         name = self.sessions.model(key.name, ask.session) if ask.session else None
         model = config.model_configs.get(name) if name else None
-        if name is None or model is None or not _may(key, name) or needs.missing(model):
+        if name is None or model is None or not key.may_use(name) or needs.missing(model):
             return None
         affordable = ask.budget is None or model.cost <= ask.budget
         return name if affordable and self.health.available(name) else None
@@ -221,12 +221,8 @@ class Service:
         """The configured model for when nothing can be scored, if it may answer this."""
         event("a prompt could not be scored", {"reason": error.reason}, level=logging.WARNING)
         name = config.router.default_model
-        if name is None or not _may(key, name) or needs.missing(config.model_configs[name]):
+        if name is None or not key.may_use(name) or needs.missing(config.model_configs[name]):
             raise unscored(error)
         if ask.budget is not None and config.model_configs[name].cost > ask.budget:
             raise unscored(error)
         return Plan((name,), "default")
-
-
-def _may(key: KeyConfig, name: str) -> bool:
-    return key.models is None or name in key.models

@@ -235,6 +235,40 @@ class TestState:
                 other.responses.create(model=name, input="more", previous_response_id=made.id)
             assert error.value.code == "previous_response_not_found"
 
+    def test_kept_responses_are_fetched_and_deleted_where_they_were_made(self, start: Starter) -> None:
+        running, better, worse = two(start)
+        client = start.client(running)
+        made = client.responses.create(model="-", input="hi", extra_body={"cost": 2.0})
+        assert client.responses.retrieve(made.id, include=["reasoning.encrypted_content"]).output_text == "Hello!"
+        seen = worse.seen[-1]
+        assert (seen.method, seen.body) == ("GET", None)
+        assert seen.path == "/v1/responses/resp_worse?include%5B%5D=reasoning.encrypted_content"
+        assert seen.headers["authorization"] == "Bearer sk-upstream-secret"
+        items = {"object": "list", "data": [{"type": "message"}], "has_more": False}
+        worse.answer = lambda seen: Reply(body=items)
+        assert client.responses.input_items.list(made.id, limit=1).data[0].type == "message"
+        assert worse.seen[-1].path == "/v1/responses/resp_worse/input_items?limit=1"
+        worse.answer = lambda seen: Reply(body={"id": made.id, "deleted": True})
+        client.responses.delete(made.id)
+        assert worse.seen[-1].method == "DELETE" and not better.seen
+        worse.answer = lambda seen: Reply(404, {"error": {"message": "no such response", "code": "gone"}})
+        with pytest.raises(openai.NotFoundError, match="keeps no such response"):
+            client.responses.retrieve(made.id)
+
+    def test_what_this_router_did_not_make_for_the_key_is_not_asked_for(self, start: Starter) -> None:
+        keys = {"keys": [{"name": "other", "key": "sk-other-00000"}, {"name": "k", "key": "sk-key-000000"}]}
+        running, better, worse = two(start, keys)
+        made = start.client(running, "sk-key-000000").responses.create(model="-", input="hi")
+        asked = len(better.seen)
+        for key, given in (("sk-other-00000", made.id), ("sk-key-000000", "resp_x"), ("sk-key-000000", "..%2Fmodels")):
+            answer = httpx.get(f"{running.base}/responses/{given}", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == 404 and set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        mine = {"authorization": "Bearer sk-key-000000"}
+        assert httpx.get(f"{running.base}/responses/{made.id}/cancel", headers=mine).status_code == 404
+        assert httpx.get(f"{running.base}/responses/{made.id}?stream=true", headers=mine).status_code == 400
+        assert httpx.get(f"{running.base}/responses/{made.id}").status_code in (401, 403)
+        assert len(better.seen) == asked and not worse.seen
+
     def test_one_that_is_not_stored_is_not_known(self, start: Starter) -> None:
         client = start.client(two(start)[0])
         made = client.responses.create(model="-", input="hi", store=False)
