@@ -28,7 +28,7 @@ _PARTS = {"input_text": "text", "input_image": "image_url", "input_file": "file"
 _ELSEWHERE = {
     "conversation": "conversations are made at one provider, past this router; use previous_response_id",
     "prompt": "stored prompts belong to one provider; send instructions and input",
-    "background": "a response in the background could not be fetched; leave it out",
+    "background": "what a response in the background will cost could not be billed; leave it out",
 }
 
 
