@@ -163,11 +163,6 @@ def cross_fitted(measured: Measured, folds: np.ndarray, work: Path) -> np.ndarra
     return score
 
 
-def rows(measured: Measured, at: np.ndarray) -> Measured:
-    prompts = tuple(measured.prompts[index] for index in at)
-    return Measured(measured.models, prompts, measured.score[at], measured.weight[at], measured.cost[at])
-
-
 def stream(score: np.ndarray, cost: np.ndarray, true: np.ndarray, budgets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shares, and the mean cost of each order over its target."""
     shares, over = np.zeros((len(budgets), *score.shape)), np.zeros((ORDERS, len(budgets)))
@@ -201,7 +196,7 @@ def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarr
     found = np.zeros_like(score)
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)
-        shrinkage = Shrinkage.fit("optimal-lp", score[others], rows(measured, others))
+        shrinkage = Shrinkage.fit("optimal-lp", score[others], measured.rows(others))
         found[folds == fold] = shrinkage(score[folds == fold])
     return found
 
@@ -226,7 +221,7 @@ def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[
     cost = np.zeros_like(score)
     for fold in range(FOLDS):
         at = np.flatnonzero(folds == fold)
-        known = Known.of(rows(measured, np.flatnonzero(folds != fold)))
+        known = Known.of(measured.rows(np.flatnonzero(folds != fold)))
         cost[at] = known.cost
         alone[SINGLE][:, at] = policies.single(known.score, known.cost, budgets, len(at))
         alone[MIXTURE][:, at] = policies.blind(known.score, known.cost, budgets, len(at))

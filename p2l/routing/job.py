@@ -68,7 +68,7 @@ class RoutingEvaluation:
         test, known, *other = _shared(tables, checkpoint.models)
         log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
         score = self._scores(checkpoint, test)
-        shrunk = self._shrinkage(checkpoint, other[0], test)(score) if other else None
+        shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
         found = evaluate_routing(
             score, Known.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
         )
@@ -80,10 +80,16 @@ class RoutingEvaluation:
         columns = [checkpoint.models.index(model) for model in measured.models]
         return route_scores(self.optimizer, checkpoint.family, rankings, columns)
 
-    def _shrinkage(self, checkpoint: Checkpoint, calibration: Measured, test: Measured) -> Shrinkage:
-        if both := set(calibration.prompts) & set(test.prompts):
-            raise DataError(f"calibration: {len(both)} of its {len(calibration)} prompts are tested; take others")
-        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration)
+    def _shrinkage(self, checkpoint: Checkpoint, calibration: Measured, known: Measured, test: Measured) -> Shrinkage:
+        tested = set(test.prompts)
+        apart = np.array([prompt not in tested for prompt in calibration.prompts])
+        if not apart.any():
+            raise DataError(f"calibration: all of its {len(apart)} prompts are tested; take others")
+        if not apart.all():
+            log.warning("calibration: %d of %d prompts are tested too, and left out", (~apart).sum(), len(apart))
+            calibration = calibration.rows(np.flatnonzero(apart))
+        general = known if len(known) > len(calibration) else calibration
+        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration, general.mean_score())
         found.save(Path(self.output_dir) / "shrinkage.json")
         return found
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from p2l.data.prompts import turns_of
 from p2l.data.readers import read_table
@@ -48,6 +48,11 @@ class Measured:
         return Measured(
             tuple(models), self.prompts, self.score[:, columns], self.weight[:, columns], self.cost[:, columns]
         )
+
+    def rows(self, at: Int64[np.ndarray, " chosen"]) -> "Measured":
+        """The same of these prompts."""
+        prompts = tuple(self.prompts[index] for index in at)
+        return Measured(self.models, prompts, self.score[at], self.weight[at], self.cost[at])
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ class Shrinkage:
 
     The best of many noisy predictions is often the luckiest. This is the linear empirical-Bayes estimate of what the
     answer of each LLM is worth, given the predictions for all of them: a ridge regression of measured on predicted
-    scores (of several responses: Breiman and Friedman 1997, doi:10.1111/1467-9868.00054). Where predictions told
-    nothing on other prompts the slope is 0, and every prompt gets the general scores. The argmax of expected values is
-    not worse than the best LLM alone, but for the errors of the estimate.
+    scores (of several responses: Breiman and Friedman 1997, doi:10.1111/1467-9868.00054), drawn toward one slope for
+    all LLMs, each by its own prediction, or toward none. Where predictions told nothing on other prompts the slope is
+    0, and every prompt gets the general scores. The argmax of expected values is not worse than the best LLM alone,
+    but for the errors of the estimate.
 
     Attributes:
         optimizer: whose scores are predicted (``p2l.routing.scores``); ``strict`` and ``simple-lp`` share theirs.
@@ -45,11 +46,17 @@ class Shrinkage:
 
     @classmethod
     def fit(
-        cls, optimizer: Optimizer, predicted: Float64[np.ndarray, "prompts models"], measured: Measured
+        cls,
+        optimizer: Optimizer,
+        predicted: Float64[np.ndarray, "prompts models"],
+        measured: Measured,
+        general: Float64[np.ndarray, " models"] | None = None,
     ) -> "Shrinkage":
         """From prompts that the predictions were not fitted to; ``DataError`` where an LLM has fewer than two scores.
 
-        One ridge for all LLMs, that of the least leave-one-out error of the differences between LLMs on a prompt.
+        The common slope, none or that of least squares, and one ridge for all LLMs are those of the least
+        leave-one-out error of the differences between LLMs on a prompt.
+        ``general``: the LLMs' mean scores, where more prompts tell them than these: those trained on serve too.
         """
         few = [model for model, known in zip(measured.models, (measured.weight > 0).sum(axis=0)) if known < 2]
         if few:
@@ -58,15 +65,17 @@ class Shrinkage:
             )
         center = predicted.mean(axis=0)
         columns = [_Column.of(predicted - center, measured, at) for at in range(len(measured.models))]
-        errors = []
-        for ridge in RIDGES:
-            left = np.stack([column.left_out(ridge) for column in columns], axis=1)
-            weight = measured.weight
-            mean = (left * weight).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
-            errors.append(float((weight * (left - mean[:, None]) ** 2).sum()))
-        best = RIDGES[int(np.argmin(errors))]
-        slope = np.stack([column.slope(best) for column in columns])
+        common = _common_slope(columns, measured.weight)
+        tried = {
+            (start, ridge): _left_out([column.beyond(start) for column in columns], measured.weight, ridge)
+            for start in {0.0, common}
+            for ridge in RIDGES
+        }
+        start, ridge = min(tried, key=tried.__getitem__)
+        slope = start * np.eye(len(columns)) + np.stack([column.beyond(start).slope(ridge) for column in columns])
         prior = np.array([column.score - row @ column.mean for column, row in zip(columns, slope)])
+        if general is not None:
+            prior = np.where(np.isfinite(general), general, prior)
         return cls(optimizer, measured.models, prior, center, slope)
 
     def __call__(self, predicted: Float64[np.ndarray, "*batch models"]) -> Float64[np.ndarray, "*batch models"]:
@@ -141,6 +150,27 @@ def _numbers(values: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     return numbers
 
 
+def _common_slope(columns: Sequence["_Column"], weight: np.ndarray) -> float:
+    """What a unit of an LLM's own prediction adds to its score, by least squares on the differences; at least 0."""
+    told, found = (_differences([getattr(c, name) for c in columns], columns, weight) for name in ("own", "rest"))
+    square = float((weight * told**2).sum())
+    return max(0.0, float((weight * told * found).sum()) / square) if square > 0 else 0.0
+
+
+def _left_out(columns: Sequence["_Column"], weight: np.ndarray, ridge: float) -> float:
+    """The squared leave-one-out error of the differences between LLMs."""
+    return float((weight * _differences([c.left_out(ridge) for c in columns], columns, weight) ** 2).sum())
+
+
+def _differences(values: Sequence[np.ndarray], columns: Sequence["_Column"], weight: np.ndarray) -> np.ndarray:
+    """Values of each LLM's known prompts as a table, from which the mean of each prompt is taken; 0 where unknown."""
+    table = np.zeros(weight.shape)
+    for at, (column, value) in enumerate(zip(columns, values)):
+        table[column.known, at] = value
+    mean = (table * weight).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-300)
+    return np.where(weight > 0, table - mean[:, None], 0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class _Column:
     """The ridge regression of one LLM's measured scores on all predictions, for every ridge at once."""
@@ -150,6 +180,7 @@ class _Column:
     mean: np.ndarray  # of the predictions
     score: float  # mean measured score
     rest: np.ndarray  # measured scores minus it
+    own: np.ndarray  # the LLM's own predictions minus their mean
     values: np.ndarray  # eigenvalues of the predictions' second moments
     vectors: np.ndarray
     parts: np.ndarray  # the predictions along the eigenvectors
@@ -161,7 +192,11 @@ class _Column:
         mean, level = np.average(x, axis=0, weights=weight), float(np.average(score, weights=weight))
         x = x - mean
         values, vectors = np.linalg.eigh((x * weight[:, None]).T @ x)
-        return cls(known, weight, mean, level, score - level, values, vectors, x @ vectors)
+        return cls(known, weight, mean, level, score - level, x[:, at], values, vectors, x @ vectors)
+
+    def beyond(self, slope: float) -> "_Column":
+        """The same for what a slope on the LLM's own prediction leaves."""
+        return replace(self, rest=self.rest - slope * self.own)
 
     def _along(self, ridge: float) -> np.ndarray:
         """1 / (eigenvalue + ridge); 0 where predictions never differ."""
@@ -172,8 +207,6 @@ class _Column:
         return self.vectors @ (self._along(ridge) * (self.parts.T @ (self.weight * self.rest)))
 
     def left_out(self, ridge: float) -> np.ndarray:
-        """The error on each prompt of a fit to the others; 0 where the LLM's score is unknown."""
+        """The error on each known prompt of a fit to the others."""
         leverage = self.weight * (1 / self.weight.sum() + self.parts**2 @ self._along(ridge))
-        found = np.zeros(len(self.known))
-        found[self.known] = (self.rest - self.parts @ self.vectors.T @ self.slope(ridge)) / (1 - leverage)
-        return found
+        return (self.rest - self.parts @ self.vectors.T @ self.slope(ridge)) / (1 - leverage)

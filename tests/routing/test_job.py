@@ -71,10 +71,25 @@ def test_a_shrinkage_is_fitted_to_other_prompts_and_written_for_the_router(argum
     assert (tmp_path / "out" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_calibration_prompts_that_are_tested_too_are_left_out(arguments, tmp_path, caplog):
+    frame = pd.read_parquet(tmp_path / "scores.parquet")
+    clean = frame[frame.split == "known"]
+    clean.to_parquet(tmp_path / "clean.parquet")
+    tested = frame[frame.split == "test"].head(8).assign(score=1.0)  # two prompts, with scores that would show
+    pd.concat([tested, clean]).to_parquet(tmp_path / "mixed.parquet")
+    found = []
+    for name in ("clean", "mixed"):
+        given = f"calibration={{scores: {tmp_path / name}.parquet, split: null}}"
+        assert call(*arguments, "num_budgets=3", given) == 0
+        found.append(json.loads((tmp_path / "out" / "shrinkage.json").read_text()))
+    assert found[0] == found[1]
+    assert "2 of 32 prompts are tested too, and left out" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("calibration={split: test}", "calibration: 30 of its 30 prompts are tested"),
+        ("calibration={split: test}", "calibration: all of its 30 prompts are tested"),
         ("calibration={splt: known}", "scores, prompts and split can be given; got splt"),
         ("beside=[nowhere.json]", "nowhere.json is no route_eval.json"),
         ("split=nowhere", "no scored prompt is left"),

@@ -65,6 +65,27 @@ def test_the_argmax_of_shrunk_scores_is_not_below_the_best_llm(signal, gain):
     assert shrunk > max(best + gain - 0.002, plain)
 
 
+def test_few_prompts_tell_one_slope_for_all():
+    """A slope of each LLM on each would be 64 numbers."""
+    rng = np.random.default_rng(4)
+    predicted, measured = arena(rng, 150, signal=0.15, noise=0.03)
+    found = Shrinkage.fit("optimal-lp", predicted, measured)
+    off = found.slope[~np.eye(8, dtype=bool)]
+    assert np.abs(off).max() < 0.15 and 1.2 < np.diag(found.slope).mean() < 2.5  # chances are twice the predictions
+    fresh, truth = arena(rng, 20_000, signal=0.15, noise=0.03)
+    gain = truth.score[np.arange(20_000), found(fresh).argmax(axis=1)].mean() - truth.mean_score()[0]
+    assert gain > 0.05
+
+
+def test_general_scores_of_more_prompts_are_the_prior():
+    predicted, measured = arena(np.random.default_rng(5), 100, signal=0.0, noise=0.1)
+    general = np.where(np.arange(8) == 3, np.nan, np.linspace(0.2, 0.9, 8))
+    found = Shrinkage.fit("optimal-lp", predicted, measured, general)
+    own = Shrinkage.fit("optimal-lp", predicted, measured)
+    np.testing.assert_array_equal(found.slope, own.slope)
+    np.testing.assert_array_equal(found.prior, np.where(np.isnan(general), own.prior, general))
+
+
 def test_unknown_scores_are_left_out_and_weights_are_numbers_of_equal_rows():
     rng = np.random.default_rng(2)
     predicted, score = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
