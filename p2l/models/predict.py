@@ -75,7 +75,7 @@ class Predictor:
 
     def rank_encoded(self, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
         """The ranking of each encoded prompt, of which there must be one."""
-        return _rank_in_batches(self.forward, prompts, token_budget)
+        return _rank_in_batches(lambda batch: self.forward([prompts[i] for i in batch]), prompts, token_budget)
 
     def warm_up(self) -> None:
         """Pay now what the first calls cost: kernels chosen, memory taken, programs compiled."""
@@ -97,17 +97,13 @@ def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int
     """The ranking of each encoded prompt, of which there must be one; ``model`` runs in evaluation mode."""
     device = next(model.parameters()).device
     with evaluating(model):
-        return _rank_in_batches(
-            lambda ids: rank_batch(model, pad(ids, prompts.pad_token_id), device), prompts, token_budget
-        )
+        return _rank_in_batches(lambda batch: rank_batch(model, prompts.pad(batch), device), prompts, token_budget)
 
 
-def _rank_in_batches(
-    rank: Callable[[Sequence[np.ndarray]], Ranking], prompts: EncodedPrompts, token_budget: int
-) -> Ranking:
-    """Those of like length together, the rankings in the order of the prompts."""
+def _rank_in_batches(rank: Callable[[np.ndarray], Ranking], prompts: EncodedPrompts, token_budget: int) -> Ranking:
+    """``rank`` gets the indices of prompts of like length; the rankings are in the order of the prompts."""
     batches = pack_within(prompts.lengths, token_budget)
-    rankings = [rank([prompts[i] for i in batch]) for batch in batches]
+    rankings = [rank(batch) for batch in batches]
     back = torch.from_numpy(np.argsort(np.concatenate(batches)))
     eta = [ranking.eta for ranking in rankings if ranking.eta is not None]
     return Ranking(torch.cat([ranking.coefs for ranking in rankings])[back], torch.cat(eta)[back] if eta else None)
@@ -120,10 +116,10 @@ def row_decoder(checkpoint: Checkpoint) -> RowDecoder | None:
     if not at_end or not runs_in_rows(network.model, encoder.format.max_length):
         return None
     rows = RowDecoder(network.model, encoder.opening(), encoder.format.max_length)
-    ids = encode_prompts(encoder, WARM_UP[-1], progress=False)
-    batch = ids.pad(range(len(ids)))
+    ids = [np.asarray(prompt) for prompt in encoder.encode_batch(WARM_UP[-1])]
+    batch = pad(ids, encoder.pad_token_id)
     with torch.inference_mode(), evaluating(network):
-        expected, found = network.hidden(batch.input_ids, batch.attention_mask), rows([ids[i] for i in range(len(ids))])
+        expected, found = network.hidden(batch.input_ids, batch.attention_mask), rows(ids)
     difference = float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
     if not difference <= SAME_STATE:
         log.warning(

@@ -71,12 +71,15 @@ class RowDecoder:
     def __init__(self, backbone: Any, opening: Sequence[int], max_length: int) -> None:
         self._backbone = backbone
         self._dtype: torch.dtype = self._backbone.embed_tokens.weight.dtype
-        positions = torch.arange(max(max_length, len(opening)))
+        positions = torch.arange(max_length)
         turns = self._backbone.rotary_emb(torch.zeros(1), positions[None])  # float32, as its argument
         self._cos, self._sin = (x[0, :, None, : x.shape[-1] // 2].contiguous() for x in turns)
+        layers = self._backbone.layers
+        norms = [n for layer in layers for n in (layer.input_layernorm, layer.post_attention_layernorm)]
+        self._gains: dict[Any, Tensor] = {norm: norm.weight.float() for norm in (*norms, self._backbone.norm)}
         self._silu = self._backbone.config.hidden_act == "silu"
         self._opening = np.zeros(0, dtype=np.int64)
-        self._kept: list[Heads | None] = [None] * len(self._backbone.layers)
+        self._kept: list[Heads | None] = [None] * len(layers)
         if len(opening):
             self._keep(np.asarray(opening, dtype=np.int64))
 
@@ -140,8 +143,8 @@ class RowDecoder:
         return Heads(_turn(queries, *asked), _turn(keys, *turns), values)
 
     def _norm(self, module: Any, stream: Tensor) -> Tensor:
-        weight = module.weight.float()
-        return rms_norm(stream, weight.shape, weight, module.variance_epsilon).to(self._dtype)
+        gain = self._gains[module]
+        return rms_norm(stream, gain.shape, gain, module.variance_epsilon).to(self._dtype)
 
 
 def filled_up(numbers: Int[np.ndarray, " n"]) -> Int[Tensor, " rows"]:
