@@ -65,14 +65,15 @@ class Shrinkage:
             )
         center = predicted.mean(axis=0)
         columns = [_Column.of(predicted - center, measured, at) for at in range(len(measured.models))]
-        common = _common_slope(columns, measured.weight)
+        starts = (0.0, _common_slope(columns, measured.weight))
+        beyond = {start: [column.beyond(start) for column in columns] for start in starts}
         tried = {
-            (start, ridge): _left_out([column.beyond(start) for column in columns], measured.weight, ridge)
-            for start in {0.0, common}
+            (start, ridge): _left_out(rest, measured.weight, ridge)
+            for start, rest in beyond.items()
             for ridge in RIDGES
         }
         start, ridge = min(tried, key=tried.__getitem__)
-        slope = start * np.eye(len(columns)) + np.stack([column.beyond(start).slope(ridge) for column in columns])
+        slope = start * np.eye(len(columns)) + np.stack([column.slope(ridge) for column in beyond[start]])
         prior = np.array([column.score - row @ column.mean for column, row in zip(columns, slope)])
         if general is not None:
             prior = np.where(np.isfinite(general), general, prior)
@@ -203,10 +204,14 @@ class _Column:
         scale = self.values.mean()
         return 1 / (self.values + ridge * scale) if scale > 0 else np.zeros_like(self.values)
 
+    def _slope_along(self, ridge: float) -> np.ndarray:
+        """The slope by eigenvector."""
+        return self._along(ridge) * (self.parts.T @ (self.weight * self.rest))
+
     def slope(self, ridge: float) -> np.ndarray:
-        return self.vectors @ (self._along(ridge) * (self.parts.T @ (self.weight * self.rest)))
+        return self.vectors @ self._slope_along(ridge)
 
     def left_out(self, ridge: float) -> np.ndarray:
         """The error on each known prompt of a fit to the others."""
         leverage = self.weight * (1 / self.weight.sum() + self.parts**2 @ self._along(ridge))
-        return (self.rest - self.parts @ self.vectors.T @ self.slope(ridge)) / (1 - leverage)
+        return (self.rest - self.parts @ self._slope_along(ridge)) / (1 - leverage)
