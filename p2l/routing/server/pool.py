@@ -6,6 +6,7 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
@@ -39,18 +40,7 @@ class Pool:
 
     async def json(self, call: Call, calls: CallConfig, seconds: float, secrets: tuple[str, ...] = ()) -> Any:
         """The parsed answer; ``UpstreamError`` for any failure, ``seconds`` of time included."""
-        timeout = _timeout(calls, seconds)
-        try:
-            async with self._post(call, timeout) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise _broken(error) from None
-        if response.status != 200:
-            raise failure(response.status, response.headers, body, secrets)
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise malformed("an answer that is not JSON") from None
+        return await _parsed(self._post(call, _timeout(calls, seconds)), secrets)
 
     async def stream(
         self, call: Call, reader: ChunkReader, calls: CallConfig, secrets: tuple[str, ...] = ()
@@ -77,20 +67,9 @@ class Pool:
         self, method: str, url: str, headers: dict[str, str], seconds: float, secrets: tuple[str, ...] = ()
     ) -> Any:
         """The parsed answer of a GET or DELETE, which has no body."""
-        try:
-            timeout = aiohttp.ClientTimeout(total=seconds)
-            async with self._session.request(
-                method, url, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                body = await response.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            raise _broken(error) from None
-        if response.status != 200:
-            raise failure(response.status, response.headers, body, secrets)
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise malformed("an answer that is not JSON") from None
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        asking = self._session.request(method, url, headers=headers, timeout=timeout, allow_redirects=False)
+        return await _parsed(asking, secrets)
 
     def _post(self, call: Call, timeout: aiohttp.ClientTimeout) -> Any:
         headers = {"content-type": "application/json", **call.headers}
@@ -103,6 +82,20 @@ class Pool:
             timeout=timeout,
             allow_redirects=False,
         )
+
+
+async def _parsed(asking: AbstractAsyncContextManager[aiohttp.ClientResponse], secrets: tuple[str, ...]) -> Any:
+    try:
+        async with asking as response:
+            body = await response.read()
+    except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+        raise _broken(error) from None
+    if response.status != 200:
+        raise failure(response.status, response.headers, body, secrets)
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise malformed("an answer that is not JSON") from None
 
 
 def _timeout(calls: CallConfig, seconds: float | None) -> aiohttp.ClientTimeout:

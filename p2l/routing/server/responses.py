@@ -17,6 +17,7 @@ from p2l.routing.server.calling import Served
 from p2l.routing.server.errors import ApiError, invalid
 from p2l.routing.server.providers import openai
 from p2l.routing.server.providers.call import JSON, UpstreamError
+from p2l.routing.server.routes import enter, refusal
 from p2l.routing.server.service import Service
 from p2l.routing.server.turn import Form, Turn, answer
 from p2l.routing.server.web import header_text, json_response
@@ -44,10 +45,8 @@ async def responses(request: Request) -> Response:
 
 async def kept_response(request: Request) -> Response:
     """Fetch or delete a response, or list its input items, at the provider of the model that made it for this key."""
-    service: Service = request.app.state.service
+    service, key = enter(request)
     config = service.snapshot.config
-    key = service.snapshot.keyring.authenticate(request.headers)
-    service.ledger.count(key)
     if request.path_params.get("part", "input_items") != "input_items":
         raise ApiError(404, "of a response this router has its input_items", "not_found")
     if request.query_params.get("stream", "false").lower() not in ("false", "0", ""):
@@ -66,7 +65,7 @@ async def kept_response(request: Request) -> Response:
     except UpstreamError as error:
         if error.reason == "http_404":
             raise _no_response("the model's provider keeps no such response any more") from None
-        raise ApiError(error.status, error.message, error.code or error.reason) from None
+        raise refusal(error) from None
     return json_response(answer, headers={"x-p2l-model": header_text(name)})
 
 

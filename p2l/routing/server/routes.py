@@ -18,11 +18,17 @@ from p2l.routing.server.web import header_text, json_response, read_json
 _STARTED = 1735689600  # 2025-01-01; clients want a number, and a model of ours has no birthday
 
 
-def _enter(request: Request) -> tuple[Service, KeyConfig]:
+def enter(request: Request) -> tuple[Service, KeyConfig]:
+    """The service and the client's key, one more request of which is counted."""
     service: Service = request.app.state.service
     key = service.snapshot.keyring.authenticate(request.headers)
     service.ledger.count(key)
     return service, key
+
+
+def refusal(error: UpstreamError) -> ApiError:
+    """What the client is told of the one upstream that could answer."""
+    return ApiError(error.status, error.message, error.code or error.reason)
 
 
 async def models(request: Request) -> Response:
@@ -56,7 +62,7 @@ def _model(name: str, owner: str) -> dict[str, object]:
 
 async def embeddings(request: Request) -> Response:
     """Pass through to the embedding model of that name."""
-    service, key = _enter(request)
+    service, key = enter(request)
     config = service.snapshot.config
     body = await read_json(request, service.options.max_body)
     refuse_orders(body)
@@ -73,7 +79,7 @@ async def embeddings(request: Request) -> Response:
         answer = await service.pool.json(call, config.calls, config.calls.total_timeout, config.secrets)
     except UpstreamError as error:
         bill.release()
-        raise ApiError(error.status, error.message, error.code or error.reason) from None
+        raise refusal(error) from None
     except BaseException:
         bill.release()
         raise
@@ -84,7 +90,7 @@ async def embeddings(request: Request) -> Response:
 
 async def feedback(request: Request) -> Response:
     """Store a vote or a rating on a decision."""
-    service, key = _enter(request)
+    service, key = enter(request)
     if service.feedback is None:
         raise ApiError(404, "this router stores no feedback (--feedback)", "feedback_off")
     vote = read_vote(await read_json(request, service.options.max_body))
