@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from datetime import datetime, timezone
 
 
@@ -21,11 +22,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__  # its text could quote the request
-            trace = record.exc_info[2]
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            if trace is not None:
-                line["at"] = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+            frames = [*traceback.walk_tb(record.exc_info[2])]
+            if frames:
+                frame, number = frames[-1]
+                line["at"] = f"{frame.f_code.co_filename}:{number}"
         return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
