@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from p2l.errors import DataError
+from p2l.routing.sqlite import open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (
@@ -52,10 +53,13 @@ class StreamFile:
     def __init__(self, path: str | Path, target: float) -> None:
         self._target = target
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=OFF")  # a crash of the machine may lose the last moments
+            self._connection = open_sqlite(path, "OFF")
             self._connection.execute(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            raise DataError(
+                f"{path} cannot be opened to keep a stream budget ({error}); its folder has to exist and be writable, "
+                f"and no other program may hold the file"
+            ) from None
         except sqlite3.Error as error:
             raise DataError(
                 f"{path} is no SQLite file that can hold a stream budget ({error}); delete it to start anew"

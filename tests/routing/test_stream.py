@@ -153,6 +153,11 @@ def test_budgets_that_share_a_file_at_the_same_time_lose_nothing(tmp_path):
     assert state.mean == pytest.approx(8.0, rel=0.03)
 
 
+def test_a_file_in_no_folder_is_told(tmp_path):
+    with pytest.raises(DataError, match="folder has to exist"):
+        StreamBudget(8.0, tmp_path / "none" / "state.sqlite")
+
+
 def test_a_file_of_another_kind_is_told(tmp_path):
     path = tmp_path / "state.json"
     path.write_text('{"target": 8.0}' * 100)

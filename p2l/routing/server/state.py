@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+from p2l.routing.sqlite import open_sqlite
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
@@ -21,8 +23,6 @@ def open_state(path: str | Path | None) -> sqlite3.Connection:
 
     A crash of the machine may lose the last moments of it, a crash of the server nothing.
     """
-    connection = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=10, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=OFF")
+    connection = open_sqlite(path or ":memory:", "OFF")
     connection.executescript(_SCHEMA + "".join(_MODELS.format(table=table) for table in ("sessions", "responses")))
     return connection

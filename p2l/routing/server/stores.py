@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from p2l.errors import ConfigError, P2LError
+from p2l.routing.sqlite import open_sqlite
 
 Row = tuple[Any, ...]
 
@@ -43,11 +44,9 @@ class SqliteStore:
 
     def __init__(self, path: str | Path) -> None:
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection = open_sqlite(path, "NORMAL")
         except sqlite3.Error as error:
             raise ConfigError(f"--feedback: {path} cannot be opened as a SQLite file ({error})") from None
-        self._connection.execute("PRAGMA synchronous=NORMAL")
 
     async def open(self, schema: str) -> None:
         self._connection.executescript(schema.replace("integer key", "INTEGER PRIMARY KEY"))

@@ -1,0 +1,43 @@
+"""SQLite files that several processes write to."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Literal
+
+_WAIT = 10.0
+"""Seconds to wait for a lock that another process holds."""
+
+
+def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqlite3.Connection:
+    """A connection for all threads, whose statements commit by themselves, to a file with a write-ahead log.
+
+    Args:
+        path: the file, made when missing; ``:memory:`` for none.
+        synchronous: what a crash of the machine may take: OFF the last moments, NORMAL nothing that a checkpoint
+            has reached. A crash of the process takes nothing.
+
+    Raises:
+        sqlite3.Error: no SQLite file, or it is locked for longer than 10 seconds.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
+    try:
+        _log_ahead(connection)
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; SQLite does not wait by itself where two connections do so to a new file at once."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if str(error) != "database is locked" or time.monotonic() > deadline:  # codes: Python 3.11
+                raise
+            time.sleep(0.005)
