@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from p2l.errors import DataError
+
 _WAIT = 10.0
 """Seconds to wait for a lock that another process holds."""
 
@@ -18,15 +20,17 @@ def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqli
             has reached. A crash of the process takes nothing.
 
     Raises:
-        sqlite3.Error: no SQLite file, or it is locked for longer than 10 seconds.
+        DataError: no SQLite file, a folder that cannot be written to, or a lock held for longer than 10 seconds.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
     try:
+        connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
         _log_ahead(connection)
         connection.execute(f"PRAGMA synchronous={synchronous}")
-    except sqlite3.Error:
-        connection.close()
-        raise
+    except sqlite3.Error as error:
+        raise DataError(
+            f"{path} cannot be opened as a SQLite file ({error}): its folder has to exist and be writable, and what is "
+            f"there has to be such a file that no other program keeps locked"
+        ) from None
     return connection
 
 

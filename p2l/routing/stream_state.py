@@ -1,14 +1,12 @@
 """What a stream budget remembers, and the SQLite file that processes share it by."""
 
 import math
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from p2l.errors import DataError
 from p2l.routing.sqlite import open_sqlite
 
 _SCHEMA = """
@@ -48,22 +46,12 @@ class StreamState:
 
 
 class StreamFile:
-    """The state of one target. Raises ``DataError`` for a file of another kind."""
+    """The state of one target. Raises ``DataError`` where the file cannot be opened."""
 
     def __init__(self, path: str | Path, target: float) -> None:
         self._target = target
-        try:
-            self._connection = open_sqlite(path, "OFF")
-            self._connection.execute(_SCHEMA)
-        except sqlite3.OperationalError as error:
-            raise DataError(
-                f"{path} cannot be opened to keep a stream budget ({error}); its folder has to exist and be writable, "
-                f"and no other program may hold the file"
-            ) from None
-        except sqlite3.Error as error:
-            raise DataError(
-                f"{path} is no SQLite file that can hold a stream budget ({error}); delete it to start anew"
-            ) from None
+        self._connection = open_sqlite(path, "OFF")
+        self._connection.execute(_SCHEMA)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

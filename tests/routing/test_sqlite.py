@@ -6,6 +6,7 @@ from threading import Barrier
 
 import pytest
 
+from p2l.errors import DataError
 from p2l.routing import sqlite
 from p2l.routing.sqlite import open_sqlite
 
@@ -32,11 +33,11 @@ def test_a_file_that_stays_locked_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite, "_WAIT", 0.05)
     holder = sqlite3.connect(tmp_path / "held.sqlite", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(sqlite3.OperationalError, match="locked"):
+    with pytest.raises(DataError, match="database is locked"):
         open_sqlite(tmp_path / "held.sqlite", "OFF")
 
 
 def test_other_errors_are_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(sqlite.time, "sleep", lambda _: pytest.fail("waited"))
-    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+    with pytest.raises(DataError, match="unable to open"):
         open_sqlite(tmp_path / "none" / "state.sqlite", "OFF")

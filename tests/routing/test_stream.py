@@ -161,7 +161,7 @@ def test_a_file_in_no_folder_is_told(tmp_path):
 def test_a_file_of_another_kind_is_told(tmp_path):
     path = tmp_path / "state.json"
     path.write_text('{"target": 8.0}' * 100)
-    with pytest.raises(DataError, match="delete it to start anew"):
+    with pytest.raises(DataError, match="cannot be opened as a SQLite file"):
         StreamBudget(8.0, path)
 
 

@@ -22,6 +22,7 @@ from p2l.routing.server.config import load_config
 from p2l.routing.server.feedback import Feedback
 from p2l.routing.server.logs import event, set_up_logs
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
+from p2l.routing.server.state import open_state
 from p2l.routing.server.stores import is_url, make_store
 from p2l.routing.stream import StreamBudget
 
@@ -127,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_places(options: Options, snapshot: Snapshot) -> None:
-    """Raise where feedback or the stream's account cannot be kept, while there is somebody to tell."""
+    """Raise where state, feedback or the stream's account cannot be kept, while there is somebody to tell."""
+    open_state(options.state).close()
     if options.feedback is not None:
         asyncio.run(make_store(options.feedback).close())
     router = snapshot.config.router

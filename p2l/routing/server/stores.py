@@ -43,10 +43,7 @@ class SqliteStore:
     """A file; statements take microseconds and run where they are called."""
 
     def __init__(self, path: str | Path) -> None:
-        try:
-            self._connection = open_sqlite(path, "NORMAL")
-        except sqlite3.Error as error:
-            raise ConfigError(f"--feedback: {path} cannot be opened as a SQLite file ({error})") from None
+        self._connection = open_sqlite(path, "NORMAL")
 
     async def open(self, schema: str) -> None:
         self._connection.executescript(schema.replace("integer key", "INTEGER PRIMARY KEY"))

@@ -149,19 +149,25 @@ def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "router", "told"),
     [
-        (["--feedback", "nowhere/f.sqlite"], "cannot be opened as a SQLite file"),
-        (["--feedback", "mysql://u:secret@h/d"], "postgresql://user@host"),
-        (["--state", "nowhere/s.sqlite"], "can hold a stream budget"),
+        (["--feedback", "nowhere/f.sqlite"], {}, "cannot be opened as a SQLite file"),
+        (["--feedback", "mysql://u:secret@h/d"], {}, "postgresql://user@host"),
+        (["--state", "nowhere/s.sqlite"], {}, "cannot be opened as a SQLite file"),
+        ([], {"mean_cost": 2.0, "mean_cost_state": "nowhere/s.sqlite"}, "cannot be opened as a SQLite file"),
     ],
 )
 def test_places_that_cannot_be_end_the_command(
-    tmp_path: Path, place: list[str], told: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    place: list[str],
+    router: dict[str, object],
+    told: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     models = {"m": {"name": "m", "type": "openai", "cost": 1.0}}
-    Path("c.yaml").write_text(yaml.safe_dump({"model_configs": models, "router": {"mean_cost": 2.0}}))
+    Path("c.yaml").write_text(yaml.safe_dump({"model_configs": models, "router": router}))
     with caplog.at_level("ERROR"):
         assert main(["-c", "c.yaml", "--router-type", "random", *place]) == 2
     assert told in caplog.text and "secret" not in caplog.text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2l.errors import ConfigError
+from p2l.errors import DataError
 from p2l.routing.server.stores import SqliteStore, make_store
 from p2l.routing.server.writer import Writer
 
@@ -58,5 +58,5 @@ def test_rows_wait_while_the_store_is_locked(tmp_path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be opened"):
+    with pytest.raises(DataError, match="cannot be opened"):
         make_store(str(tmp_path / "nowhere" / "f.sqlite"))
