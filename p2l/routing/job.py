@@ -88,8 +88,8 @@ class RoutingEvaluation:
         if not apart.all():
             log.warning("calibration: %d of %d prompts are tested too, and left out", (~apart).sum(), len(apart))
             calibration = calibration.rows(np.flatnonzero(apart))
-        general = known if len(known) > len(calibration) else calibration
-        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration, general.mean_score())
+        general = known.mean_score() if len(known) > len(calibration) else None
+        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration, general)
         found.save(Path(self.output_dir) / "shrinkage.json")
         return found
 
