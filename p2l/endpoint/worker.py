@@ -1,8 +1,8 @@
 """One worker process: loads the model, serves the shared socket.
 
-Started by the supervisor as ``python -m p2l.endpoint.worker <socket> <now|ready>`` with the settings as one line of
-JSON on standard input, which stays open: its end means that the supervisor is gone, and the worker then stops as for
-SIGTERM.
+Started by the supervisor as ``python -m p2l.endpoint.worker <socket> <now|ready> <file>`` with the settings as one line
+of JSON on standard input, which stays open: its end means that the supervisor is gone, and the worker then stops as for
+SIGTERM. It makes the file when its model is loaded.
 """
 
 import logging
@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import torch
 import uvicorn
@@ -28,11 +29,12 @@ KEEP_ALIVE = 65  # seconds; over the 60 of common load balancers, so that they c
 class Worker:
     """A server on a socket, whose model is loaded by a thread.
 
-    With ``wait`` it takes connections once the model is ready; else at once, and says 503 until then.
+    With ``wait`` it takes connections once the model is ready; else at once, and says 503 until then. ``sign`` is the
+    file to make then.
     """
 
-    def __init__(self, settings: Settings, listening: socket.socket, *, wait: bool) -> None:
-        self._settings, self._socket, self._wait = settings, listening, wait
+    def __init__(self, settings: Settings, listening: socket.socket, *, wait: bool, sign: Path) -> None:
+        self._settings, self._socket, self._wait, self._sign = settings, listening, wait, sign
         self._device = choose_device(settings.cuda)
         self._service = make_service(settings, self._device)
         self._server = uvicorn.Server(self._configuration())
@@ -70,6 +72,7 @@ class Worker:
     def _load(self) -> None:
         try:
             self._service.start(load_predictor(self._settings, self._device))
+            self._sign.touch()
             log.info("ready: %s on %s", self._settings.model_path, self._device)
         except Exception as error:
             if isinstance(error, (P2LError, torch.OutOfMemoryError)):
@@ -83,7 +86,8 @@ class Worker:
 def main() -> None:
     log_as_json()
     settings = Settings.from_json(sys.stdin.readline())
-    worker = Worker(settings, socket.socket(fileno=int(sys.argv[1])), wait=sys.argv[2] == "ready")
+    descriptor, when, sign = sys.argv[1:]
+    worker = Worker(settings, socket.socket(fileno=int(descriptor)), wait=when == "ready", sign=Path(sign))
 
     def stop_with_supervisor() -> None:
         sys.stdin.read()

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from p2l.endpoint.settings import Settings
 from p2l.endpoint.supervisor import Supervisor, listen
@@ -15,24 +16,33 @@ HERE = {"host": "127.0.0.1", "port": 0}
 def test_a_checkpoint_that_is_not_there_is_said_in_one_line(tmp_path, caplog):
     settings = Settings(model_path=str(tmp_path / "nowhere"), cuda=False, **HERE)
     with listen("127.0.0.1", 0) as listening:
-        assert Worker(settings, listening, wait=True).run() == 2
+        assert Worker(settings, listening, wait=True, sign=tmp_path / "ready").run() == 2
+    assert not (tmp_path / "ready").exists()
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "no model folder at" in record.message and record.exc_info is None
 
 
+FAILS = "import sys; sys.exit(2)"
+SLEEPS = "import time; time.sleep(60)"
+
+
 class Scripted(Supervisor):
-    """Its workers are one-line programs."""
+    """Its workers are one-line programs, which find the file to make when they are ready in ``sys.argv[1]``."""
 
     def __init__(self, *programs: str, workers: int = 1) -> None:
         super().__init__(Settings(workers=workers, **HERE))
         self.programs = list(programs)
         self.starts: list[float] = []
+        self.most_starts = 10
 
-    def _start(self, slot, metrics):
+    def _start(self, slot, folder):
         self.starts.append(time.monotonic())
-        slot.started = time.monotonic()
-        program = self.programs.pop(0) if self.programs else "import sys; sys.exit(2)"
-        slot.process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, text=True)
+        slot.sign = Path(folder) / f"ready-{len(self.starts)}"
+        program = self.programs.pop(0) if self.programs else FAILS
+        command = [sys.executable, "-c", program, str(slot.sign)]
+        slot.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+        if len(self.starts) == self.most_starts:
+            self._stopping.set()
 
 
 def test_bad_options_end_the_server_with_status_2():
@@ -44,3 +54,18 @@ def test_a_worker_that_dies_is_started_again_at_growing_intervals():
     assert supervisor.run() == 2
     waits = [late - early for early, late in zip(supervisor.starts, supervisor.starts[1:])]
     assert len(waits) == 3 and waits[2] > waits[1] + 0.5 > waits[0]
+
+
+def test_workers_that_fail_in_turns_end_the_server_too():
+    slow = "import sys, time; time.sleep(0.6); sys.exit(2)"
+    supervisor = Scripted(FAILS, slow, SLEEPS, workers=2)
+    assert supervisor.run() == 2
+    assert len(supervisor.starts) == 3
+
+
+def test_a_failure_after_the_model_was_served_is_tried_again():
+    serves = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(0.5); os.abort()"
+    supervisor = Scripted(serves, FAILS, FAILS)
+    supervisor.most_starts = 4
+    assert supervisor.run() == 0
+    assert len(supervisor.starts) == 4
