@@ -1,6 +1,7 @@
 """All that one server is told, in a form that passes from the supervisor to its workers."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -53,11 +54,13 @@ class Settings:
             "max_queue_tokens",
             "timeout",
             "max_body",
+            "max_turns",
+            "max_prompts",
         )
         for name in positive:
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"--{name.replace('_', '-')} must be positive; got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"--{name.replace('_', '-')} must be positive and finite; got {value}")
         if self.reload and self.workers > 1:
             raise ConfigError(f"--reload works with one worker; got --workers {self.workers}")
         if not 0 <= self.port <= 65535:

@@ -61,10 +61,13 @@ def test_settings_survive_their_way_to_a_worker():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers", "0"], "--workers must be positive; got 0"),
+        (["--workers", "0"], "--workers must be positive and finite; got 0"),
         (["--reload", "--workers", "2"], "--reload works with one worker"),
         (["--port", "70000"], "--port must lie between 0 and 65535"),
         (["--max-queue", "-1"], "--max-queue must be positive"),
+        (["--max-turns", "0"], "--max-turns must be positive"),
+        (["--timeout", "inf"], "--timeout must be positive and finite; got inf"),
+        (["--timeout", "nan"], "--timeout must be positive and finite; got nan"),
     ],
 )
 def test_values_that_do_not_fit(arguments, message):
@@ -81,6 +84,8 @@ def test_workers_share_the_cores(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
     environment = worker_environment(Settings(workers=2), {})
     assert environment["OMP_NUM_THREADS"] == "4"
+    for said, threads in (("3", "3"), ("4,2", "4"), ("", "4")):
+        assert worker_environment(Settings(workers=2), {"OMP_NUM_THREADS": said})["OMP_NUM_THREADS"] == threads
     environment = worker_environment(Settings(threads=3), {"LRU_CACHE_CAPACITY": "7"})
     assert (environment["OMP_NUM_THREADS"], environment["LRU_CACHE_CAPACITY"]) == ("3", "7")
 
