@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +16,7 @@ class Keys:
 
     def __init__(self, keys: Iterable[str]) -> None:
         # of one length, so that the comparison takes as long whatever comes
-        self._digests = [sha256(key.encode()).digest() for key in keys]
+        self._digests = [sha256(form).digest() for key in keys for form in _on_the_wire(key)]
 
     @property
     def open(self) -> bool:
@@ -27,6 +28,14 @@ class Keys:
         return sum([hmac.compare_digest(digest, known) for known in self._digests]) > 0
 
 
+def _on_the_wire(key: str) -> set[bytes]:
+    """How clients send it: most in UTF-8, some, requests among them, in Latin-1 where that has its letters."""
+    forms = {key.encode()}
+    with suppress(UnicodeEncodeError):
+        forms.add(key.encode("latin-1"))
+    return forms
+
+
 def read_keys(options: Iterable[str], file: str | None, environment: Mapping[str, str]) -> list[str]:
     """The keys of the options and the environment, comma-separated, and of a file, one a line.
 
@@ -34,10 +43,11 @@ def read_keys(options: Iterable[str], file: str | None, environment: Mapping[str
     """
     named = [key for text in (*options, environment.get(KEYS_VARIABLE, "")) for key in text.split(",")]
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines() if file else []
+        text = Path(file).read_text(encoding="utf-8-sig") if file else ""
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--api-key-file {file} cannot be read: {error}") from error
-    keys = [key.strip() for key in (*named, *(line for line in lines if not line.startswith("#"))) if key.strip()]
-    if file and not any(line.strip() for line in lines if not line.startswith("#")):
+    lines = [line.strip() for line in text.splitlines()]
+    in_file = [line for line in lines if line and not line.startswith("#")]
+    if file and not in_file:
         raise ConfigError(f"--api-key-file {file} holds no key; it has one key a line")
-    return list(dict.fromkeys(keys))
+    return list(dict.fromkeys([*(key.strip() for key in named if key.strip()), *in_file]))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import requests
 
+from p2l.endpoint.keys import KEYS_VARIABLE
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
 from p2l.models.predict import Predictor
@@ -115,8 +116,9 @@ def test_sigterm_finishes_what_was_taken(server: Endpoint, predictor: Predictor)
 
 
 def test_workers_end_with_a_supervisor_that_was_killed(folder: Path, tmp_path: Path) -> None:
-    with endpoint(tmp_path, "-m", str(folder), "-a", "", KEYS_VARIABLE="from-environment") as server:
+    with endpoint(tmp_path, "-m", str(folder), **{KEYS_VARIABLE: "from-environment"}) as server:
         assert server.predict(["hi"], key="from-environment").status_code == 200
+        assert server.predict(["hi"], key=KEY).status_code == 403
         (worker,) = server.workers()
         server.stop(signal.SIGKILL)
         server.wait_for(lambda: not Path(f"/proc/{worker}").exists() or _is_zombie(worker), seconds=20)
