@@ -6,6 +6,7 @@ from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from p2l.errors import ConfigError, PromptError
@@ -112,7 +113,10 @@ class PromptEncoder:
 
     def _text(self, turns: tuple[str, ...]) -> str:
         messages = [{"role": "user", "content": turn} for turn in turns]
-        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
+        try:
+            text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
+        except TemplateError as error:
+            raise PromptError(f"the chat template does not take a prompt of {len(turns)} user turns: {error}") from None
         text = text[-self.format.max_length * MAX_CHARS_PER_TOKEN :]
         text = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"; tokenizers refuse it
         return text.replace(self.cls_token, self._neutral_cls)

@@ -33,6 +33,14 @@ def test_every_prompt_has_exactly_one_cls_token_and_fits(position: str, prompt: 
     assert len(ids) <= 24
 
 
+def test_a_prompt_that_the_template_refuses_is_told() -> None:
+    strict = "{% if messages|length > 1 %}{{ raise_exception('roles must alternate') }}{% endif %}" + CHAT
+    encoder = make_encoder(max_length=99, chat_template=strict)
+    assert encoder.encode("one")
+    with pytest.raises(PromptError, match="2 user turns: roles must alternate"):
+        encoder.encode(["one", "two"])
+
+
 def test_a_prompt_is_the_chat_template_of_its_user_turns_then_cls() -> None:
     encoder = make_encoder(max_length=99, chat_template=CHAT)
     assert encoder.tokenizer.decode(encoder.encode(["one", "two"])) == f"<user>one</><user>two</>{CLS}"
