@@ -50,7 +50,7 @@ class Endpoint:
         _ = self._service.batcher
 
 
-def build(options: dict[str, str]) -> Application:
+def build(options: dict[str, str | int | float | bool]) -> Application:
     """The application of ``serve run``; beside the server's options, ``replicas`` and ``gpus`` of each."""
     options = dict(options)
     replicas, gpus = int(options.pop("replicas", 1)), float(options.pop("gpus", 0))
@@ -67,8 +67,8 @@ def build(options: dict[str, str]) -> Application:
     return deployment.bind(settings.to_json())
 
 
-def _argument(name: str, value: str) -> str:
-    option = name.replace("_", "-")
-    if value.lower() in ("true", "false"):
-        return f"--{option}" if value.lower() == "true" else f"--no-{option}"
+def _argument(name: str, value: str | int | float | bool) -> str:
+    option, said = name.replace("_", "-"), str(value).lower()
+    if said in ("true", "false"):
+        return f"--{option}" if said == "true" else f"--no-{option}"
     return f"--{option}={value}"

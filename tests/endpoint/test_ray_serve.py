@@ -28,7 +28,7 @@ def test_two_replicas(tiny_checkpoint: Checkpoint, tmp_path: Path, monkeypatch: 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": PORT})
-        options = {"model_path": str(folder), "dtype": "float32", "replicas": "2", "max_turns": "10"}
+        options = {"model_path": str(folder), "dtype": "float32", "replicas": 2, "max_turns": 10}
         serve.run(build(options), route_prefix="/")
         url, predictor = f"http://127.0.0.1:{PORT}", Predictor(tiny_checkpoint)
         for i in range(20):
