@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from p2l.endpoint.batcher import ForwardError, OverloadedError, TimedOutError
-from p2l.endpoint.gate import Receive
+from p2l.endpoint.gate import ClientLeftError, Receive
 from p2l.endpoint.leaderboards import UnknownModelError
 from p2l.endpoint.service import NotReadyError
 from p2l.errors import PromptError
@@ -18,10 +18,6 @@ from p2l.errors import PromptError
 T = TypeVar("T")
 
 CLIENT_LEFT = 499
-
-
-class ClientLeftError(Exception):
-    """Nobody reads the answer."""
 
 
 async def unless_client_leaves(receive: Receive, work: Awaitable[T]) -> T:

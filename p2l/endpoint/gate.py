@@ -17,6 +17,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
+class ClientLeftError(Exception):
+    """Nobody reads the answer."""
+
+
 class Gate:
     """ASGI middleware: refuses a body over ``max_body`` bytes with 413, counts and logs every answer.
 
@@ -40,6 +44,8 @@ class Gate:
 
         try:
             await self._pass_on(scope, receive, noting)
+        except ClientLeftError:
+            pass
         except Exception:
             log.exception("unexpected error")
             if status == 499:
@@ -72,6 +78,8 @@ class Gate:
         parts, size, more = [], 0, True
         while more:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             more = message.get("more_body", False)

@@ -114,6 +114,22 @@ def test_a_body_sent_in_parts_is_limited_too(ask):
     assert ask("POST", "/predict", content=parts(), **LONG).status_code == 413
 
 
+def test_a_client_that_leaves_within_its_body_is_no_bad_request(service, caplog):
+    caplog.set_level(logging.INFO, "p2l")
+    coming = iter([{"type": "http.request", "body": b'{"pro', "more_body": True}, {"type": "http.disconnect"}])
+    sent = []
+
+    async def receive():
+        return next(coming)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+    asyncio.run(create_app(service)(scope, receive, send))
+    assert not sent and caplog.records[-1].fields["status"] == 499
+
+
 def test_bad_requests_hurt_nobody_else(service, predictor):
     app = create_app(service)
 
