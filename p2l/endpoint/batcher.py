@@ -16,7 +16,7 @@ import torch
 
 from p2l.data.prompts import Prompt, turns_of
 from p2l.endpoint.calls import Call, Item, answer, call_soon, each_or_alone, ranking_of
-from p2l.endpoint.waiting import Waiting
+from p2l.endpoint.waiting import Waiting, by_wanted
 from p2l.errors import P2LError
 from p2l.models.predict import Predictor
 from p2l.types import Ranking
@@ -51,6 +51,7 @@ class Observer(Protocol):
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None: ...
     def dropped(self, prompts: int) -> None: ...
+    def refused(self, reason: str) -> None: ...
     def waiting(self, prompts: int, tokens: int) -> None: ...
 
 
@@ -153,6 +154,8 @@ class Batcher:
             prompts, tokens = self._prompts + len(sizes), self._tokens + sum(sizes)
             too_late = 0 < self._rate * self.limits.seconds < self._tokens
             if self._prompts and (prompts > self.limits.prompts or tokens > self.limits.tokens or too_late):
+                if self._observer:
+                    self._observer.refused("overloaded")
                 raise OverloadedError(max(1, math.ceil(self._tokens / self._rate)) if self._rate else 1)
             self._prompts, self._tokens = prompts, tokens
         self._tell_waiting()
@@ -174,9 +177,9 @@ class Batcher:
             while len(items) < ENCODE_TOGETHER and not self._to_encode.empty():
                 items.append(self._to_encode.get())
             closed = None in items
-            came = [item for item in items if item is not None]
-            self._drop([item for item in came if not item.wanted])
-            if wanted := [item for item in came if item.wanted]:
+            wanted, left = by_wanted([item for item in items if item is not None])
+            self._drop(left)
+            if wanted:
                 self._encode(wanted)
         self._waiting.close()
 
@@ -221,7 +224,7 @@ class Batcher:
 
     def _forward_together(self, items: list[Item]) -> None:
         ranking = self.predictor.forward([item.ids for item in items])
-        if not bool(torch.isfinite(ranking.coefs).all()):
+        if not all(bool(torch.isfinite(x).all()) for x in (ranking.coefs, ranking.eta) if x is not None):
             raise ForwardError("the network's coefficients for this prompt are not finite")
         coefs = ranking.coefs.numpy()
         etas = [None] * len(items) if ranking.eta is None else ranking.eta.tolist()

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,18 @@ class Encoded(Protocol):
 
     @property
     def wanted(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Encoded)
+
+
+def by_wanted(items: Sequence[T]) -> tuple[list[T], list[T]]:
+    """The items that somebody waits for, and the others; each is asked once, since clients leave at any moment."""
+    wanted: list[T] = []
+    left: list[T] = []
+    for item in items:
+        (wanted if item.wanted else left).append(item)
+    return wanted, left
 
 
 def choose_batch(lengths: np.ndarray, token_budget: int) -> np.ndarray:
@@ -103,10 +115,8 @@ class Waiting:
         with self._changed:
             while self._alone or not (self._items or self._closed) or (lane and self._lone()):
                 self._changed.wait()
-            dropped = [item for item in self._items if not item.wanted]
-            left = [item for item in self._items if item.wanted] if dropped else self._items
-            self._items = left
-            if not left:
+            self._items, dropped = by_wanted(self._items)
+            if not self._items:
                 return Work([], dropped, False)
             # another lane gets here with a lone prompt where those beside it were dropped just now
             self._alone = self.lanes == 1 or (lane == 0 and self._lone())

@@ -1,5 +1,6 @@
 """Batches: like lengths together, within the budget, the oldest always among them."""
 
+import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2l.endpoint import waiting
 from p2l.endpoint.waiting import FIXED_COST_TOKENS, Waiting, choose_batch, first_that_fit, looked_at
 
 
@@ -95,6 +97,23 @@ def test_what_nobody_waits_for_is_handed_back_apart():
     left.wanted = False
     waiting.add([left, kept])
     assert waiting.take()[:2] == ([kept], [left])
+
+
+class Leaving(Prompt):
+    """Its client leaves as soon as the queue (not a type check) has asked for it."""
+
+    def __getattribute__(self, name: str) -> object:
+        value = super().__getattribute__(name)
+        if name == "wanted" and sys._getframe(1).f_globals["__name__"] == waiting.__name__:
+            self.wanted = False
+        return value
+
+
+def test_a_prompt_whose_client_leaves_meanwhile_is_not_lost():
+    queue = Waiting(token_budget=100)
+    left, leaving = Prompt(np.zeros(5, dtype=np.int32), wanted=False), Leaving.of(5)
+    queue.add([left, leaving])
+    assert queue.take()[:2] == ([leaving], [left])
 
 
 @pytest.mark.parametrize("added", [0, 1])
