@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
 from lightning import Trainer
 
 from p2l.data.batches import PromptLoader
@@ -59,7 +60,7 @@ class PredictionJob:
         rows, prompts = _unique_prompts(frame[self.column])
         parts = Parts(Path(f"{self.output}.parts"))
         if trainer.is_global_zero:
-            parts.open({**self._describe(frame), "model": model_path})
+            parts.open({**self._describe(frame), "model": model_path, **_describe_network(checkpoint)})
         trainer.strategy.barrier()
         self._predict(checkpoint, trainer, parts, prompts)
         trainer.strategy.barrier()
@@ -128,6 +129,15 @@ class PredictionJob:
             else:
                 lines = path.suffix == ".jsonl"
                 frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
+
+
+def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
+    """What the predictions of one prompt depend on; of each weight its type and its first numbers."""
+    digest = hashlib.sha256()
+    for name, weight in checkpoint.model.state_dict().items():
+        numbers = weight.flatten()[:256].cpu().contiguous().view(torch.uint8).numpy()
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + numbers.tobytes())
+    return {**checkpoint.encoder.format.to_dict(), "weights": digest.hexdigest()}
 
 
 def _of_one_type(column: pd.Series) -> pd.Series:

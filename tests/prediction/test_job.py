@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from lightning import Trainer
 
+from p2l.data.prompts import PromptFormat
 from p2l.errors import ConfigError, DataError
 from p2l.models import Checkpoint
 from p2l.models.predict import predict
@@ -100,6 +102,30 @@ def test_another_job_does_not_take_the_parts_of_an_unfinished_one(dataset, tiny_
     parts.open({"model": "other"})
     with pytest.raises(ConfigError, match=r"unfinished run with another .*model.*delete the folder"):
         run(PredictionJob(dataset, str(tmp_path / "o.parquet")), tiny_checkpoint)
+
+
+@pytest.mark.parametrize("change", ["weights", "dtype", "max_length"])
+def test_another_network_does_not_go_on_with_the_parts_of_the_first(
+    change, dataset, tiny_checkpoint, tmp_path, monkeypatch
+):
+    job = PredictionJob(dataset, str(tmp_path / "o.parquet"))
+
+    def killed(self: Parts) -> pd.DataFrame:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "read", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(job, tiny_checkpoint)
+    if change == "weights":
+        with torch.no_grad():
+            tiny_checkpoint.model.head.head.bias += 1
+    elif change == "dtype":
+        tiny_checkpoint.model.bfloat16()
+    else:
+        tiny_checkpoint.encoder.format = PromptFormat(max_length=9)
+    with pytest.raises(ConfigError, match=f"another .*{'max_length' if change == 'max_length' else 'weights'}"):
+        run(job, tiny_checkpoint)
 
 
 def test_bad_options_are_named(dataset, tiny_checkpoint, tmp_path):
