@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
@@ -88,6 +88,8 @@ class Batcher:
         lanes: batches that run at the same time, each on its share of the cores: a CPU gets more done in two passes
             side by side than in one that all cores wait for each other in.
         observer: is told of batches, the queue and dropped prompts.
+        device_lost: is called, from a lane's thread, where an accelerator has failed: no later pass of this process
+            can succeed. The prompts of the pass get errors.
     """
 
     def __init__(
@@ -98,10 +100,11 @@ class Batcher:
         token_budget: int = 2048,
         lanes: int = 1,
         observer: Observer | None = None,
+        device_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.predictor = predictor
         self.limits = limits or QueueLimits()
-        self._observer = observer
+        self._observer, self._device_lost = observer, device_lost
         self._to_encode: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._waiting = Waiting(token_budget, lanes, predictor.pads)
         self._lanes, self._cores = lanes, torch.get_num_threads()
@@ -236,6 +239,8 @@ class Batcher:
         self._leave([item])
         reason = error if isinstance(error, P2LError) else ForwardError("this prompt cannot be ranked")
         call_soon(item.call.loop, item.call.fail, reason)
+        if isinstance(error, torch.AcceleratorError):
+            self._device_lost()
 
     def _drop(self, items: Sequence[Item]) -> None:
         if items:

@@ -1,5 +1,6 @@
 """The model behind the app: being loaded, or ready."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +23,7 @@ class Service:
     limits: QueueLimits = field(default_factory=QueueLimits)
     token_budget: int = 2048
     lanes: int = 1
+    device_lost: Callable[[], None] = lambda: None
     _batcher: Batcher | None = None
 
     def start(self, predictor: Predictor) -> None:
@@ -33,7 +35,12 @@ class Service:
             predictor.warm_up()
         torch.set_num_threads(cores)
         self._batcher = Batcher(
-            predictor, limits=self.limits, token_budget=self.token_budget, lanes=self.lanes, observer=self.metrics
+            predictor,
+            limits=self.limits,
+            token_budget=self.token_budget,
+            lanes=self.lanes,
+            observer=self.metrics,
+            device_lost=self.device_lost,
         )
 
     @property

@@ -23,6 +23,7 @@ from p2l.logs import log_as_json
 
 log = logging.getLogger(__name__)
 
+DEVICE_LOST = 3  # exit status
 KEEP_ALIVE = 65  # seconds; over the 60 of common load balancers, so that they close first
 
 
@@ -37,6 +38,7 @@ class Worker:
         self._settings, self._socket, self._wait, self._sign = settings, listening, wait, sign
         self._device = choose_device(settings.cuda)
         self._service = make_service(settings, self._device)
+        self._service.device_lost = self._end_without_device
         self._server = uvicorn.Server(self._configuration())
         self._status = 0
 
@@ -68,6 +70,12 @@ class Worker:
             timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=int(self._settings.timeout) + 1,
         )
+
+    def _end_without_device(self) -> None:
+        if not self._status:
+            log.error("the accelerator has failed: this worker ends, and another takes its place")
+            self._status = DEVICE_LOST
+            self.stop()
 
     def _load(self) -> None:
         try:

@@ -149,6 +149,23 @@ def test_a_failing_prompt_fails_alone(tiny_checkpoint, run, caplog):
     assert seen.queue == (0, 0)
 
 
+def test_a_lost_accelerator_is_told(watched, run):
+    lost = threading.Event()
+
+    async def test(batcher):
+        await batcher.rank(["hi"])
+        assert not lost.is_set()
+        watched.forward = broken
+        return await asyncio.gather(*[batcher.rank(["hi"]) for _ in range(4)], return_exceptions=True)
+
+    def broken(ids):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    results = run(watched, test, device_lost=lost.set)
+    assert all(isinstance(result, ForwardError) and "CUDA" not in str(result) for result in results)
+    assert lost.is_set()
+
+
 @pytest.mark.parametrize("part", ["head", "eta_head"])
 def test_an_answer_that_is_not_finite_is_an_error(part, predictor, run):
     with torch.no_grad():
