@@ -161,15 +161,16 @@ class Batcher:
                     self._observer.refused("overloaded")
                 raise OverloadedError(max(1, math.ceil(self._tokens / self._rate)) if self._rate else 1)
             self._prompts, self._tokens = prompts, tokens
-        self._tell_waiting()
+            self._tell_waiting()
 
     def _leave(self, items: Sequence[Item]) -> None:
         with self._lock:
             self._prompts -= len(items)
             self._tokens -= sum(item.tokens for item in items)
-        self._tell_waiting()
+            self._tell_waiting()
 
     def _tell_waiting(self) -> None:
+        """Under the lock, so that the last word is the newest."""
         if self._observer:
             self._observer.waiting(self._prompts, self._tokens)
 
