@@ -28,11 +28,13 @@ class Job:
     Attributes:
         resume: what ``p2l.training.train`` resumes from.
         last: the checkpoint that is removed when the run is over; None where it is kept.
+        left: what a run leaves when it is over, either of them.
         result: of a run that is over already.
     """
 
     resume: str | None
     last: Path | None = None
+    left: tuple[Path, ...] = ()
     result: ScalingPoint | None = None
 
     @classmethod
@@ -50,19 +52,23 @@ class Job:
             log.info("done already: %s", folder)
             return cls(None, result=ScalingPoint.read(folder / RESULT_FILE))
         last = last_checkpoint(folder)
+        published = OmegaConf.select(cfg, "callbacks.publish.folder")
+        left = (folder / RESULT_FILE, *([] if published is None else [Path(published)]))
         if last.is_dir() or is_zipfile(last):
             log.info("goes on: %s", last)
-            return cls(str(last), last)
+            return cls(str(last), last, left)
         if last.exists():
             log.warning("cut short, starts again: %s", last)
             last.unlink()
-        return cls(None, last)
+        return cls(None, last, left)
 
     def close(self) -> None:
-        """Remove the checkpoint that the run, now over, could have gone on from."""
-        if self.last is not None and self.last.is_dir():
+        """Remove the checkpoint that the run, now over, could have gone on from; kept where it left nothing else."""
+        if self.last is None or not any(path.exists() for path in self.left):
+            return
+        if self.last.is_dir():
             shutil.rmtree(self.last)
-        elif self.last is not None:
+        else:
             self.last.unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ AGAIN = (
     "callbacks.last.every_n_train_steps=2",
     "+callbacks.record={_target_: p2l.training.callbacks.RecordPoint, folder: '${output_dir}'}",
 )
+PUBLISH = "callbacks.publish={_target_: p2l.training.callbacks.PublishCheckpoint, folder: '${output_dir}/checkpoint'}"
 
 
 class PowerCutError(Exception):
@@ -79,6 +80,14 @@ def test_a_checkpoint_that_was_cut_short_is_started_over(tmp_path: Path) -> None
     last = tmp_path / "cut" / "run" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:100])
     assert call(tmp_path / "cut") == call(tmp_path / "whole")
+
+
+def test_what_a_run_could_go_on_from_is_kept_where_it_left_nothing_else(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    call(tmp_path, "callbacks.record=null")
+    assert last.exists()
+    call(tmp_path, "callbacks.record=null", PUBLISH)
+    assert not last.exists()
 
 
 def test_a_folder_with_another_recipe_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
+from p2l.training.fit_loop import EndedFitLoop
 from p2l.training.module import P2LModule
 from p2l.training.sharding import data_parallel_size
 
@@ -25,6 +26,7 @@ def train(
     """
     ckpt_path = _checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
+    EndedFitLoop.put_into(trainer)
     with warnings.catch_warnings():
         if ckpt_path is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -1,6 +1,7 @@
 """A run that was killed ends where it would have ended, to the bit."""
 
 import signal
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.errors import ConfigError
+from p2l.scaling import read_points
 from p2l.training import train
 from tests.running import (
     ROOT,
@@ -56,9 +58,16 @@ class CutBefore(Callback):
         self.left -= 1
 
 
-def cut_and_resume(folder: Path, micro_batch: int, *overrides: str, then: tuple[str, ...] = ()) -> Run:
+class CutAtEnd(Callback):
+    """Ends a run after its last step, before anything is made of it."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        raise PowerCutError
+
+
+def cut_and_resume(folder: Path, cut: Callback, *overrides: str, then: tuple[str, ...] = ()) -> Run:
     module, datamodule, trainer = build(folder, *overrides)
-    trainer.callbacks.insert(0, CutBefore(micro_batch))
+    trainer.callbacks.insert(0, cut)
     with pytest.raises(PowerCutError):
         train(module, datamodule, trainer)
     return run(folder, *overrides, *then, f"resume={folder / 'run'}")
@@ -125,7 +134,7 @@ def uninterrupted(tmp_path_factory):
 def test_a_run_goes_on_as_if_nothing_had_been(tmp_path, uninterrupted, kind, place):
     whole, micro_batch = uninterrupted(kind), PLACES[place]
     assert whole.trainer.accumulate_grad_batches == 2
-    resumed = cut_and_resume(tmp_path, micro_batch, *SAVE_OFTEN, *RUNS[kind])
+    resumed = cut_and_resume(tmp_path, CutBefore(micro_batch), *SAVE_OFTEN, *RUNS[kind])
     left = whole.trainer.global_step - micro_batch // 4 * 2  # after the last checkpoint before the cut
     assert resumed.curve()[-left:] == whole.curve()[-left:]
     assert resumed.metrics["val/log_loss"] == whole.metrics["val/log_loss"]
@@ -138,11 +147,28 @@ def test_other_micro_batches_after_the_cut(tmp_path):
     """The devices and the token budget may change; the gradient of a step does not, beyond rounding."""
     options = (*SAVE_OFTEN, "model.dropout=null", *TWO_EPOCHS)
     whole = run(make(tmp_path / "whole"), *options)
-    broken = cut_and_resume(make(tmp_path / "broken"), 13, *options, then=("batching.token_budget=100",))
+    broken = cut_and_resume(make(tmp_path / "broken"), CutBefore(13), *options, then=("batching.token_budget=100",))
     assert broken.trainer.accumulate_grad_batches > whole.trainer.accumulate_grad_batches
     assert broken.curve()[-2:] == pytest.approx(whole.curve()[-2:], rel=1e-4)
     ours, theirs = (weights(r.folder / "checkpoint") for r in (broken, whole))
     assert largest_difference(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("limit", [("trainer.max_epochs=1",), ("trainer.max_epochs=-1", "trainer.max_steps=4")])
+@pytest.mark.parametrize(
+    "kind", [(), ("data.val=null",), ("callbacks=ema", "callbacks.ema.decay=0.9", "callbacks.best=null")]
+)
+def test_a_run_cut_after_its_last_step_comes_to_its_end(tmp_path, kind, limit):
+    record = "+callbacks.record={_target_: p2l.training.callbacks.RecordPoint, folder: '${output_dir}'}"
+    options = (*SAVE_OFTEN, *kind, *limit, record)
+    whole = run(make(tmp_path / "whole"), *options)
+    resumed = cut_and_resume(make(tmp_path / "broken"), CutAtEnd(), *options)
+    assert resumed.metrics.get("val/log_loss") == whole.metrics.get("val/log_loss")
+    ours, theirs = (weights(r.folder / "checkpoint") for r in (resumed, whole))
+    assert largest_difference(ours, theirs) == 0
+    (point,), (expected,) = (read_points(r.folder) for r in (resumed, whole))
+    assert point.steps == 4
+    assert replace(point, seconds=0) == replace(expected, seconds=0)
 
 
 def test_a_finished_run_resumed_trains_no_more(tmp_path):
