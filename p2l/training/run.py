@@ -44,6 +44,7 @@ def train(
 
 def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
     """Fix how many micro-batches make a step, and let validation fall between steps."""
+    _refuse_cut_epochs(trainer)
     if datamodule.votes.val is None:
         if trainer.early_stopping_callbacks:
             raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
@@ -59,6 +60,22 @@ def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
                 f"trainer.check_val_every_n_epoch=null counts over epochs"
             )
         trainer.val_check_interval = steps * trainer.accumulate_grad_batches
+
+
+def _refuse_cut_epochs(trainer: Trainer) -> None:
+    """Lightning would count micro-batches, end an epoch within a step, and leave schedules as long as they were."""
+    limit = trainer.limit_train_batches
+    limits = {
+        "fast_dev_run": trainer.fast_dev_run,  # type: ignore[attr-defined]
+        "overfit_batches": trainer.overfit_batches,  # type: ignore[attr-defined]
+        "limit_train_batches": None if isinstance(limit, float) and limit == 1 else str(limit),
+    }
+    for option, value in limits.items():
+        if value:
+            raise ConfigError(
+                f"trainer.{option}={value} would cut epochs within a step; limit a run by trainer.max_steps (optimizer "
+                f"steps)"
+            )
 
 
 def _num_epochs(trainer: Trainer, steps_per_epoch: int) -> int:

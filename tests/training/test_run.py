@@ -179,6 +179,26 @@ def test_steps_can_limit_a_run_instead_of_epochs(tmp_path, max_epochs):
     assert finished.datamodule.epochs == 2
 
 
+@pytest.mark.parametrize(
+    "limit", ["limit_train_batches=3", "limit_train_batches=0.5", "limit_train_batches=1", "limit_train_batches=0"]
+)
+def test_epochs_are_not_cut_short(tmp_path, limit):
+    with pytest.raises(ConfigError, match=rf"trainer\.{limit}.*limit a run by trainer\.max_steps"):
+        run(tmp_path, f"+trainer.{limit}")
+
+
+@pytest.mark.parametrize("option", ["fast_dev_run=True", "fast_dev_run=2", "overfit_batches=2", "overfit_batches=1.0"])
+def test_trial_runs_of_lightning_are_refused(tmp_path, option):
+    with pytest.raises(ConfigError, match=rf"trainer\.{option}.*limit a run by trainer\.max_steps"):
+        run(tmp_path, f"+trainer.{option}")
+
+
+def test_options_that_limit_nothing_are_accepted(tmp_path):
+    options = ["+trainer.limit_train_batches=1.0", "+trainer.fast_dev_run=false", "+trainer.overfit_batches=0"]
+    finished = run(tmp_path, *options, "callbacks=none")
+    assert len(finished.curve()) == finished.datamodule.steps
+
+
 def test_the_last_step_of_an_epoch_may_be_smaller(tmp_path):
     finished = run(tmp_path, "batching.batch_size=100", "callbacks=none")
     assert len(finished.datamodule.votes.train) % 100
