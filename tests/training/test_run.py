@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from p2l.data.encoding import encode_prompts
+from p2l.data.readers import read_table
 from p2l.errors import ConfigError
 from p2l.evaluation.votes import score_votes
 from p2l.leaderboard import fit_votes
@@ -71,6 +72,25 @@ def test_eval_output_has_the_votes_and_their_rankings(finished):
     ranking = predict(checkpoint, [rows[7]["prompt"]])
     assert rows[7]["betas"] == pytest.approx(ranking.coefs[0].tolist(), abs=1e-4)
     assert rows[7]["eta"] == pytest.approx(ranking.eta[0].item(), abs=1e-4)
+
+
+def test_columns_that_json_cannot_hold_are_left_out_of_eval_output(tmp_path, caplog):
+    votes = read_table(str(write_votes(tmp_path / "val.jsonl", num_prompts=6, seed=1)))
+    write_votes(tmp_path / "votes.jsonl")
+    with_images = votes.assign(image=b"\xff\xd8", note=b"text", nested=[{"bytes": b"\xff"}] * len(votes))
+    with_images.to_parquet(tmp_path / "val.parquet")
+    finished = run(tmp_path, f"data.val={tmp_path / 'val.parquet'}", "trainer.max_steps=1", "callbacks=none")
+    rows = [json.loads(line) for line in (finished.folder / "eval_output.jsonl").read_text().splitlines()]
+    assert rows[0].keys() == {*votes.columns, "note", "betas", "eta"}
+    assert [row["prompt"] for row in rows] == votes["prompt"].tolist()
+    assert "without the columns image, nested" in caplog.text
+
+
+def test_the_checkpoint_is_published_before_eval_output_is_written(tmp_path):
+    (tmp_path / "run" / "eval_output.jsonl").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        run(tmp_path, "trainer.max_steps=1", "callbacks=none")
+    assert load_checkpoint(str(tmp_path / "run" / "checkpoint")).models
 
 
 def test_the_other_files_of_a_run(finished):

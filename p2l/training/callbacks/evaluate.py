@@ -4,7 +4,8 @@ import json
 import logging
 from pathlib import Path
 
-from lightning import Trainer
+import pandas as pd
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from p2l.data import VoteDataModule
@@ -19,19 +20,23 @@ from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
+_JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso"}
+
 
 class EvaluateVotes(WithRankings):
     """Scores validation and test votes by the rankings of their prompts, over all ranks.
 
-    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, the same for test. On
-    ``trainer.validate`` it writes ``eval_output.jsonl`` (the votes with ``betas`` and ``eta``, as published), and on
-    ``trainer.test`` ``test_report.json`` (the comparison with the marginal fit, with intervals over prompts).
+    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, the same for test. At the
+    end of ``trainer.validate``, when all is done with the weights, it writes ``eval_output.jsonl`` (the votes with
+    ``betas`` and ``eta``, as published), and on ``trainer.test`` ``test_report.json`` (the comparison with the marginal
+    fit, with intervals over prompts).
     """
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.folder = Path(folder)
         self._marginal: Ranking | None = None
+        self._validated: tuple[VoteTable, Ranking] | None = None
         self.comparison: Comparison | None = None
 
     def evaluate(
@@ -40,13 +45,18 @@ class EvaluateVotes(WithRankings):
         marginal = self._fit(module, data)
         self._log(split, module, votes, rankings, marginal)
         if split == "val" and trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero:
-            write_eval_output(self.folder / "eval_output.jsonl", votes, rankings)
+            self._validated = votes, rankings
         if split == "test":
             self.comparison = compare_to_marginal(module.family, rankings, marginal, votes)
             if trainer.is_global_zero:
                 log.info("test votes\n%s", self.comparison)
                 with write_whole(self.folder / "test_report.json") as file:
                     json.dump(self.comparison.to_dict(), file, indent=1)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._validated is not None:
+            write_eval_output(self.folder / "eval_output.jsonl", *self._validated)
+            self._validated = None
 
     def _log(self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking) -> None:
         ours = score_votes(module.family, rankings, votes).mean()
@@ -63,11 +73,25 @@ class EvaluateVotes(WithRankings):
 
 
 def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
-    """The votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file."""
-    frame = votes.frame.copy()
+    """The votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file.
+
+    Columns that JSON cannot hold, such as images, are left out, and named in a warning.
+    """
+    fits = [name for name in votes.frame if _fits_json(votes.frame[[name]])]
+    if left_out := [str(name) for name in votes.frame if name not in fits]:
+        log.warning("%s is without the columns %s, which JSON cannot hold", path.name, ", ".join(left_out))
+    frame = votes.frame[fits].copy()
     betas = rankings.coefs.double().numpy().round(6)
     frame["betas"] = [betas[i].tolist() for i in votes.prompt_index]
     if rankings.eta is not None:
         frame["eta"] = rankings.eta.double().numpy()[votes.prompt_index]
     with write_whole(path) as file:
-        frame.to_json(file, orient="records", lines=True, force_ascii=False, date_format="iso")
+        frame.to_json(file, **_JSON_LINES)
+
+
+def _fits_json(frame: pd.DataFrame) -> bool:
+    try:
+        frame.to_json(**_JSON_LINES)
+    except (ValueError, OverflowError):  # bytes that are no text; objects without end
+        return False
+    return True
