@@ -8,6 +8,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from p2l.data import VoteDataModule
+from p2l.errors import ConfigError
 from p2l.files import whole_file
 from p2l.routing.evaluate import Known, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.job import result_of
@@ -32,7 +33,7 @@ class RoutingCurve(AtEnd):
 
     Args:
         folder: where the picture goes.
-        costs: cost of a prompt on each LLM; LLMs without one are not chosen.
+        costs: cost of a prompt on each LLM; LLMs without one, or without validation votes, are not chosen.
         optimizer: whose scores are maximised.
     """
 
@@ -49,6 +50,8 @@ class RoutingCurve(AtEnd):
         if not trainer.is_global_zero:
             return
         found = self._evaluate(module, data, rankings)
+        if found is None:
+            return
         picture = self.folder / "routing.png"
         with whole_file(picture) as part:
             plot_routing([result_of(found, "validation votes", "as given")]).savefig(part, format="png", dpi=110)
@@ -57,14 +60,26 @@ class RoutingCurve(AtEnd):
             if isinstance(logger, WandbLogger):
                 logger.log_image("routing", [str(picture)])
 
-    def _evaluate(self, module: P2LModule, data: VoteDataModule, rankings: Ranking) -> RoutingCurves:
+    def _evaluate(self, module: P2LModule, data: VoteDataModule, rankings: Ranking) -> RoutingCurves | None:
+        """None where too little is known of the answers, which is logged: it ends no run."""
         votes = data.table("val")
-        measured = measured_votes(votes, self.costs)
-        trained = measured_votes(data.table("train"), self.costs)
-        columns = [votes.models.index(model) for model in measured.models]
-        score = route_scores(self.optimizer, module.model.head.family, rankings, columns)
+        measured, trained = (measured_votes(table, self.costs) for table in (votes, data.table("train")))
+        voted = [model for model, weight in zip(measured.models, measured.weight.sum(axis=0)) if weight > 0]
+        if left_out := sorted(set(measured.models) - set(voted)):
+            log.warning("callbacks.routing leaves out, without validation votes: %s", ", ".join(left_out))
+        if len(voted) < 2:
+            log.warning("callbacks.routing needs two LLMs with a cost and validation votes; there are %d", len(voted))
+            return None
+        measured, trained = measured.among(voted), trained.among(voted)
+        score = route_scores(
+            self.optimizer, module.model.head.family, rankings, [votes.models.index(model) for model in voted]
+        )
         known = Known(trained.mean_score(), measured.cost.mean(axis=0))
-        return evaluate_routing(score, known, measured, num_budgets=self.num_budgets)
+        try:
+            return evaluate_routing(score, known, measured, num_budgets=self.num_budgets)
+        except ConfigError as error:
+            log.warning("callbacks.routing: %s", error)
+            return None
 
 
 def _metrics(found: RoutingCurves) -> dict[str, float]:
