@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
 from tqdm import tqdm
 
 from p2l.data.battles import BattleTable, load_battles
@@ -29,7 +29,7 @@ from p2l.types import Ranking
 log = logging.getLogger(__name__)
 
 DEFAULT_LOSS_TYPE = "bt"
-EVAL_OUTPUT, MODEL_LIST = "eval_output.jsonl", "model_list.json"
+EVAL_OUTPUT, MODEL_LIST, RECIPE = "eval_output.jsonl", "model_list.json", "training_config.json"
 _PROMPTS_AT_ONCE = 2048  # between two steps of the progress bar
 
 
@@ -88,7 +88,7 @@ class EvaluationSource:
         """
         if self.model_path is not None and self.votes is not None:
             return self._rank(self.model_path, self.votes)
-        family, models = get_family(self._loss_type()), self.model_list()
+        models, family = self.model_list(), get_family(self._loss_type())
         by_columns = self.checkpoint_path is not None or self.hf_checkpoint_repo is not None
         if by_columns:
             path = self._checkpoint_file(number)
@@ -109,11 +109,13 @@ class EvaluationSource:
         return model_names(_read_json(path), path, DataError)
 
     def _loss_type(self) -> str:
-        if self.loss_type is None and self.model_repo is not None:
-            recipe = Path(self.model_repo) / "training_config.json"
-            said = _read_json(recipe).get("loss_type") if recipe.exists() else None
-            return str(said or DEFAULT_LOSS_TYPE)
-        return self.loss_type or DEFAULT_LOSS_TYPE
+        if self.loss_type is not None or self.model_repo is None:
+            return self.loss_type or DEFAULT_LOSS_TYPE
+        try:
+            recipe = Path(self._file_of_repo(RECIPE))
+        except _NoSuchFileError:
+            return DEFAULT_LOSS_TYPE
+        return str(_read_json(recipe).get("loss_type") or DEFAULT_LOSS_TYPE)
 
     def _file_of_repo(self, name: str) -> str:
         assert self.model_repo is not None
@@ -121,7 +123,7 @@ class EvaluationSource:
         if not folder.is_dir():
             return _download(self.model_repo, name, "model")
         if not (folder / name).exists():
-            raise DataError(f"{folder} has no {name}; scripts/train.py and trainer.validate write one")
+            raise _NoSuchFileError(f"{folder} has no {name}; scripts/train.py and trainer.validate write one")
         return str(folder / name)
 
     def _checkpoint_file(self, number: int) -> str:
@@ -139,6 +141,10 @@ class EvaluationSource:
         rankings = rank_all(checkpoint, table, self.token_budget)
         ranked = RankedVotes(table.battles, rankings, table.prompt_index, table.prompt_index)
         return EvaluationData(ranked, table.frame, checkpoint.family)
+
+
+class _NoSuchFileError(DataError):
+    """The folder or repository is there and can be read, but has no file of this name."""
 
 
 def rank_all(checkpoint: Checkpoint, table: VoteTable, token_budget: int = TOKEN_BUDGET) -> Ranking:
@@ -183,4 +189,7 @@ def _download(repo: str, name: str, kind: str) -> str:
         return hf_hub_download(repo_id=repo, filename=name, repo_type=kind)
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise DataError(f"{repo} is no local folder, and {name} of that hub {kind} cannot be read: {reason}") from error
+        kind_of_error = _NoSuchFileError if isinstance(error, RemoteEntryNotFoundError) else DataError
+        raise kind_of_error(
+            f"{repo} is no local folder, and {name} of that hub {kind} cannot be read: {reason}"
+        ) from error

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation import EvaluationSource
@@ -83,6 +85,32 @@ def test_the_hub_is_asked_for_what_is_no_folder(folder, monkeypatch) -> None:
         ("me/model", "model_list.json", "model"),
         ("me/data", "checkpoint.json", "dataset"),
     ]
+
+
+def test_the_recipe_of_a_hub_repository_says_the_family(folder, monkeypatch) -> None:
+    response = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+    error: Exception = RemoteEntryNotFoundError("no such entry", response=response)
+
+    def download(*, repo_id: str, filename: str, repo_type: str) -> str:
+        if not (folder / filename).exists():
+            raise error
+        return str(folder / filename)
+
+    monkeypatch.setattr("p2l.evaluation.sources.hf_hub_download", download)
+    assert EvaluationSource(model_repo="me/model").load().family.name == "grk"
+    (folder / "training_config.json").unlink()
+    assert EvaluationSource(model_repo="me/model").load().family.name == "bt"
+    error = LocalEntryNotFoundError("the hub cannot be reached")
+    with pytest.raises(DataError, match=r"training_config\.json of that hub model cannot be read: the hub cannot"):
+        EvaluationSource(model_repo="me/model").load()
+
+
+def test_the_recipe_of_a_folder_under_home_says_the_family(folder, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    source = EvaluationSource(model_repo=f"~/{folder.name}")
+    assert source.load().family.name == "grk"
+    (folder / "training_config.json").unlink()
+    assert source.load().family.name == "bt"
 
 
 def test_a_checkpoint_ranks_the_prompts_of_votes_now(tiny_checkpoint: Checkpoint, folder, tmp_path) -> None:
