@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from p2l.data.adapters import adapt
 from p2l.data.battles import load_battles
 from p2l.data.categories import Category, find_category
 from p2l.data.readers import read_table
@@ -64,7 +65,7 @@ class LeaderboardJob:
         """The fit of each category. A category without votes is named and left out; ``DataError`` if all are."""
         families = [get_family(name) for name in (self.family, *self.compare)]
         categories = [find_category(name, self.known_categories or {"all": {}}) for name in self.categories]
-        frame = read_table(self.votes, self.split)
+        frame = adapt(read_table(self.votes, self.split))  # before rows are left out: labels point into the whole table
         battles, report = load_battles(frame, max_skipped_share=self.max_skipped_share)
         log.info("%s: %s", self.votes, report)
         frame = frame.iloc[report.kept_rows()].reset_index(drop=True)

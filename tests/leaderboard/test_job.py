@@ -11,6 +11,7 @@ import pytest
 from p2l.config import make
 from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit
+from p2l.leaderboard.job import LeaderboardJob
 from p2l.outcomes import GRK
 from p2l.types import OUTCOMES
 from tests.leaderboard.voting import draw_votes, make_truth
@@ -51,6 +52,26 @@ def test_files_of_each_category(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert (tmp_path / "out" / name).stat().st_size > 100
     shown = capsys.readouterr().out
     assert "model 3" in shown and "held-out log loss" in shown and "length: " in shown
+
+
+def test_labels_say_the_winner_in_every_category(tmp_path: Path) -> None:
+    """The models of a category, and of the rows that are battles, are fewer than those that labels point into."""
+    frame = write_votes(tmp_path / "votes.parquet")
+    frame = frame[frame["winner"].isin(["model_a", "model_b"])]
+    frame = frame.assign(
+        language=np.where((frame[["model_a", "model_b"]] == "model 0").any(axis=1), "English", "Chinese")
+    )
+    expected = fit(frame[frame["language"] == "Chinese"], "bt").table()
+    pairs = zip(frame["model_a"], frame["model_b"], frame["winner"], strict=True)
+    models = ["a model", *sorted(set(frame["model_a"]))]
+    labels = [[models.index(name) for name in ((a, b) if winner == "model_a" else (b, a))] for a, b, winner in pairs]
+    no_battle = pd.DataFrame([{"model_a": "a model", "model_b": "a model", "labels": [0, 0], "language": "Chinese"}])
+    labelled = pd.concat([no_battle, frame.drop(columns="winner").assign(labels=labels)])
+    labelled.to_json(tmp_path / "labelled.jsonl", orient="records", lines=True)
+    categories = ("all", "language=Chinese")
+    fits = LeaderboardJob(str(tmp_path / "labelled.jsonl"), "bt", str(tmp_path / "out"), categories=categories).run()
+    assert list(fits) == list(categories)
+    pd.testing.assert_frame_equal(fits["language=Chinese"].table(), expected)
 
 
 def test_one_script_does_it(tmp_path: Path) -> None:
