@@ -3,8 +3,9 @@
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,8 @@ class LeaderboardJob:
 
     def _save(self, fits: dict[str, LeaderboardFit], left_out: dict[str, str]) -> None:
         folder, summary = Path(self.output_dir), {}
-        for name, found in fits.items():
+        for stem, (name, found) in zip(_stems(fits), fits.items(), strict=True):
             table = found.table(self.level)
-            stem = f"leaderboard-{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}"
             with write_whole(folder / f"{stem}.csv") as file:
                 table.to_csv(file, index=False)
             with whole_file(folder / f"{stem}.png") as path:
@@ -144,6 +144,17 @@ class LeaderboardJob:
                 markup=False,
                 highlight=False,
             )
+
+
+def _stems(names: Iterable[str]) -> list[str]:
+    """A file name for each category, by its letters and digits; distinct, on a disk that takes A for a as well."""
+    stems: dict[str, str] = {}
+    for name in names:
+        plain = "leaderboard-" + re.sub(r"[^\w.-]+", "_", name)
+        numbered = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        stem = next(stem for stem in numbered if stem.casefold() not in stems)
+        stems[stem.casefold()] = stem
+    return list(stems.values())
 
 
 def _print_scores(scores: pd.DataFrame) -> None:

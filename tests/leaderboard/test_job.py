@@ -74,6 +74,19 @@ def test_labels_say_the_winner_in_every_category(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(fits["language=Chinese"].table(), expected)
 
 
+def test_each_category_has_its_own_file(tmp_path: Path) -> None:
+    values = ["Русский", "Ελληνικά", "a b", "a_b", "A?b", "a_b-2"]
+    frame = write_votes(tmp_path / "votes.parquet").assign(language=np.resize(values, 400))
+    frame.to_parquet(tmp_path / "votes.parquet")
+    categories = [f"language={value}" for value in values]
+    LeaderboardJob(str(tmp_path / "votes.parquet"), "bt", str(tmp_path / "out"), categories=categories).run()
+    stems = ["Русский", "Ελληνικά", "a_b", "a_b-2", "A_b-3", "a_b-2-2"]
+    for value, stem in zip(values, stems, strict=True):
+        written = pd.read_csv(tmp_path / "out" / f"leaderboard-language_{stem}.csv")
+        pd.testing.assert_frame_equal(written, fit(frame[frame["language"] == value], "bt").table())
+    assert len(list((tmp_path / "out").glob("*.png"))) == 6
+
+
 def test_one_script_does_it(tmp_path: Path) -> None:
     write_votes(tmp_path / "votes.parquet")
     status, output = run_script(
