@@ -52,14 +52,16 @@ def hold_out(seen: Observations) -> pd.DataFrame:
 
     ``held_out``: "largest point" (most votes among the largest models, alone), "largest size" and "most votes" (all
     points with it), "each in turn". Left out are ways that leave fewer than 6 points, 3 sizes or 3 numbers of votes.
-    Columns: held_out, parameters, votes, observed, and one for each of ``PREDICTIONS``, in nats a vote.
+    Columns: held_out, parameters, votes, observed, and one for each of ``PREDICTIONS``, in nats a vote. 6 points
+    leave no way, and so no row.
     """
     large, many = seen.parameters == seen.parameters.max(), seen.votes == seen.votes.max()
     top = large & (seen.votes == seen.votes[large].max())
     ways = [("largest point", top), ("largest size", large), ("most votes", many)]
     ways += [("each in turn", np.arange(len(large)) == i) for i in range(len(large))]
     parts = [_predicted(name, seen, held_out) for name, held_out in ways if _is_enough(seen.select(~held_out))]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["held_out", "observed"])
+    columns = ["held_out", "parameters", "votes", "observed", *PREDICTIONS]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
 def errors(predicted: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +72,7 @@ def errors(predicted: pd.DataFrame) -> pd.DataFrame:
             error = of_way[name] - of_way["observed"]
             rmse, bias = float(np.sqrt((error**2).mean())), float(error.mean())
             rows.append({"held_out": way, "prediction": name, "points": len(error), "rmse": rmse, "mean_error": bias})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["held_out", "prediction", "points", "rmse", "mean_error"])
 
 
 def _predicted(name: str, seen: Observations, held_out: np.ndarray) -> pd.DataFrame:

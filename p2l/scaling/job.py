@@ -91,13 +91,17 @@ def _show(fit: LawFit, found: pd.DataFrame, predictions: list[tuple[Mapping[str,
         console.print(line, markup=False, highlight=False)
     for note in fit.notes():
         console.print(f"note: {note}", markup=False, highlight=False)
+    console.print("too few points to hold any of them out" if found.empty else _errors_table(found))
+    for wanted, interval in predictions:
+        line = f"{wanted['parameters']:.4g} parameters, {wanted['votes']:.4g} votes: {interval}"
+        console.print(line, markup=False, highlight=False)
+
+
+def _errors_table(found: pd.DataFrame) -> Table:
     shown = Table(title="root mean squared error of held-out points, nats a vote")
     shown.add_column("predicted by")
     for way in found["held_out"].unique():
         shown.add_column(way, justify="right")
     for name, of_name in found.groupby("prediction", sort=False):
         shown.add_row(str(name), *(f"{rmse:.4f}" for rmse in of_name["rmse"]))
-    console.print(shown)
-    for wanted, interval in predictions:
-        line = f"{wanted['parameters']:.4g} parameters, {wanted['votes']:.4g} votes: {interval}"
-        console.print(line, markup=False, highlight=False)
+    return shown

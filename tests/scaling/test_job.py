@@ -2,11 +2,12 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from p2l.errors import ConfigError, DataError
-from p2l.scaling import ScalingJob, points_table
+from p2l.scaling import ScalingJob, hold_out, points_table
 from scripts.scaling_law import main
 from tests.running import compose
 from tests.scaling.simulated import TRUTH, points, simulate
@@ -39,6 +40,17 @@ def test_the_script_fits_predicts_and_draws(table: Path, tmp_path: Path, capsys:
     assert pd.read_csv(folder / "scaling_law.csv").equals(pd.read_csv(table))
     printed = capsys.readouterr().out
     assert "each in turn" in printed and "2e+07 parameters, 1.6e+05 votes" in printed
+
+
+def test_six_points_are_a_law_of_which_none_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    seen = simulate().select(np.isin(np.arange(16), [0, 1, 5, 6, 10, 15]))
+    points_table(points(seen)).to_csv(tmp_path / "six.csv", index=False)
+    fit = ScalingJob(str(tmp_path / "six.csv"), str(tmp_path / "fit"), resamples=2).run()
+    assert "too few points to hold any of them out" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "fit" / "scaling_law.json").read_text())
+    assert summary["held_out"] == [] and summary["law"]["e"]["value"] == fit.law.e
+    held_out = pd.read_csv(tmp_path / "fit" / "held_out.csv")
+    assert len(held_out) == 0 and held_out.columns.equals(hold_out(simulate()).columns)
 
 
 @pytest.mark.parametrize(
