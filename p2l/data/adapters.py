@@ -116,9 +116,12 @@ def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _with_published_winners(frame: pd.DataFrame) -> pd.DataFrame:
     """Arena's newer releases write ``both_bad`` for the older ``tie (bothbad)``."""
-    if "winner" not in frame.columns or not (frame["winner"] == "both_bad").any():
+    if "winner" not in frame.columns:
         return frame
-    return frame.assign(winner=frame["winner"].replace("both_bad", Outcome.BOTH_BAD.value))
+    both_bad = frame["winner"].astype(str) == "both_bad"
+    if not both_bad.any():
+        return frame
+    return frame.assign(winner=frame["winner"].astype(object).mask(both_bad, Outcome.BOTH_BAD.value))
 
 
 def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Votes without their prompts: which two models met and how it ended, as arrays; all that one leaderboard needs."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,8 +111,8 @@ class Names:
 
     @classmethod
     def of(cls, column: pd.Series) -> "Names":
-        codes, uniques = pd.factorize(column, use_na_sentinel=False)
-        return cls(codes.astype(np.int64, copy=False), [_name(value) for value in uniques])
+        codes, uniques = factorize(column)
+        return cls(codes, [_name(value) for value in uniques])
 
     def positions(self, of: Sequence[str]) -> Int64[np.ndarray, " votes"]:
         """Each row's position in a list of unique strings, -1 where it is not in it."""
@@ -122,6 +122,21 @@ class Names:
 
     def missing(self) -> Mask:
         return np.array([value is None for value in self.values], dtype=bool)[self.codes]
+
+
+def factorize(column: pd.Series) -> tuple[Int64[np.ndarray, " votes"], list[Any]]:
+    """Each row's position among the distinct values, and those; a missing value, a list and a dict are values too."""
+    try:
+        codes, uniques = pd.factorize(column, use_na_sentinel=False)
+    except TypeError:  # not hashable
+        codes, uniques = pd.factorize(column.map(_hashable), use_na_sentinel=False)
+    return codes.astype(np.int64, copy=False), list(uniques)
+
+
+def _hashable(value: object) -> Hashable:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(map(_hashable, value))
+    return value if isinstance(value, Hashable) else repr(value)
 
 
 def _name(value: object) -> str | None:

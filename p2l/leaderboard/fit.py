@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from p2l.data.battles import BattleTable, load_battles
+from p2l.data.battles import BattleTable, factorize, load_battles
 from p2l.data.readers import read_table
 from p2l.data.votes import VoteTable
 from p2l.errors import DataError
@@ -69,7 +69,7 @@ def fit(
     """
     family = get_family(family) if isinstance(family, str) else family
     battles, columns = _read(votes)
-    codes = None if cluster is None else pd.factorize(columns.get(cluster), use_na_sentinel=False)[0].astype(np.int64)
+    codes = None if cluster is None else factorize(pd.Series(columns.get(cluster)))[0]
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
     rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
@@ -134,7 +134,7 @@ class _Columns:
                     f"no column {column!r}; the table has {', '.join(map(str, self.frame.columns)) or 'none'}"
                 )
             column = self.frame[column]
-        values = np.asarray(column)
+        values = np.asarray(pd.Series(column))  # of lists: an array of them, not one of two dimensions
         if len(values) == len(self.kept):
             return values
         if len(values) == len(self.frame):

@@ -227,6 +227,12 @@ def test_a_vote_table_stays_as_it_is() -> None:
     assert adapt(frame.replace("tie (bothbad)", "both_bad"))["winner"].tolist() == frame["winner"].tolist()
 
 
+def test_winners_of_newer_releases_in_a_column_of_any_kind() -> None:
+    frame = pd.DataFrame({"winner": ["both_bad", None, "tie"]})
+    for kind in (object, "string", "category"):
+        assert adapt(frame.astype(kind))["winner"].fillna("none").tolist() == ["tie (bothbad)", "none", "tie"]
+
+
 def test_adapting_does_not_change_its_input() -> None:
     frame = pd.DataFrame([arena_55k_row('["a"]', (1, 0, 0))])
     before = frame.copy()

@@ -35,6 +35,14 @@ def test_bad_rows_by_reason_and_number() -> None:
     assert table.kinds.argmax(axis=1).tolist() == [0, 2, 1] and table.weight.tolist() == [1.0, 2.0, 0.5]
 
 
+@pytest.mark.parametrize("winner", [["model_a"], np.array(["model_a", "tie"]), {"winner": "model_a"}])
+def test_a_winner_of_several_parts_is_unknown(winner: object) -> None:
+    winners = pd.Series([winner, "model_b", None, "both_bad"], dtype=object)
+    table, report = load_battles(FRAME.iloc[[0] * 4].reset_index(drop=True).assign(winner=winners), max_skipped_share=1)
+    assert report.skipped == {"missing value": [2], "unknown winner": [0]}
+    assert table.kinds.argmax(axis=1).tolist() == [1, 3]
+
+
 def test_a_vote_table_agrees() -> None:
     with_prompts = FRAME.assign(prompt="?")
     _, report = validate_votes(with_prompts, max_skipped_share=1.0)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -234,6 +235,17 @@ def test_rows_that_are_no_battles_take_their_clusters_with_them(caplog: pytest.L
         found = fit(votes, "bt-tie", cluster="session")
     assert "41 rows, 40 kept" in caplog.text
     np.testing.assert_allclose(found.covariance, fit(frame(MIXED * 10), "bt-tie").covariance)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lambda turns: [{"text": turn} for turn in turns]])
+def test_prompts_of_several_turns_are_clusters(kind: Callable[[list[str]], object]) -> None:
+    prompts = [["hello"], ["hello", "and then?"], ["bye"]]
+    votes = frame(MIXED * 30).assign(
+        name=[i % 3 for i in range(120)], prompt=[kind(prompts[i % 3]) for i in range(120)]
+    )
+    expected = fit(votes, "bt-tie", cluster="name").covariance
+    np.testing.assert_array_equal(fit(votes, "bt-tie", cluster="prompt").covariance, expected)
+    np.testing.assert_array_equal(fit(votes, "bt-tie", cluster=list(votes["prompt"])).covariance, expected)
 
 
 def test_fits_in_inference_mode() -> None:
