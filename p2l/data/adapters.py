@@ -176,7 +176,10 @@ def _winner_of_label(label: object, pair: tuple[str, str], models: list[str], ro
     label = _json_or_none(label)
     if not isinstance(label, _LISTS) or len(label) not in (2, 3):
         return None
-    first, second, tie = (int(number) for number in (*label, 0)[:3])
+    try:
+        first, second, tie = (int(number) for number in (*label, 0)[:3])
+    except (TypeError, ValueError):  # null, NaN, text
+        return None
     if not all(0 <= index < len(models) for index in (first, second)) or {models[first], models[second]} != set(pair):
         raise DataError(
             f"row {row}: labels {[first, second]} do not point at its models {pair[0]!r} and {pair[1]!r}. Labels are "

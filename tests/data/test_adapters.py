@@ -194,10 +194,11 @@ def test_p2l_training_labels_of_a_cut_table_are_an_error() -> None:
 
 
 def test_p2l_training_rows_without_a_readable_label_are_skipped_later() -> None:
-    bad = [{"labels": None}, {"labels": [1]}, {"labels": [1, 0, 7]}, {"model_a": None}]
+    labels = (None, [1], [1, 0, 7], [1, 0, None], [float("nan"), 0], ["ant", "bee"])
+    bad = [*({"labels": label} for label in labels), {"model_a": None}]
     votes = adapt(pd.DataFrame(LABELLED + [LABELLED[0] | change for change in bad]))
     _, report = validate_votes(votes, max_skipped_share=1.0)
-    assert report.skipped == {"missing value": [5, 6, 7, 8]}
+    assert report.skipped == {"missing value": [5, 6, 7, 8, 9, 10, 11]}
 
 
 def test_judge_preferences_become_soft_votes() -> None:
