@@ -1,5 +1,6 @@
 """Categories of prompts: which rows of a table belong to one, and what Arena calls it."""
 
+import ast
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -86,12 +87,23 @@ def _values(frame: pd.DataFrame, path: str) -> list[Any] | None:
 
 
 def _inside(value: object, path: str) -> Any:
-    if isinstance(value, str) and value.startswith("{"):  # a dict in a CSV file
-        value = json.loads(value)
+    value = _parsed(value)
     if not isinstance(value, dict):
         return None
     key, rest = _enter(value, path)
     return None if key is None else _inside(value[key], rest) if rest else value[key]
+
+
+def _parsed(value: object) -> object:
+    """A dict that a CSV file holds as text: as JSON, or as Python writes it (``DataFrame.to_csv``)."""
+    if not isinstance(value, str) or not value.startswith("{"):
+        return value
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(value)
+        except (ValueError, SyntaxError):
+            continue
+    raise DataError(f"expected a dict, as JSON or as Python writes it; got {value[:100]!r}")
 
 
 def _enter(keys: Any, path: str) -> tuple[Any, str]:
@@ -103,11 +115,15 @@ def _enter(keys: Any, path: str) -> tuple[Any, str]:
 
 
 def _number(value: Any) -> float:
-    """A flag or number; the sum of the flags of a dict; a missing value is less than any."""
+    """A flag or number, or its text; the sum of the flags of a dict; a missing value is less than any."""
+    value = _parsed(value)
     if isinstance(value, dict):
         return float(sum(bool(flag) for flag in value.values()))
     if isinstance(value, str):
-        return float(value.lower() == "true")
+        try:
+            return float(value)
+        except ValueError:
+            return float(value.lower() == "true")
     return float("-inf") if pd.isna(value) else float(value)
 
 

@@ -1,5 +1,8 @@
 """Categories by the value of a column, nested or not."""
 
+import json
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
@@ -69,15 +72,26 @@ def test_plain_columns_of_flags_do_as_well() -> None:
     assert find_category("hard", KNOWN).rows(FLAT).tolist() == [True, True, False, False]
 
 
-def test_a_dict_may_be_json_text() -> None:
-    text = pd.DataFrame({"category_tag": ['{"math_v0.1": {"math": true}}', None, "{}"]})
-    assert find_category("math", KNOWN).rows(text).tolist() == [True, False, False]
+@pytest.mark.parametrize("write", [json.dumps, str])
+def test_a_dict_may_be_text(write: Callable[[object], str]) -> None:
+    text = pd.DataFrame({"category_tag": [write(tags(True, 6)), None, "{}", write(tags(False, 7))]})
+    assert find_category("math", KNOWN).rows(text).tolist() == [True, False, False, False]
+    assert find_category("hard", KNOWN).rows(text).tolist() == [True, False, False, True]
+    criteria = pd.DataFrame({"criteria": [write({"a": True, "b": False}), write({"a": True, "b": True})]})
+    both = Category("both", ("criteria",), kind="at_least", value=2)
+    assert both.rows(criteria).tolist() == [False, True]
+
+
+def test_text_that_is_no_dict_is_said() -> None:
+    with pytest.raises(DataError, match=r"expected a dict, as JSON or as Python writes it; got \"{'math': array"):
+        find_category("math", KNOWN).rows(pd.DataFrame({"category_tag": ["{'math': array([1])}"]}))
 
 
 def test_a_category_of_ones_own() -> None:
     category = find_category("long", {"long": {"columns": ["words"], "kind": "at_least", "value": 100}})
     assert category == Category("long", ("words",), "at_least", 100)
-    assert category.rows(pd.DataFrame({"words": [99, 100, None]})).tolist() == [False, True, False]
+    for words in ([99, 100, None], ["99", "100.0", None], ["true", "1e2", "many"]):
+        assert category.rows(pd.DataFrame({"words": words})).tolist() == [False, True, False]
 
 
 def test_a_table_without_the_column_is_an_error() -> None:
