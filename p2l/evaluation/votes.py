@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from p2l.data.votes import VoteTable
+from p2l.errors import DataError
 from p2l.evaluation.bootstrap import Interval, percentile_interval, resampled_sums
 from p2l.evaluation.scores import accuracy, log_loss
 from p2l.outcomes import OutcomeFamily
@@ -18,13 +19,18 @@ from p2l.types import Battle, Ranking
 class VoteScores:
     """Log loss (nats) and accuracy of each vote, and the prompt each vote is on.
 
-    Accuracy is the vote's share in the most probable outcome: 0 or 1 for a hard vote.
+    Accuracy is the vote's share in the most probable outcome: 0 or 1 for a hard vote. ``DataError`` where all weights
+    are 0.
     """
 
     log_loss: np.ndarray
     accuracy: np.ndarray
     weight: np.ndarray
     prompt_index: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.weight.any():
+            raise DataError("all votes have weight 0: there is nothing to score")
 
     def mean(self) -> dict[str, float]:
         return {

@@ -99,6 +99,8 @@ def _counted(votes: BattleTable, kind: np.ndarray, weight: np.ndarray) -> VoteRo
 
 def _inverse_propensity(votes: BattleTable) -> np.ndarray:
     """For each vote, one over the share of its pair among all votes, scaled to mean 1."""
+    if not votes.weight.any():
+        raise DataError("all votes have weight 0: there is no evidence in them")
     low, high = np.minimum(votes.model_a, votes.model_b), np.maximum(votes.model_a, votes.model_b)
     pair = low * len(votes.models) + high
     inverse = 1 / np.maximum(np.bincount(pair, weights=votes.weight), 1e-12)[pair]

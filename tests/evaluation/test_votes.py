@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from p2l.data.votes import VoteTable
+from p2l.errors import DataError
 from p2l.evaluation import VoteScores, bootstrap_difference, score_votes
 from p2l.evaluation.votes import one_for_all
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, OutcomeFamily
@@ -61,6 +62,12 @@ def test_the_mean_is_over_weights() -> None:
     votes = table([("x", "ant", "bee", "model_a"), ("x", "bee", "ant", "model_a")], weight=[3.0, 1.0])
     mean = score_votes(BT, Ranking(torch.tensor([LOG3, 0.0]), None), votes).mean()
     assert mean == pytest.approx({"log_loss": (-3 * math.log(3 / 4) - math.log(1 / 4)) / 4, "accuracy": 0.75})
+
+
+def test_votes_without_weight_have_no_score() -> None:
+    votes = table([("x", "ant", "bee", "model_a")] * 2, weight=[0.0, 0.0])
+    with pytest.raises(DataError, match="all votes have weight 0"):
+        score_votes(BT, Ranking(torch.tensor([LOG3, 0.0]), None), votes)
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
