@@ -20,7 +20,7 @@ from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
-_JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso"}
+_JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso", "date_unit": "us"}
 
 
 class EvaluateVotes(WithRankings):
