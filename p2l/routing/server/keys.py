@@ -40,6 +40,14 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
+@dataclass(frozen=True)
+class Hold:
+    """An amount set aside, in the period of the key's budget that started then."""
+
+    amount: float
+    period_start: float
+
+
 class Ledger:
     """Spending and rates of keys, held in the shared state; each step is one statement, so that workers cannot race.
 
@@ -68,24 +76,30 @@ class Ledger:
             message = f"this key may ask {rate} times a minute"
             raise ApiError(429, message, "rate_limit_exceeded", headers={"retry-after": wait})
 
-    def hold(self, key: KeyConfig, amount: float) -> bool:
-        """Set an amount aside; False if the key's budget does not have it."""
+    def hold(self, key: KeyConfig, amount: float) -> Hold | None:
+        """Set an amount aside; None if the key's budget does not have it."""
         if key.budget is None:
-            return True
+            return Hold(amount, 0.0)
         now = self._now()
         self._account(key, now)
         self._roll(key, now)
         held = self._state.execute(
-            "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ?",
+            "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ? RETURNING period_start",
             (amount, key.name, amount, key.budget + _CLOSE * max(1.0, key.budget)),
-        ).rowcount
-        return held > 0
+        ).fetchall()
+        return Hold(amount, held[0][0]) if held else None
 
-    def settle(self, key: KeyConfig, held: float, actual: float) -> None:
-        """Put the true cost in the place of what was held."""
-        if key.budget is not None and held != actual:
-            change = "UPDATE accounts SET spent = MAX(0, spent + ?) WHERE name = ?"
-            self._state.execute(change, (actual - held, key.name))
+    def settle(self, key: KeyConfig, held: Hold, actual: float) -> None:
+        """Put the true cost in the place of what was held.
+
+        Where the period of the hold is over, that went with it: the new one gives nothing back, and pays what the
+        answer cost beyond the hold.
+        """
+        change = actual - held.amount
+        if key.budget is not None and change:
+            corrected = "MAX(0, spent + CASE WHEN period_start = ? THEN ? ELSE MAX(0, ?) END)"
+            values = (held.period_start, change, change, key.name)
+            self._state.execute(f"UPDATE accounts SET spent = {corrected} WHERE name = ?", values)
 
     def spent(self, key: KeyConfig) -> float:
         """What the key has spent or set aside in this period."""
@@ -109,23 +123,22 @@ class Bill:
 
     ledger: Ledger
     key: KeyConfig
-    held: float = 0.0
+    held: Hold | None = None
 
     def hold(self, amount: float) -> bool:
         """Hold this amount in place of what was held before."""
         self.release()
-        if not self.ledger.hold(self.key, amount):
-            return False
-        self.held = amount
-        return True
+        self.held = self.ledger.hold(self.key, amount)
+        return self.held is not None
 
     def settle(self, actual: float) -> None:
-        self.ledger.settle(self.key, self.held, actual)
-        self.held = 0.0
+        """Charge this in place of what is held, once."""
+        if self.held is not None:
+            self.ledger.settle(self.key, self.held, actual)
+            self.held = None
 
     def release(self) -> None:
-        if self.held:
-            self.settle(0.0)
+        self.settle(0.0)
 
 
 def estimated_cost(model: ModelConfig, prompt_tokens: int, answer_tokens: int | None) -> float:

@@ -13,7 +13,7 @@ from p2l.routing.server.config import CallConfig, KeyConfig, ModelConfig, Prices
 from p2l.routing.server.errors import ApiError
 from p2l.routing.server.failures import retry_after
 from p2l.routing.server.health import Health
-from p2l.routing.server.keys import Ledger, estimated_cost, true_cost
+from p2l.routing.server.keys import Bill, Ledger, estimated_cost, true_cost
 from p2l.routing.server.providers.call import UpstreamError
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.sse import events
@@ -47,11 +47,26 @@ def test_a_budget_to_the_cent_and_its_period() -> None:
     clock = Clock()
     ledger = Ledger(open_state(None), clock)
     key = KeyConfig("k", "sk", budget=1.0, period=60.0)
-    assert [ledger.hold(key, 0.1) for _ in range(11)] == [True] * 10 + [False]
-    ledger.settle(key, 0.1, 0.0)
+    *held, refused = [ledger.hold(key, 0.1) for _ in range(11)]
+    assert all(held) and refused is None
+    ledger.settle(key, held[0], 0.0)
     assert ledger.hold(key, 0.1) and not ledger.hold(key, 0.1)
     clock.now += 60.0
     assert ledger.hold(key, 1.0) and ledger.spent(key) == 1.0
+
+
+@pytest.mark.parametrize(("actual", "charged"), [(4.0, 0.0), (0.0, 0.0), (10.0, 0.0), (11.5, 1.5)])
+def test_an_answer_of_the_last_period_gives_nothing_to_this_one(actual: float, charged: float) -> None:
+    clock = Clock()
+    ledger = Ledger(open_state(None), clock)
+    key = KeyConfig("k", "sk", budget=20.0, period=60.0)
+    late, early = Bill(ledger, key), Bill(ledger, key)
+    assert late.hold(10.0)
+    clock.now += 61.0
+    assert early.hold(10.0)
+    early.settle(9.0)
+    late.settle(actual)
+    assert ledger.spent(key) == 9.0 + charged
 
 
 def test_a_rate_refills_evenly() -> None:
@@ -71,7 +86,7 @@ def test_a_rate_refills_evenly() -> None:
 def test_workers_share_one_account(tmp_path: Path) -> None:
     ledgers = [Ledger(open_state(tmp_path / "state.sqlite")) for _ in range(3)]
     key = KeyConfig("k", "sk", budget=5.0)
-    assert [ledgers[i % 3].hold(key, 1.0) for i in range(7)] == [True] * 5 + [False] * 2
+    assert [ledgers[i % 3].hold(key, 1.0) is not None for i in range(7)] == [True] * 5 + [False] * 2
     assert ledgers[0].spent(key) == 5.0
 
 
