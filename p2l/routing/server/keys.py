@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from p2l.routing.server.config import KeyConfig, ModelConfig
+from p2l.routing.server.config import KeyConfig, ModelConfig, Prices
 from p2l.routing.server.errors import ApiError
 
 _LONGEST_KEY = 1024
@@ -142,18 +142,21 @@ class Bill:
 
 
 def estimated_cost(model: ModelConfig, prompt_tokens: int, answer_tokens: int | None) -> float:
-    """What an answer is expected to cost: ``cost``, or more where prices and the longest answer allowed say so."""
-    longest = answer_tokens or model.max_tokens
-    if model.prices is None or longest is None:
+    """What an answer of so many tokens is expected to cost: ``cost``, or more where prices say so."""
+    if model.prices is None or answer_tokens is None:
         return model.cost
-    return max(model.cost, (prompt_tokens * model.prices.input + longest * model.prices.output) / 1e6)
+    return max(model.cost, _by_tokens(model.prices, prompt_tokens, answer_tokens))
 
 
-def true_cost(model: ModelConfig, usage: Mapping[str, object] | None) -> float:
-    """What an answer cost: by its usage where prices are known, else ``cost``."""
-    if model.prices is None or not usage:
+def true_cost(model: ModelConfig, usage: Mapping[str, object] | None) -> float | None:
+    """What an answer cost: by its usage where prices are known, else ``cost``; None where that usage is missing."""
+    if model.prices is None:
         return model.cost
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    prompt, completion = (usage or {}).get("prompt_tokens"), (usage or {}).get("completion_tokens")
     if not isinstance(prompt, int) or not isinstance(completion, int):
-        return model.cost
-    return (prompt * model.prices.input + completion * model.prices.output) / 1e6
+        return None
+    return _by_tokens(model.prices, prompt, completion)
+
+
+def _by_tokens(prices: Prices, prompt: int, answer: int) -> float:
+    return (prompt * prices.input + answer * prices.output) / 1e6

@@ -84,7 +84,8 @@ async def embeddings(request: Request) -> Response:
         bill.release()
         raise
     usage = answer.get("usage") if isinstance(answer, dict) else None
-    bill.settle(true_cost(embedder, {"completion_tokens": 0, **usage} if isinstance(usage, dict) else None))
+    cost = true_cost(embedder, {"completion_tokens": 0, **usage} if isinstance(usage, dict) else None)
+    bill.settle(embedder.cost if cost is None else cost)
     return json_response(answer, headers={"x-p2l-model": header_text(name)})
 
 

@@ -1,6 +1,7 @@
 """The course of one request, in whichever API: choose a model, pass the request on, answer, bill."""
 
 import logging
+import math
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -12,13 +13,14 @@ from starlette.responses import Response
 
 from p2l.routing.server.ask import Ask
 from p2l.routing.server.calling import ExhaustedError, Served
-from p2l.routing.server.capabilities import answer_tokens, prompt_tokens
+from p2l.routing.server.capabilities import BYTES_PER_TOKEN, answer_tokens, prompt_tokens
 from p2l.routing.server.choice import Plan
-from p2l.routing.server.config import KeyConfig, ServerConfig
+from p2l.routing.server.config import KeyConfig, ModelConfig, ServerConfig
 from p2l.routing.server.errors import ApiError
 from p2l.routing.server.keys import Bill, estimated_cost, true_cost
 from p2l.routing.server.logs import event, log
 from p2l.routing.server.providers.call import JSON, UpstreamError
+from p2l.routing.server.said import characters
 from p2l.routing.server.service import Service
 from p2l.routing.server.tracing import end, tell
 from p2l.routing.server.web import EventStream, header_text, json_response, read_json
@@ -40,13 +42,34 @@ class Turn:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     served: Served | None = None
     usage: JSON | None = None
+    characters: int = 0  # of the answer, as far as it has come
 
     def admit(self, name: str) -> bool:
         """Set aside what an answer of this model may cost; False where the key's budget does not have it."""
-        view, model = self.ask.view, self.config.model_configs[name]
-        longest = answer_tokens(view)
-        choices = view.get("n") or 1
-        return self.bill.hold(estimated_cost(model, prompt_tokens(view), longest and longest * choices))
+        model = self.config.model_configs[name]
+        return self.bill.hold(estimated_cost(model, prompt_tokens(self.ask.view), self._longest(model)))
+
+    def _longest(self, model: ModelConfig) -> int | None:
+        """The most tokens that the choices of an answer may have together; None where nothing says so."""
+        longest = answer_tokens(self.ask.view) or model.max_tokens
+        return longest and longest * (self.ask.view.get("n") or 1)
+
+    def read(self, form: "Form", part: JSON) -> None:
+        """Note what an answer, or a chunk of it, says of its cost."""
+        self.usage = form.usage(part) or self.usage
+        self.characters += characters(part)
+
+    def _cost(self, model: ModelConfig) -> float:
+        """The true cost; for an answer that broke off before its usage or came without, an estimate by its text.
+
+        Tokens that were thought but not shown are not in it; where the longest answer is known it is at most the hold.
+        """
+        cost = true_cost(model, self.usage)
+        if cost is not None:
+            return cost
+        tokens, longest = math.ceil(self.characters / BYTES_PER_TOKEN), self._longest(model)
+        tokens = tokens if longest is None else min(tokens, longest)
+        return estimated_cost(model, prompt_tokens(self.ask.view), tokens)
 
     def release(self) -> None:
         """Nothing was answered, so nothing is charged."""
@@ -56,7 +79,7 @@ class Turn:
     def settle(self, served: Served) -> None:
         """Charge the true cost, count and log."""
         model, metrics = self.config.model_configs[served.model], self.service.metrics
-        cost = true_cost(model, self.usage)
+        cost = self._cost(model)
         self.bill.settle(cost)
         self.plan.settle(cost)
         metrics.cost.labels(served.model).inc(cost)
@@ -140,7 +163,7 @@ async def _respond(turn: Turn, form: Form) -> Response:
     await _remember(turn, served)
     if served.answer is None:
         return EventStream(_frames(turn, served, form), turn.finish, _headers(turn, served))
-    turn.usage = form.usage(served.answer)
+    turn.read(form, served.answer)
     turn.status = "ok"
     turn.settle(served)
     return json_response(form.told(turn, served, served.answer), headers=_headers(turn, served))
@@ -202,7 +225,7 @@ async def _frames(turn: Turn, served: Served, form: Form) -> AsyncGenerator[byte
 
 
 def _event(turn: Turn, served: Served, form: Form, chunk: JSON) -> bytes:
-    turn.usage = form.usage(chunk) or turn.usage
+    turn.read(form, chunk)
     return form.event(turn, served, chunk)
 
 

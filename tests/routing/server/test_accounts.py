@@ -4,12 +4,13 @@ import threading
 import time
 from typing import Any
 
+import httpx
 import openai
 import pytest
 import yaml
 
 from tests.routing.server.conftest import Starter
-from tests.routing.server.fakes import HELLO, Reply, Running, chat, delta, model, stream
+from tests.routing.server.fakes import HELLO, Reply, Running, chat, completion, delta, model, stream
 
 KEYS = [
     {"name": "rich", "key": "sk-rich-000000", "budget": 100.0},
@@ -90,6 +91,40 @@ class TestKeys:
         running = self.running(start, prices={"input": 1e5, "output": 2e5})
         chat(start.client(running, "sk-rich-000000"))
         assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == pytest.approx(0.9 + 0.6)
+
+    @pytest.mark.parametrize("how", ["left", "broken", "ended", "whole"])
+    @pytest.mark.parametrize(
+        ("text", "limits", "charged"),
+        [
+            ("x" * 400, {"max_tokens": 1000}, 0.1 + 200 * 0.02),
+            ("x" * 400, {"max_tokens": 120}, 0.1 + 120 * 0.02),  # what was held
+            ("x" * 400, {}, 0.1 + 200 * 0.02),
+            ("x", {"max_tokens": 1000}, 2.0),  # the model's cost
+        ],
+    )
+    def test_an_answer_without_its_usage_is_charged_by_its_text(
+        self, start: Starter, how: str, text: str, limits: dict[str, int], charged: float
+    ) -> None:
+        pieces = [delta(text), delta(text), delta(finish="stop")]
+        whole = completion(text + text)
+        replies = {
+            "left": stream(*pieces, done=False, hang=20.0),
+            "broken": stream(*pieces[:2], done=False, reset=True),
+            "ended": stream(*pieces),
+            "whole": Reply(body={name: whole[name] for name in whole if name != "usage"}),
+        }
+        priced = model(start.upstream(lambda seen: replies[how]).url, 2.0, prices={"input": 1e4, "output": 2e4})
+        running = start.router({"m": priced}, {"keys": KEYS[:1]}, router_type="random")
+        asked = {"messages": [{"role": "user", "content": "x" * 40}], "stream": how != "whole", **limits}
+        told = {"headers": {"authorization": f"Bearer {KEYS[0]['key']}"}, "timeout": 20}
+        with httpx.stream("POST", f"{running.base}/chat/completions", json=asked, **told) as answer:
+            for line in answer.iter_lines():
+                if how == "left" and '"finish_reason":"stop"' in line:
+                    break
+        key, deadline = running.service.snapshot.config.keys[0], time.monotonic() + 10
+        while running.service.ledger.spent(key) != pytest.approx(charged) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert running.service.ledger.spent(key) == pytest.approx(charged)
 
     def test_rates(self, start: Starter) -> None:
         client = start.client(self.running(start), "sk-slow-000000")

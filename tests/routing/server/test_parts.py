@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,12 @@ from p2l.routing.server.failures import retry_after
 from p2l.routing.server.health import Health
 from p2l.routing.server.keys import Bill, Ledger, estimated_cost, true_cost
 from p2l.routing.server.providers.call import UpstreamError
+from p2l.routing.server.said import characters
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.sse import events
 from p2l.routing.server.state import open_state
+from tests.routing.server.fakes import completion, delta
+from tests.routing.server.fakes_responses import message, response
 
 WIRE = b'event: a\r\ndata: {"x": 1}\r\n\r\n: comment\n\ndata:two\ndata: lines\n\nid: 3\ndata: [DONE]\n\n'
 
@@ -92,10 +96,34 @@ def test_workers_share_one_account(tmp_path: Path) -> None:
 
 def test_costs() -> None:
     priced = ModelConfig("m", "openai", 0.5, prices=Prices(input=2.0, output=10.0), max_tokens=1000)
-    assert estimated_cost(priced, 10**6, None) == pytest.approx(2.01)
+    assert estimated_cost(priced, 10**6, 1000) == pytest.approx(2.01)
+    assert estimated_cost(priced, 10**6, None) == 0.5
     assert estimated_cost(priced, 0, 10) == 0.5
     assert true_cost(priced, {"prompt_tokens": 10**6, "completion_tokens": 10**5}) == pytest.approx(3.0)
-    assert true_cost(priced, None) == 0.5
+    assert true_cost(priced, None) is None and true_cost(priced, {"prompt_tokens": 5}) is None
+    assert true_cost(ModelConfig("m", "openai", 0.5), {"prompt_tokens": 5, "completion_tokens": 5}) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (completion("four"), 4),
+        (delta("four", role="assistant"), 4),
+        (delta(reasoning_content="four"), 4),
+        (delta(reasoning="four", reasoning_content="four"), 4),
+        (delta(reasoning="four"), 4),
+        (delta(tool_calls=[{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]), 3),
+        (delta([{"type": "text", "text": "four"}]), 4),
+        ({**delta("four"), "choices": delta("four")["choices"] * 3}, 12),
+        (response(message("four")), 4),
+        ({"type": "response.output_text.delta", "number": 1, "data": b"...", "delta": "four", "response": {}}, 4),
+        ({"type": "response.completed", "data": b"...", "delta": None, "response": response(message("four"))}, 0),
+        ({**delta(), "choices": [], "usage": {"prompt_tokens": 10**9}}, 0),
+        ({"choices": [None, "x", {"delta": 5}, {"delta": {"content": {"text": 5}, "tool_calls": "x"}}]}, 1),
+    ],
+)
+def test_how_much_an_answer_says(answer: dict[str, Any], said: int) -> None:
+    assert characters(answer) == said
 
 
 def test_rest_after_failures() -> None:

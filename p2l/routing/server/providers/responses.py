@@ -33,7 +33,7 @@ def answer(payload: JSON) -> JSON:
 
 
 class EventReader:
-    """Events as ``{"type", "number", "data", "response"}``: ``data`` as it came, ``response`` what it holds of that."""
+    """Events as ``{"type", "number", "data", "delta", "response"}``: ``data`` as it came, the rest as it has it."""
 
     def __init__(self) -> None:
         self.finished = False
@@ -55,4 +55,5 @@ class EventReader:
         self.finished = self.ended = kind in _ENDS
         response = event.get("response")
         known = response if isinstance(response, dict) else {}
-        yield {"type": kind, "number": event.get("sequence_number"), "data": data, "response": known}
+        number, delta = event.get("sequence_number"), event.get("delta")
+        yield {"type": kind, "number": number, "data": data, "delta": delta, "response": known}
