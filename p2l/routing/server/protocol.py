@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a bound on headers, which httptools would collect without end."""
+"""uvicorn's HTTP protocol with a bound on headers and trailers, which httptools would collect without end."""
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -13,27 +13,34 @@ _REFUSAL = (
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection whose headers do not come to an end."""
+    """Closes a connection that sends much without getting on, to the end of its headers or trailers or in its body.
+
+    Trailers, which come after the last chunk of a body and which nobody reads, are dropped.
+    """
 
     _in_headers = True
-    _completed = False
-    _unfinished = 0
+    _unfinished = 0  # bytes since the parser got on, of which it may keep a copy
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_headers = False
+        self._in_headers, self._unfinished = False, 0
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._in_headers = self._completed = True
+    def on_body(self, body: bytes) -> None:
         self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_headers, self._unfinished = True, 0
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
-        self._completed = False
-        super().data_received(data)
-        if not self._in_headers or self._completed:  # data that ends a message may begin another, but not much of it
-            return
         self._unfinished += len(data)
+        super().data_received(data)  # data that ends a message may begin another, but not much of it
         if self._unfinished > 2 * MAX_HEADER_BYTES and not self.transport.is_closing():
-            self.transport.write(_REFUSAL)
+            if self._in_headers:  # else the message is being answered
+                self.transport.write(_REFUSAL)
             self.transport.close()

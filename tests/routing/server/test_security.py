@@ -159,6 +159,40 @@ def test_headers_are_bounded(start: Starter) -> None:
     assert httpx.get(f"{running.url}/health").status_code == 200
 
 
+@pytest.mark.parametrize("authorised", [True, False])
+@pytest.mark.parametrize("form", ["many lines", "one line", "an extension of a chunk"])
+def test_trailers_are_bounded(start: Starter, form: str, authorised: bool) -> None:
+    """Nothing of a body is waited for after a 401, but trailers may still come."""
+    running = start.router({"m": model(start.upstream().url)}, router_type="random")
+    host, _, port = running.url.removeprefix("http://").partition(":")
+    key = f"authorization: Bearer {KEY}\r\n" if authorised else ""
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{key}transfer-encoding: chunked\r\n\r\n"
+    begun = {"many lines": b"0\r\n", "one line": b"0\r\nx-endless: ", "an extension of a chunk": b"1;"}[form]
+    piece = b"x-trailer: y\r\n" * 512 if form == "many lines" else b"x" * 8192
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + begun)
+        with pytest.raises(ConnectionError):
+            connection.sendall(piece * 2048)  # more than sockets hold
+    assert httpx.get(f"{running.url}/health").status_code == 200
+
+
+def test_trailers_are_no_headers(start: Starter) -> None:
+    """A body with trailers is answered, and so is what follows on the connection."""
+    running = start.router({"m": model(start.upstream().url)}, router_type="random")
+    host, _, port = running.url.removeprefix("http://").partition(":")
+    body = json.dumps(BODY).encode()
+    chunked = b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(body), body)
+    trailer = f"authorization: Bearer {KEY}\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        for header, status in ((trailer, b"200"), ("", b"401"), (trailer, b"200")):
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{header}"
+            connection.sendall(head.encode() + chunked + trailer.encode() + b"\r\n")
+            received = connection.recv(65536)
+            assert received.split(b" ", 2)[1] == status
+            while not received.endswith(b"}") and (more := connection.recv(65536)):
+                received += more
+
+
 def test_an_unknown_route_and_method(start: Starter) -> None:
     running = start.router({"m": model(start.upstream().url)}, router_type="random")
     assert is_openai_error(httpx.get(f"{running.base}/nothing"))
