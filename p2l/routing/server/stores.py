@@ -39,14 +39,22 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+_WAIT_MS = 50
+"""Milliseconds that a statement waits for a lock of another process; all that the worker serves waits with it."""
+
+
 class SqliteStore:
-    """A file; statements take microseconds and run where they are called."""
+    """A file; statements take microseconds and run where they are called.
+
+    Once it is open, one that another process keeps locked fails soon, and may be tried again.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self._connection = open_sqlite(path, "NORMAL")
 
     async def open(self, schema: str) -> None:
         self._connection.executescript(schema.replace("integer key", "INTEGER PRIMARY KEY"))
+        self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
         try:

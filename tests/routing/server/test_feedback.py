@@ -1,5 +1,8 @@
 """Votes from traffic: stored on decisions, exported as a table that training reads."""
 
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,23 @@ def test_once_and_by_the_key_that_asked(start: Starter, tmp_path: Path) -> None:
     decision = decide(running, "a")
     assert vote(running, "sk-other-0000", decision=decision, rating=1).status_code == 404
     assert [vote(running, decision=decision, rating=1).status_code for _ in range(2)] == [201, 409]
+
+
+def test_a_locked_file_holds_up_nothing_but_votes(start: Starter, tmp_path: Path) -> None:
+    """The lock lasts until a vote was refused; SQLite would wait longer for it than the requests here do."""
+    running = router(start, tmp_path / "f.sqlite")
+    before = decide(running, "a")
+    with closing(sqlite3.connect(tmp_path / "f.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        during = decide(running, "a")
+        refused = vote(running, decision=before, rating=1)
+        assert refused.status_code == 503 and refused.json()["error"]["code"] == "feedback_unavailable"
+        other.execute("ROLLBACK")
+    assert vote(running, decision=before, rating=1).status_code == 201
+    deadline = time.monotonic() + 10
+    while vote(running, decision=during, rating=1).status_code == 404 and time.monotonic() < deadline:
+        time.sleep(0.05)  # until the decision is written
+    assert vote(running, decision=during, rating=1).status_code == 409
 
 
 def test_off_by_default(start: Starter) -> None:

@@ -38,7 +38,6 @@ def test_a_refused_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
 def test_rows_wait_while_the_store_is_locked(tmp_path: Path) -> None:
     async def run() -> list[tuple[int, ...]]:
         store = await opened(tmp_path / "rows.sqlite")
-        await store.rows("PRAGMA busy_timeout = 0")
         other = sqlite3.connect(tmp_path / "rows.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         writer = Writer(store, STATEMENT)
