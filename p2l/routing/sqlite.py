@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -45,3 +46,31 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
             if str(error) != "database is locked" or time.monotonic() > deadline:  # codes: Python 3.11
                 raise
             time.sleep(0.005)
+
+
+def make_tables(connection: sqlite3.Connection, path: str | Path, schema: str) -> None:
+    """Make the tables and indices of a schema, where they are missing, in the file at ``path``.
+
+    Raises:
+        DataError: a table of that name with other columns, or a file that cannot be written to; closes the connection.
+    """
+    try:
+        with closing(sqlite3.connect(":memory:")) as wanted:
+            wanted.executescript(schema)
+            names = [name for (name,) in wanted.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            other = [name for name in names if _columns(connection, name) not in ([], _columns(wanted, name))]
+        reason = f"its table {other[0]} has other columns" if other else None
+        if not other:
+            connection.executescript(schema)
+    except sqlite3.Error as error:
+        reason = str(error)
+    if reason is not None:
+        connection.close()
+        raise DataError(
+            f"{path} cannot be used ({reason}): a file that can be written to is needed, without tables of these names "
+            f"but this program's own; name another"
+        )
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from p2l.routing.sqlite import open_sqlite
+from p2l.routing.sqlite import make_tables, open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (
     target REAL PRIMARY KEY, count INTEGER NOT NULL, spent REAL NOT NULL, credit REAL NOT NULL, log_price REAL,
-    square REAL NOT NULL, changed REAL NOT NULL)
+    square REAL NOT NULL, changed REAL NOT NULL);
 """
 _STATE = "SELECT target, count, spent, credit, log_price, square FROM streams WHERE target = ?"
 _NEWEST = "SELECT log_price FROM streams WHERE log_price IS NOT NULL ORDER BY changed DESC LIMIT 1"
@@ -46,12 +46,12 @@ class StreamState:
 
 
 class StreamFile:
-    """The state of one target. Raises ``DataError`` where the file cannot be opened."""
+    """The state of one target. Raises ``DataError`` where the file cannot be opened or is another program's."""
 
     def __init__(self, path: str | Path, target: float) -> None:
         self._target = target
         self._connection = open_sqlite(path, "OFF")
-        self._connection.execute(_SCHEMA)
+        make_tables(self._connection, path, _SCHEMA)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

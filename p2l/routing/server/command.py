@@ -19,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from p2l.errors import ConfigError, P2LError
 from p2l.routing.scores import Optimizer
 from p2l.routing.server.config import load_config
-from p2l.routing.server.feedback import Feedback
+from p2l.routing.server.feedback import SCHEMA, Feedback
 from p2l.routing.server.logs import event, set_up_logs
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
 from p2l.routing.server.state import open_state
@@ -131,10 +131,17 @@ def _check_places(options: Options, snapshot: Snapshot) -> None:
     """Raise where state, feedback or the stream's account cannot be kept, while there is somebody to tell."""
     open_state(options.state).close()
     if options.feedback is not None:
-        asyncio.run(make_store(options.feedback).close())
+        asyncio.run(_check_store(options.feedback))
     router = snapshot.config.router
     if router.mean_cost is not None:
         StreamBudget(router.mean_cost, router.mean_cost_state or options.state).close()
+
+
+async def _check_store(place: str) -> None:
+    store = make_store(place)
+    if not is_url(place):  # a database may come up later
+        await store.open(SCHEMA)
+    await store.close()
 
 
 def app() -> Starlette:
@@ -209,7 +216,13 @@ def _export(args: argparse.Namespace) -> int:
     place = args.feedback
     if place is None or not (is_url(place) or Path(place).is_file()):
         raise ConfigError("--export-votes needs --feedback, the file or database of a router that stored votes")
-    written, without = asyncio.run(_exported(place, args.export_votes))
+    try:
+        written, without = asyncio.run(_exported(place, args.export_votes.absolute()))  # "." has no name
+    except OSError as error:
+        raise ConfigError(
+            f"--export-votes: {args.export_votes} cannot be written ({error.strerror}): a path in a folder that can be "
+            f"written to is needed"
+        ) from None
     event("votes were written", {"path": str(args.export_votes), "votes": written, "without_prompt": without})
     return 0
 

@@ -16,7 +16,7 @@ from p2l.routing.server.stores import Row, Store, StoreError
 from p2l.routing.server.writer import Writer
 from p2l.types import OUTCOMES
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, cost REAL NOT NULL, at REAL NOT NULL, prompt TEXT);
 CREATE TABLE IF NOT EXISTS votes (
@@ -83,7 +83,7 @@ class Feedback:
 
     async def start(self) -> None:
         """Make the tables; where the store cannot be reached, that is said, and done later."""
-        await self._store.open(_SCHEMA)
+        await self._store.open(SCHEMA)
         try:
             await self._store.rows("SELECT 1")
         except StoreError as error:

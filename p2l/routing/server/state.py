@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from p2l.routing.sqlite import open_sqlite
+from p2l.routing.sqlite import make_tables, open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -24,5 +24,6 @@ def open_state(path: str | Path | None) -> sqlite3.Connection:
     A crash of the machine may lose the last moments of it, a crash of the server nothing.
     """
     connection = open_sqlite(path or ":memory:", "OFF")
-    connection.executescript(_SCHEMA + "".join(_MODELS.format(table=table) for table in ("sessions", "responses")))
+    models = "".join(_MODELS.format(table=table) for table in ("sessions", "responses"))
+    make_tables(connection, path or ":memory:", _SCHEMA + models)
     return connection

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from p2l.errors import ConfigError, P2LError
-from p2l.routing.sqlite import open_sqlite
+from p2l.routing.sqlite import make_tables, open_sqlite
 
 Row = tuple[Any, ...]
 
@@ -28,7 +28,10 @@ class Store(Protocol):
     """Runs statements, each of them a transaction."""
 
     async def open(self, schema: str) -> None:
-        """Get ready to make the tables, now or at the first statement; ``integer key`` is a number that counts up."""
+        """Get ready to make the tables, now or at the first statement; ``integer key`` is a number that counts up.
+
+        ``DataError`` where a file holds other ones.
+        """
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
         """What a query finds; ``StoreError``."""
@@ -50,10 +53,11 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | Path) -> None:
+        self._path = path
         self._connection = open_sqlite(path, "NORMAL")
 
     async def open(self, schema: str) -> None:
-        self._connection.executescript(schema.replace("integer key", "INTEGER PRIMARY KEY"))
+        make_tables(self._connection, self._path, schema.replace("integer key", "INTEGER PRIMARY KEY"))
         self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:

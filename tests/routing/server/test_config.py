@@ -1,5 +1,7 @@
 """The configuration: upstream's file as it is, and every mistake told by its place."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,12 @@ def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
         (["--feedback", "mysql://u:secret@h/d"], {}, "postgresql://user@host"),
         (["--state", "nowhere/s.sqlite"], {}, "cannot be opened as a SQLite file"),
         ([], {"mean_cost": 2.0, "mean_cost_state": "nowhere/s.sqlite"}, "cannot be opened as a SQLite file"),
+        (["--feedback", "other.sqlite"], {}, "table votes has other columns"),
+        (["--state", "other.sqlite"], {}, "table accounts has other columns"),
+        ([], {"mean_cost": 2.0, "mean_cost_state": "other.sqlite"}, "table streams has other columns"),
+        (["--feedback", "f.sqlite", "--export-votes", "."], {}, "cannot be written"),
+        (["--feedback", "f.sqlite", "--export-votes", "c.yaml/votes.jsonl"], {}, "cannot be written"),
+        (["--feedback", "other.sqlite", "--export-votes", "votes.jsonl"], {}, "table votes has other columns"),
     ],
 )
 def test_places_that_cannot_be_end_the_command(
@@ -168,6 +176,11 @@ def test_places_that_cannot_be_end_the_command(
     monkeypatch.chdir(tmp_path)
     models = {"m": {"name": "m", "type": "openai", "cost": 1.0}}
     Path("c.yaml").write_text(yaml.safe_dump({"model_configs": models, "router": router}))
+    with closing(sqlite3.connect("other.sqlite")) as other:
+        for table in ("votes", "accounts", "streams"):
+            other.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, party TEXT)")
+    Path("f.sqlite").touch()
     with caplog.at_level("ERROR"):
         assert main(["-c", "c.yaml", "--router-type", "random", *place]) == 2
     assert told in caplog.text and "secret" not in caplog.text
+    assert not Path("votes.jsonl").exists()
