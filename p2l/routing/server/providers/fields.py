@@ -25,8 +25,6 @@ _SILENT = frozenset(
         "service_tier",
         "prompt_cache_key",
         "safety_identifier",
-        "function_call",
-        "functions",
         "logprobs",
         "verbosity",
     ]

@@ -210,6 +210,11 @@ def test_fields_without_a_counterpart_are_told() -> None:
     )
 
 
+def test_functions_of_the_old_form_are_told() -> None:
+    old = {"functions": [{"name": "weather"}], "function_call": "auto"}
+    assert request(CLAUDE, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
+
+
 def test_answers() -> None:
     whole = answer(MESSAGE)
     message = whole["choices"][0]["message"]

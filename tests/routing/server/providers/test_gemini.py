@@ -39,6 +39,11 @@ def body_of(**fields: Any) -> dict[str, Any]:
     return request(GEMINI, {"messages": HELLO, **fields}, False, False).body
 
 
+def test_functions_of_the_old_form_are_told() -> None:
+    old = {"functions": [{"name": "weather"}], "function_call": "auto"}
+    assert request(GEMINI, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
+
+
 def test_the_call() -> None:
     call = request(GEMINI, {"messages": HELLO}, False, False)
     assert call.url == "https://generativelanguage.googleapis.com/v1beta/models/gemini-1.5-pro-002:generateContent"
