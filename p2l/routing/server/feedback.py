@@ -112,7 +112,7 @@ class Feedback:
             told = "the vote could not be stored; try again"
             raise ApiError(503, told, "feedback_unavailable", headers={"retry-after": "1"}) from None
         if not stored:
-            raise ApiError(409, "this was voted on before", "already_voted")
+            raise _already_voted()
 
     async def export(self, path: str | Path) -> tuple[int, int]:
         """Write the votes that have a prompt as JSON lines that ``scripts/train.py`` reads, oldest first.
@@ -135,6 +135,7 @@ class Feedback:
         if vote.other_decision is not None:
             model_b, other_prompt = await self._decision(vote.other_decision, owner)
             prompt = prompt or other_prompt
+            await self._refuse_turned(owner, vote.other_decision, model_a)
         elif model_b is not None and model_b not in models:
             raise invalid("model_b is not one of this router's models", "model_b")
         if model_b == model_a:
@@ -143,6 +144,12 @@ class Feedback:
             prompt = orjson.dumps(list(vote.prompt)).decode()
         return owner, vote.decision, model_a, model_b, vote.winner, vote.rating, prompt, time.time()
 
+    async def _refuse_turned(self, owner: str, decision: str, model: str) -> None:
+        """``ApiError`` 409 where that decision was voted on against this model: the pair, the other way round."""
+        found = "SELECT 1 FROM votes WHERE owner = ? AND decision = ? AND model_b = ?"
+        if await self._store.rows(found, (owner, decision, model)):
+            raise _already_voted()
+
     async def _decision(self, decision: str, owner: str) -> tuple[str, str | None]:
         found = await self._store.rows(
             "SELECT model, prompt FROM decisions WHERE id = ? AND owner = ?", (decision, owner)
@@ -150,6 +157,10 @@ class Feedback:
         if not found:
             raise ApiError(404, "this key got no such decision", "decision_not_found", param="decision")
         return found[0][0], found[0][1]
+
+
+def _already_voted() -> ApiError:
+    return ApiError(409, "this was voted on before", "already_voted")
 
 
 def _text(body: dict[str, Any], name: str) -> str | None:

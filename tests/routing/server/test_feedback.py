@@ -98,6 +98,17 @@ def test_once_and_by_the_key_that_asked(start: Starter, tmp_path: Path) -> None:
     assert [vote(running, decision=decision, rating=1).status_code for _ in range(2)] == [201, 409]
 
 
+def test_a_pair_is_voted_on_once_in_either_order(start: Starter, tmp_path: Path) -> None:
+    running = router(start, tmp_path / "f.sqlite")
+    a, b, c = decide(running, "a"), decide(running, "b"), decide(running, "b")
+    assert vote(running, decision=a, other_decision=b, winner="model_a").status_code == 201
+    turned = vote(running, decision=b, other_decision=a, winner="model_b")
+    assert turned.status_code == 409 and turned.json()["error"]["code"] == "already_voted"
+    assert vote(running, decision=c, other_decision=a, winner="model_b").status_code == 409  # a against b's model
+    other = decide(running, "a")
+    assert vote(running, decision=b, other_decision=other, winner="model_b").status_code == 201
+
+
 def test_a_locked_file_holds_up_nothing_but_votes(start: Starter, tmp_path: Path) -> None:
     """The lock lasts until a vote was refused; SQLite would wait longer for it than the requests here do."""
     running = router(start, tmp_path / "f.sqlite")
