@@ -2,13 +2,16 @@
 
 import hashlib
 import hmac
+import logging
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2l.routing.server.config import KeyConfig, ModelConfig, Prices
 from p2l.routing.server.errors import ApiError
+from p2l.routing.server.logs import event
 
 _LONGEST_KEY = 1024
 _CLOSE = 1e-9  # sums of costs round
@@ -58,6 +61,7 @@ class Ledger:
     def __init__(self, state: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
         self._state = state
         self._now = now
+        self._late: deque[tuple[float, float, float, str]] = deque()
 
     def count(self, key: KeyConfig) -> None:
         """Count a request; ``ApiError`` 429 over the key's rate (a bucket that refills evenly over a minute)."""
@@ -83,6 +87,7 @@ class Ledger:
         now = self._now()
         self._account(key, now)
         self._roll(key, now)
+        self._correct()
         held = self._state.execute(
             "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ? RETURNING period_start",
             (amount, key.name, amount, key.budget + _CLOSE * max(1.0, key.budget)),
@@ -93,19 +98,30 @@ class Ledger:
         """Put the true cost in the place of what was held.
 
         Where the period of the hold is over, that went with it: the new one gives nothing back, and pays what the
-        answer cost beyond the hold.
+        answer cost beyond the hold. While another process keeps the state locked, this waits for the next step of
+        this worker.
         """
         change = actual - held.amount
         if key.budget is not None and change:
-            corrected = "MAX(0, spent + CASE WHEN period_start = ? THEN ? ELSE MAX(0, ?) END)"
-            values = (held.period_start, change, change, key.name)
-            self._state.execute(f"UPDATE accounts SET spent = {corrected} WHERE name = ?", values)
+            self._late.append((held.period_start, change, change, key.name))
+            self._correct()
 
     def spent(self, key: KeyConfig) -> float:
         """What the key has spent or set aside in this period."""
         self._roll(key, self._now())
         row = self._state.execute("SELECT spent FROM accounts WHERE name = ?", (key.name,)).fetchone()
         return float(row[0]) if row else 0.0
+
+    def _correct(self) -> None:
+        corrected = "MAX(0, spent + CASE WHEN period_start = ? THEN ? ELSE MAX(0, ?) END)"
+        while self._late:
+            values = self._late.popleft()
+            try:
+                self._state.execute(f"UPDATE accounts SET spent = {corrected} WHERE name = ?", values)
+            except sqlite3.OperationalError:
+                self._late.appendleft(values)
+                event("true costs wait: the state is locked", {"waiting": len(self._late)}, level=logging.ERROR)
+                return
 
     def _account(self, key: KeyConfig, now: float) -> None:
         full = float(key.requests_per_minute or 0)

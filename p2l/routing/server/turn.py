@@ -106,11 +106,14 @@ class Turn:
 
     async def finish(self) -> None:
         """The stream has ended, in whatever way."""
-        served = self.served
-        if served is not None:
-            self.settle(served)
-            if isinstance(served.chunks, AsyncGenerator):
-                await served.chunks.aclose()
+        if self.served is not None:
+            self.settle(self.served)
+            await self.leave()
+
+    async def leave(self) -> None:
+        """Let go of the model's stream."""
+        if self.served is not None and isinstance(self.served.chunks, AsyncGenerator):
+            await self.served.chunks.aclose()
 
 
 @dataclass(frozen=True)
@@ -155,12 +158,13 @@ async def answer(request: Request, form: Form) -> Response:
 async def _respond(turn: Turn, form: Form) -> Response:
     try:
         served = turn.served = await _serve(turn)
+        await _remember(turn, served)
     except BaseException as error:
         turn.release()
+        await turn.leave()
         if isinstance(error, ExhaustedError):
             raise _given_up(turn, error) from None
         raise
-    await _remember(turn, served)
     if served.answer is None:
         return EventStream(_frames(turn, served, form), turn.finish, _headers(turn, served))
     turn.read(form, served.answer)

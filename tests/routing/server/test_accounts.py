@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.routing.server.conftest import Starter
-from tests.routing.server.fakes import HELLO, Reply, Running, chat, completion, delta, model, stream
+from tests.routing.server.fakes import HELLO, Reply, Running, Seen, chat, completion, delta, model, stream
 
 KEYS = [
     {"name": "rich", "key": "sk-rich-000000", "budget": 100.0},
@@ -86,6 +86,17 @@ class TestKeys:
             with pytest.raises(openai.InternalServerError):
                 chat(start.client(running, "sk-poor-000000"))
         assert running.service.ledger.spent(running.service.snapshot.config.keys[1]) == 0.0
+
+    @pytest.mark.parametrize("streamed", [True, False])
+    def test_an_answer_that_cannot_be_remembered_is_not_charged(self, start: Starter, streamed: bool) -> None:
+        def answer(seen: Seen) -> Reply:
+            running.service.state.execute("DROP TABLE sessions")
+            return stream(delta("x"), delta(finish="stop")) if streamed else Reply(body=completion())
+
+        running = start.router({"m": model(start.upstream(answer).url)}, {"keys": KEYS[:1]}, router_type="random")
+        with pytest.raises(openai.InternalServerError):
+            chat(start.client(running, "sk-rich-000000"), extra_headers={"x-p2l-session": "s"}, stream=streamed)
+        assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == 0.0
 
     def test_true_costs_by_prices(self, start: Starter) -> None:
         running = self.running(start, prices={"input": 1e5, "output": 2e5})

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,20 @@ def test_an_answer_of_the_last_period_gives_nothing_to_this_one(actual: float, c
     early.settle(9.0)
     late.settle(actual)
     assert ledger.spent(key) == 9.0 + charged
+
+
+def test_true_costs_wait_for_a_state_that_is_locked(tmp_path: Path) -> None:
+    state = open_state(tmp_path / "state.sqlite")
+    state.execute("PRAGMA busy_timeout = 0")
+    ledger, key = Ledger(state), KeyConfig("k", "sk", budget=10.0)
+    bills = [Bill(ledger, key) for _ in range(3)]
+    assert all(bill.hold(3.0) for bill in bills)
+    with closing(open_state(tmp_path / "state.sqlite")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        bills[0].settle(1.0)
+        bills[1].release()
+        other.execute("ROLLBACK")
+    assert Bill(ledger, key).hold(6.0) and ledger.spent(key) == 1.0 + 3.0 + 6.0
 
 
 def test_a_rate_refills_evenly() -> None:
