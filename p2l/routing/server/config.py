@@ -234,7 +234,7 @@ def load_config(path: str | Path) -> ServerConfig:
         raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # beside YAMLError whatever int, float and datetime raise: a date may be impossible
         mark = getattr(error, "problem_mark", None)  # the text of the error quotes lines, which may hold keys
         where = f", line {mark.line + 1}" if mark is not None else ""
         raise ConfigError(f"the configuration {path} is not YAML{where}") from None

@@ -74,7 +74,10 @@ def _list(raw: object, kind: Any, where: str) -> tuple[Any, ...]:
 
 def _plain(raw: object, kind: Any, where: str) -> Any:
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+        try:
+            return float(raw)
+        except OverflowError:
+            raise ConfigError(f"{where}: the number is too large") from None
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
         raise ConfigError(f"{where}: expected {_NAMES[kind]}; got {_kind(raw)}")
     return _ENVIRONMENT.sub(lambda match: _environment(match[1], where), raw) if isinstance(raw, str) else raw

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from p2l.errors import P2LError
-from p2l.routing.server.logs import event
+from p2l.routing.server.logs import event, log
 from p2l.routing.server.service import Service, Snapshot
 
 
@@ -40,7 +40,11 @@ class Reloader:
             except asyncio.TimeoutError:
                 if self._stamp() == self._seen:
                     continue
-            await self.reload()
+            try:
+                await self.reload()
+            except Exception:  # this task has to outlive whatever a file may hold
+                log.exception("the new configuration could not be read; the old one stays")
+                self._service.metrics.reloads.labels("refused").inc()
 
     async def reload(self) -> bool:
         """Check the file and switch to it; a file that is not sound changes nothing and is said in the log."""
@@ -48,6 +52,7 @@ class Reloader:
         service = self._service
         try:
             snapshot = await asyncio.get_running_loop().run_in_executor(None, Snapshot.load, service.options)
+            service.stream(snapshot.config)  # raises where its account cannot be kept
         except P2LError as error:
             event("the new configuration is not sound; the old one stays", {"reason": str(error)}, level=logging.ERROR)
             service.metrics.reloads.labels("refused").inc()

@@ -82,6 +82,10 @@ def test_a_published_configuration(tmp_path: Path) -> None:
     [
         ("a: [", "not YAML, line"),
         ("", "expected keys and values"),
+        ("name: 2024-13-45", "not YAML"),
+        ("name: !!int ''", "not YAML"),
+        ("[" * 5000, "not YAML"),
+        (f"model_configs: {{m: {{name: m, type: openai, cost: 1{'0' * 400}}}}}", "cost: the number is too large"),
         ({"model_configs": {}}, "at least one model"),
         ({"models": {}}, "unknown key 'models'"),
         ({"model_configs": {"m": {**MODEL, "sytem_prompt": "x"}}}, "did you mean 'system_prompt'"),
