@@ -4,6 +4,7 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 """
 
 import asyncio
+import io
 import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +19,7 @@ from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamE
 from p2l.routing.server.sse import EventTooLargeError, events
 from p2l.routing.server.tracing import inject
 
+_LARGE = 1 << 18  # bytes; more are written piece by piece, between which others have their turn
 _DRAIN_SECONDS = 0.2
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
@@ -74,10 +76,11 @@ class Pool:
     def _post(self, call: Call, timeout: aiohttp.ClientTimeout) -> Any:
         headers = {"content-type": "application/json", **call.headers}
         inject(headers)
+        body = orjson.dumps(call.body)
         # a redirect would carry the key to another host
         return self._session.post(
             call.url,
-            data=orjson.dumps(call.body),
+            data=io.BytesIO(body) if len(body) > _LARGE else body,
             headers=headers,
             timeout=timeout,
             allow_redirects=False,

@@ -5,6 +5,7 @@ import math
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import orjson
 import torch
 
 from p2l.endpoint.assembly import choose_lanes
@@ -14,12 +15,14 @@ from p2l.models import load_checkpoint
 from p2l.models.predict import Predictor
 from p2l.outcomes import BT, GRK, OutcomeFamily
 from p2l.routing.server.config import CallConfig
-from p2l.routing.server.errors import ApiError
+from p2l.routing.server.errors import ApiError, invalid
 from p2l.routing.server.pool import Pool
 from p2l.routing.server.providers.call import Call, UpstreamError
 from p2l.types import Ranking
 
 _CALLS = CallConfig(connect_timeout=2.0, read_timeout=10.0)
+# a P2L endpoint's defaults; a model of 8192 tokens looks at no more than so many characters, the last ones
+_MAX_TURNS, _MAX_CHARACTERS, _MAX_BYTES = 1000, 1 << 18, (1 << 20) - 1024
 
 
 @runtime_checkable
@@ -67,7 +70,11 @@ class EndpointScorer:
 
     async def models(self) -> tuple[str, ...]:
         if self._names is None:
-            found = await self._pool.fetch("GET", f"{self._url}/models", self._headers, 10.0)
+            try:
+                found = await self._pool.fetch("GET", f"{self._url}/models", self._headers, 10.0)
+            except UpstreamError as error:
+                error.ours = False  # whoever asks, the list is the same
+                raise
             names = found.get("models") if isinstance(found, dict) else None
             if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
                 raise UpstreamError("malformed", "the P2L endpoint sent no list of models")
@@ -75,7 +82,7 @@ class EndpointScorer:
         return self._names
 
     async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
-        call = Call(f"{self._url}/predict", self._headers, {"prompt": list(turns)})
+        call = Call(f"{self._url}/predict", self._headers, {"prompt": latest(turns)})
         try:
             payload = await self._pool.json(call, _CALLS, _CALLS.read_timeout)
         except UpstreamError as error:
@@ -143,8 +150,29 @@ def make_scorer(kind: str, pool: Pool, *, url: str | None, key: str, path: str |
     return EndpointScorer(pool, url, key, BT if kind == "bt-endpoint" else GRK)
 
 
+def latest(turns: tuple[str, ...]) -> list[str]:
+    """The end of a conversation, as much of it as a P2L endpoint takes, without the NULs that it refuses."""
+    turns = tuple(turn.replace("\0", "") for turn in turns[-_MAX_TURNS:])
+    room = _MAX_CHARACTERS
+    while len(orjson.dumps(kept := _last(turns, room))) > _MAX_BYTES:
+        room //= 2
+    return kept
+
+
+def _last(turns: tuple[str, ...], room: int) -> list[str]:
+    kept = []
+    for turn in reversed(turns):
+        kept.append(turn[-room:])
+        room -= len(turn)
+        if room <= 0:
+            break
+    return kept[::-1]
+
+
 def unscored(error: UpstreamError) -> ApiError:
     """What the client is told where a prompt cannot be scored."""
+    if error.ours:
+        return invalid("the P2L endpoint does not take this prompt; send less text", "messages", "scoring_refused")
     return ApiError(503, "the prompt could not be scored; try again", "scoring_failed", headers={"retry-after": "1"})
 
 

@@ -93,6 +93,28 @@ def test_who_answers_follows_from_the_published_numbers(
             assert answer.choices[0].message.content == f"I am wire-{best}", row["name"]
 
 
+@pytest.mark.parametrize(
+    "turns",
+    [
+        ["word " * 220_000],
+        ["\U0001f600" * 300_000],
+        ["\x01" * 300_000],
+        ["hi"] * 1001,
+        ["a\0b"],
+        ["word " * 220_000, "hi"],
+    ],
+    ids=["1.1 MB", "4 bytes a character", "escaped", "turns", "NUL", "a long turn before"],
+)
+def test_prompts_past_the_limits_of_an_endpoint_are_scored(
+    routed: tuple[Upstream, openai.OpenAI], turns: list[str], names: list[str]
+) -> None:
+    fake, client = routed
+    sent: list[Any] = [{"role": "user", "content": turn} for turn in turns]
+    answer = client.chat.completions.create(model="-", messages=sent)
+    assert set(answer.model_dump()["router_outputs"]) == set(names)
+    assert [message["content"] for message in fake.seen[-1].body["messages"]] == turns  # the model gets all of it
+
+
 def test_a_stream_from_end_to_end(routed: tuple[Upstream, openai.OpenAI], rows: list[dict[str, Any]]) -> None:
     fake, client = routed
     before, fake.answer = fake.answer, lambda seen: stream(delta("Hel"), delta("lo"), delta(finish="stop"))

@@ -182,6 +182,28 @@ class TestFailures:
         headers = chat(start.client(fallback))
         assert headers["x-p2l-model"] == "b" and headers["x-p2l-reason"] == "default"
 
+    @pytest.mark.parametrize("status", [413, 422])
+    def test_a_prompt_that_is_not_taken_is_the_requests_fault(self, start: Starter, status: int) -> None:
+        fake, scores = start.upstream(), start.scorer({"m": 1.0})
+        running = start.router(
+            {"m": model(fake.url)}, router_type="bt-endpoint", router_model_endpoint=scores.url, watch=600.0
+        )
+        client, sound = start.client(running), scores.answer
+        scores.answer = lambda seen: Reply(status, {"detail": "no"})
+        with pytest.raises(openai.InternalServerError, match="try again"):  # the list of models is not the request's
+            chat(client)
+        scores.answer = lambda seen: sound(seen) if seen.path == "/models" else Reply(status, {"detail": "no"})
+        with pytest.raises(openai.BadRequestError, match="does not take this prompt") as error:
+            chat(client)
+        assert error.value.code == "scoring_refused" and not fake.seen
+        fallback = start.router(
+            {"m": model(fake.url)},
+            {"router": {"default_model": "m"}},
+            router_type="bt-endpoint",
+            router_model_endpoint=scores.url,
+        )
+        assert chat(start.client(fallback))["x-p2l-reason"] == "default"
+
 
 def test_health_and_metrics(start: Starter) -> None:
     fake = start.upstream()

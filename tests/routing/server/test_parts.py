@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from p2l.routing.server.health import Health
 from p2l.routing.server.keys import Bill, Ledger, estimated_cost, true_cost
 from p2l.routing.server.providers.call import UpstreamError
 from p2l.routing.server.said import characters
+from p2l.routing.server.scoring import latest
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.sse import events
 from p2l.routing.server.state import open_state
@@ -166,6 +168,15 @@ def test_sessions_of_two_keys_are_apart_and_expire() -> None:
     assert (sessions.model("k1", "s"), sessions.model("k2", "s"), sessions.model("k3", "s")) == ("a", "b", None)
     clock.now += 10.0
     assert sessions.model("k1", "s") is None
+
+
+def test_the_end_of_a_conversation() -> None:
+    assert latest(("a\0b", "c")) == ["ab", "c"]
+    assert latest(tuple(map(str, range(1003)))) == [str(number) for number in range(3, 1003)]
+    assert latest(("x", "y" * 10, "z" * (2**18 - 5))) == ["y" * 5, "z" * (2**18 - 5)]
+    for turns in (("\x01" * 2**20,), ("\U0001f600" * 2**20,), ("\0",)):
+        assert latest(turns)[0] == turns[0].strip("\0")[-len(latest(turns)[0]) :][: 2**18]
+        assert len(orjson.dumps(latest(turns))) < 2**20
 
 
 @pytest.mark.parametrize(
