@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.routing.server import chat, responses, routes
 from p2l.routing.server.errors import ApiError
+from p2l.routing.server.logs import log
 from p2l.routing.server.openapi import document
 from p2l.routing.server.reload import Reloader
 from p2l.routing.server.service import Service
@@ -40,7 +41,6 @@ def make_app(service: Service) -> Starlette:
             ApiError: _api_error,
             HTTPException: _http_error,
             ClientDisconnect: _gone,
-            Exception: _fault,
         },
         lifespan=lifespan,
     )
@@ -68,7 +68,7 @@ def _routes() -> list[Route]:
 
 
 class Guard:
-    """Outermost: refuses oversized headers, and counts every answer by route and status."""
+    """Outermost: refuses oversized headers, answers where the router fails, counts all answers by route and status."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -79,7 +79,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def counted(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 route = scope.get("route")
                 self._requests.labels(route.path if route is not None else "none", message["status"]).inc()
@@ -90,7 +94,14 @@ class Guard:
             error = ApiError(431, f"the headers have more than {MAX_HEADER_BYTES} bytes", "headers_too_large")
             await error_response(error)(scope, receive, counted)
             return
-        await self._app(scope, receive, counted)
+        try:
+            await self._app(scope, receive, counted)
+        except Exception:
+            if started:
+                raise  # the server logs it and cuts the connection
+            log.exception("a request failed inside the router")
+            error = ApiError(500, "the router failed; its logs say where", "internal_error")
+            await error_response(error)(scope, receive, counted)
 
 
 async def _openapi(request: Request) -> Response:
@@ -110,7 +121,3 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it
-
-
-async def _fault(request: Request, error: Exception) -> Response:
-    return error_response(ApiError(500, "the router failed; its logs say where", "internal_error"))

@@ -14,6 +14,7 @@ import aiohttp
 import orjson
 
 from p2l.routing.server.config import CallConfig
+from p2l.routing.server.errors import invalid
 from p2l.routing.server.failures import failure
 from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamError, malformed
 from p2l.routing.server.sse import EventTooLargeError, events
@@ -76,7 +77,10 @@ class Pool:
     def _post(self, call: Call, timeout: aiohttp.ClientTimeout) -> Any:
         headers = {"content-type": "application/json", **call.headers}
         inject(headers)
-        body = orjson.dumps(call.body)
+        try:
+            body = orjson.dumps(call.body)
+        except orjson.JSONEncodeError:  # it reads 1024 levels and writes 254
+            raise invalid("the body is nested too deeply") from None
         # a redirect would carry the key to another host
         return self._session.post(
             call.url,

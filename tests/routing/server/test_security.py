@@ -119,6 +119,7 @@ def test_no_model_but_the_configured(start: Starter, name: str) -> None:
         BODY | {"max_tokens": -5},
         BODY | {"tools": {}},
         BODY | {"response_format": "json"},
+        BODY | {"metadata": json.loads('{"a":' * 300 + "0" + "}" * 300)},
         b'{"messages": [{"role": "user", "content": "x"}], "cost": NaN}',
         b'{"messages": [{"role": "user", "content": "x"}], "cost": 1e999}',
     ],
@@ -126,6 +127,32 @@ def test_no_model_but_the_configured(start: Starter, name: str) -> None:
 def test_garbage_is_told_what_is_wrong(shared: tuple[Upstream, Running], body: Any) -> None:
     answer = post(shared[1], body)
     assert answer.status_code == 400 and is_openai_error(answer)
+
+
+def test_a_failure_of_ours_is_answered_logged_and_counted(
+    start: Starter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = start.upstream()
+    running = start.router({"m": model(fake.url)}, router_type="random")
+
+    async def plan(*args: Any) -> None:
+        raise AssertionError(PROMPT)
+
+    monkeypatch.setattr(running.service, "plan", plan)
+    answer = post(running)
+    assert answer.status_code == 500 and is_openai_error(answer) and PROMPT not in answer.text
+    counted = 'p2l_router_requests_total{route="/v1/chat/completions",status="500"} 1.0'
+    assert counted in httpx.get(f"{running.url}/metrics").text
+    (told,) = [record for record in caplog.records if record.name == "p2l.routing.server"]
+    assert told.levelname == "ERROR" and '"error":"AssertionError","at":"' in JsonFormatter().format(told)
+
+
+def test_embeddings_nested_too_deeply(start: Starter) -> None:
+    fake = start.upstream()
+    running = start.router({"m": model(fake.url)}, {"embedding_configs": {"e": model(fake.url)}}, router_type="random")
+    deep = json.loads('{"a":' * 300 + "0" + "}" * 300)
+    answer = httpx.post(f"{running.base}/embeddings", json={"model": "e", "input": "x", "deep": deep}, headers=HEADERS)
+    assert answer.status_code == 400 and is_openai_error(answer) and not fake.seen
 
 
 def test_bodies_are_bounded(start: Starter) -> None:

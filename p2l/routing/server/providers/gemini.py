@@ -95,14 +95,21 @@ def _format(wanted: JSON) -> JSON:
 
 def _contents(messages: list[JSON]) -> list[JSON]:
     """Turns of alternating roles; the result of a tool goes by the name of the function that was called."""
-    names = {call.get("id"): arguments_of(call)[0] for m in messages for call in m.get("tool_calls") or ()}
+    names = {_id(call, "id"): arguments_of(call)[0] for m in messages for call in m.get("tool_calls") or ()}
     roles = ("model" if message["role"] == "assistant" else "user" for message in messages)
     parts = (_result(message, names) if message["role"] == "tool" else _parts(message) for message in messages)
     return alternating(zip(roles, parts), "parts")
 
 
-def _result(message: JSON, names: dict[object, str]) -> list[JSON]:
-    name = names.get(message.get("tool_call_id")) or message.get("name")
+def _id(given: JSON, name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(f"{name} of a tool call must be text", "messages")
+    return value
+
+
+def _result(message: JSON, names: dict[str | None, str]) -> list[JSON]:
+    name = names.get(_id(message, "tool_call_id")) or message.get("name")
     if name is None:
         raise invalid("a tool's result must follow the call whose tool_call_id it has", "messages")
     text = text_of(message)
@@ -118,9 +125,18 @@ def _parts(message: JSON) -> list[JSON]:
     for call in message.get("tool_calls") or ():
         name, arguments = arguments_of(call)
         made: JSON = {"functionCall": {"name": name, "args": arguments}}
-        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        signature = _signature(call)
         parts.append({**made, "thoughtSignature": signature} if signature else made)
     return parts
+
+
+def _signature(call: JSON) -> object:
+    """What a later model said along with its call, and wants back."""
+    extra = call.get("extra_content") or {}
+    ours = (extra.get("google") or {}) if isinstance(extra, dict) else None
+    if not isinstance(ours, dict):
+        raise invalid("extra_content of a tool call must be an object, and so must google in it", "messages")
+    return ours.get("thought_signature")
 
 
 def _part(part: JSON) -> JSON:

@@ -156,6 +156,25 @@ def test_a_result_of_no_call_is_refused() -> None:
         body_of(messages=[*HELLO, {"role": "tool", "tool_call_id": "x", "content": "y"}])
 
 
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        ({"id": ["c"]}, {}),
+        ({"id": {}}, {}),
+        ({}, {"tool_call_id": ["c"]}),
+        ({"extra_content": "x"}, {}),
+        ({"extra_content": ["x"]}, {}),
+        ({"extra_content": {"google": "x"}}, {}),
+    ],
+)
+def test_calls_of_another_form_are_refused(call: dict[str, Any], result: dict[str, Any]) -> None:
+    made = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, **call}
+    answered = {"role": "tool", "tool_call_id": "c", "content": "y", **result}
+    with pytest.raises(ApiError, match=r"must be (text|an object)") as error:
+        body_of(messages=[*HELLO, {"role": "assistant", "tool_calls": [made]}, answered])
+    assert error.value.status == 400
+
+
 def test_over_the_wire(start: Starter) -> None:
     fake = start.upstream(lambda seen: Reply(body=content({"text": "Hello"})))
     client = start.client(start.router({"g": model(fake.url, type="gemini", api_key="AIza-1")}))
