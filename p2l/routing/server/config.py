@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
+import orjson
 import yaml
 
 from p2l.errors import ConfigError
@@ -88,18 +90,25 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _not_negative(self.cost, "cost")
-        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url must start with http:// or https://; got {self.base_url!r}")
+        if not (self.api_key or "").strip().isprintable():
+            raise ConfigError("api_key holds a line end or another character that no key has")
+        if self.base_url is not None and not _is_plain_url(self.base_url):
+            raise ConfigError("base_url must start with http:// or https://, name a host, and hold no user or password")
+        try:
+            orjson.dumps([self.name, self.system_prompt, self.extra_fields, self.max_tokens, self.top_k])
+        except orjson.JSONEncodeError as error:
+            raise ConfigError(f"what is sent to the model must be JSON, extra_fields above all ({error})") from None
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"max_tokens must be positive; got {self.max_tokens}")
 
     @property
     def key(self) -> str | None:
         """The key to send; where none is given, the vendor's environment variable, but only to the vendor's own URL."""
-        if self.api_key or self.base_url is not None:
-            return self.api_key
+        own = (self.api_key or "").strip()
+        if own or self.base_url is not None:
+            return own or None
         names = _VENDOR_KEYS.get(self.type, _OPENAI_KEYS)
-        return next((os.environ[name] for name in names if os.environ.get(name)), None)
+        return next((key for name in names if (key := os.environ.get(name, "").strip())), None)
 
 
 @dataclass(frozen=True)
@@ -144,8 +153,10 @@ class CallConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1; got {getattr(self, name)}")
         for name in ("connect_timeout", "read_timeout", "total_timeout"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be a positive number of seconds; got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be a finite number of seconds above 0; got {getattr(self, name)}")
+        for name in ("backoff", "max_backoff", "cooldown"):
+            _not_negative(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -173,6 +184,11 @@ class RouterConfig:
             raise ConfigError(f"mean_cost must be a finite number above 0; got {self.mean_cost}")
         if self.mean_cost_state is not None and self.mean_cost is None:
             raise ConfigError("mean_cost_state needs mean_cost")
+        _not_negative(self.session_ttl, "session_ttl")
+        for name, weight in (self.opponents or {}).items():
+            _not_negative(weight, f"opponents.{name}")
+        if self.opponents is not None and not any(self.opponents.values()):
+            raise ConfigError("opponents: at least one weight above 0 is needed; leave opponents out for all alike")
 
 
 @dataclass(frozen=True)
@@ -243,6 +259,15 @@ def load_config(path: str | Path) -> ServerConfig:
 
 def provider_types() -> tuple[str, ...]:
     return get_args(ProviderType)
+
+
+def _is_plain_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return plain and text.isprintable() and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
 def _not_negative(value: float, name: str) -> None:

@@ -6,8 +6,7 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import aiohttp
@@ -16,6 +15,7 @@ import orjson
 from p2l.routing.server.config import CallConfig
 from p2l.routing.server.errors import invalid
 from p2l.routing.server.failures import failure
+from p2l.routing.server.logs import log
 from p2l.routing.server.providers.call import JSON, Call, ChunkReader, UpstreamError, malformed
 from p2l.routing.server.sse import EventTooLargeError, events
 from p2l.routing.server.tracing import inject
@@ -50,7 +50,7 @@ class Pool:
     ) -> AsyncIterator[JSON]:
         """The chunks of a stream; ``UpstreamError`` if it fails, falls silent or ends before its end."""
         try:
-            async with self._post(call, _timeout(calls, None)) as response:
+            async with await _opened(self._post(call, _timeout(calls, None))) as response:
                 if response.status != 200:
                     raise failure(response.status, response.headers, await response.read(), secrets)
                 async for data in events(response.content.iter_any()):
@@ -91,9 +91,20 @@ class Pool:
         )
 
 
-async def _parsed(asking: AbstractAsyncContextManager[aiohttp.ClientResponse], secrets: tuple[str, ...]) -> Any:
+async def _opened(asking: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+    """The response whose head has come; ``UpstreamError`` where there is no making such a request."""
     try:
-        async with asking as response:
+        return await asking
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, OSError):  # of a certificate
+            raise
+        log.exception("a request to a model could not be made: its key or URL may be at fault")
+        raise UpstreamError("unsendable", "the router cannot call this model", again=False) from None
+
+
+async def _parsed(asking: Awaitable[aiohttp.ClientResponse], secrets: tuple[str, ...]) -> Any:
+    try:
+        async with await _opened(asking) as response:
             body = await response.read()
     except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
         raise _broken(error) from None

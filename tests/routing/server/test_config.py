@@ -95,12 +95,25 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": {**MODEL, "cost": float("nan")}}}, "cost must be a finite number"),
         ({"model_configs": {"m": {**MODEL, "cost": True}}}, "cost: expected a number; got bool"),
         ({"model_configs": {"m": {**MODEL, "base_url": "localhost"}}}, "base_url must start with http"),
+        ({"model_configs": {"m": {**MODEL, "base_url": "http://"}}}, "name a host"),
+        ({"model_configs": {"m": {**MODEL, "base_url": "http://h:99999"}}}, "base_url must"),
+        ({"model_configs": {"m": {**MODEL, "base_url": "http://[::1"}}}, "base_url must"),
+        ({"model_configs": {"m": {**MODEL, "base_url": "http://user:pass@h/v1"}}}, "no user or password"),
+        ({"model_configs": {"m": {**MODEL, "api_key": "sk-a\nb"}}}, "api_key holds a line end"),
+        ({"model_configs": {"m": {**MODEL, "extra_fields": {"logit_bias": {50256: -100}}}}}, "must be JSON"),
+        ("model_configs: {m: {name: m, type: openai, cost: 1, extra_fields: &x {a: *x}}}", "must be JSON"),
+        ({"model_configs": {"m": {**MODEL, "max_tokens": 10**30}}}, "must be JSON"),
         ({"model_configs": {"m": {**MODEL, "api_key": 12345}}}, "api_key: expected text"),
         ({"model_configs": {"m": {**MODEL, "api_key": "${NOT_SET_ANYWHERE}"}}}, "NOT_SET_ANYWHERE is not set"),
         ({"model_configs": {1: MODEL}}, "names must be strings"),
         ({"model_configs": {"m": MODEL}, "router": {"default_model": "x"}}, "'x' is not in model_configs"),
         ({"model_configs": {"m": MODEL}, "router": {"mean_cost": 0}}, "mean_cost must be"),
+        ({"model_configs": {"m": MODEL}, "router": {"session_ttl": float("nan")}}, "session_ttl must be"),
+        ({"model_configs": {"m": MODEL}, "router": {"opponents": {"m": -1.0}}}, r"opponents\.m must be"),
+        ({"model_configs": {"m": MODEL}, "router": {"opponents": {"m": 0.0}}}, "at least one weight above 0"),
         ({"model_configs": {"m": MODEL}, "calls": {"max_attempts": 0}}, "max_attempts must be at least 1"),
+        ({"model_configs": {"m": MODEL}, "calls": {"total_timeout": float("inf")}}, "total_timeout must be"),
+        ({"model_configs": {"m": MODEL}, "calls": {"backoff": float("nan")}}, "backoff must be"),
         (
             {"model_configs": {"m": MODEL}, "keys": [{"name": "a", "key": "x"}, {"name": "b", "key": "x"}]},
             "must differ",
@@ -116,7 +129,14 @@ def test_mistakes_are_told_by_their_place(tmp_path: Path, config: Any, told: str
 
 
 def test_no_error_quotes_a_key(tmp_path: Path) -> None:
-    for text in ("model_configs: {m: {api_key: [sk-secret", "model_configs: {m: {api_key: {sk-secret: 1}}}"):
+    for text in (
+        "model_configs: {m: {api_key: [sk-secret",
+        "model_configs: {m: {api_key: {sk-secret: 1}}}",
+        "model_configs: {m: {name: m, type: openai, cost: 1, base_url: sk-secret}}",
+        "model_configs: {m: {name: m, type: openai, cost: 1, base_url: 'http://u:sk-secret@h'}}",
+        'model_configs: {m: {name: m, type: openai, cost: 1, api_key: "sk-secret\\nx"}}',
+        "model_configs: {m: {name: m, type: openai, cost: 1, extra_fields: {5: sk-secret}}}",
+    ):
         with pytest.raises(ConfigError) as error:
             load_config(write(tmp_path, text))
         assert "sk-secret" not in str(error.value)
@@ -126,6 +146,15 @@ def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SOME_KEY", "sk-env-123456")
     config = load_config(write(tmp_path, {"model_configs": {"m": {**MODEL, "api_key": "${SOME_KEY}"}}}))
     assert config.model_configs["m"].key == "sk-env-123456" and config.secrets == ("sk-env-123456",)
+
+
+def test_line_ends_around_keys_are_no_part_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-vendor-123\n")
+    models = {"own": {**MODEL, "api_key": "sk-own-123456\n"}, "vendors": MODEL, "none": {**MODEL, "api_key": " \n"}}
+    config = load_config(write(tmp_path, {"model_configs": models}))
+    keys = {name: model.key for name, model in config.model_configs.items()}
+    assert keys == {"own": "sk-own-123456", "vendors": "sk-vendor-123", "none": "sk-vendor-123"}
+    assert set(config.secrets) == {"sk-own-123456", "sk-vendor-123"}
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

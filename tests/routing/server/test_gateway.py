@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from tests.routing.server.conftest import IMPATIENT, Starter
-from tests.routing.server.fakes import HELLO, KEY, Reply, Seen, chat, completion, model
+from tests.routing.server.fakes import HELLO, KEY, Reply, Seen, chat, completion, delta, model, stream
 
 NEEDS: dict[str, dict[str, Any]] = {
     "tools": {"tools": [{"type": "function", "function": {"name": "f"}}]},
@@ -125,6 +125,22 @@ class TestFailures:
         client = start.client(start.router({"bad": model(bad.url), "good": model(good.url)}))
         assert chat(client)["x-p2l-attempts"] == "2"
         assert chat(client)["x-p2l-attempts"] == "1" and len(bad.seen) == 1  # it rests
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_a_request_that_cannot_be_made(
+        self, start: Starter, streamed: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-vendors\nkey")
+        good = start.upstream()
+        if streamed:
+            good.answer = lambda seen: stream(delta("x"), delta(finish="stop"))
+        monkeypatch.setenv("OPENAI_BASE_URL", good.url)
+        bad = {"name": "x", "type": "openai", "cost": 1.0}
+        running = start.router({"bad": bad, "good": model(good.url)})
+        headers = chat(start.client(running), stream=streamed)
+        assert headers["x-p2l-model"] == "good" and headers["x-p2l-attempts"] == "2"
+        assert not running.service.health.available("bad")
+        assert "could not be made" in caplog.text
 
     @pytest.mark.parametrize("status", [400, 422])
     def test_the_clients_own_fault_is_not_tried_elsewhere(self, start: Starter, status: int) -> None:
