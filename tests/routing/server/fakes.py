@@ -24,6 +24,15 @@ KEY = "sk-client-0123456789"
 HELLO = [{"role": "user", "content": "hi"}]
 
 
+class Clock:
+    """A time that passes when the test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @dataclass(frozen=True)
 class Seen:
     """A request as it came over the wire."""

@@ -12,8 +12,9 @@ import yaml
 
 from p2l.routing.server.config import load_config
 from p2l.routing.server.service import Options, Snapshot
+from p2l.routing.server.sessions import Sessions
 from tests.routing.server.conftest import Starter
-from tests.routing.server.fakes import HELLO, Reply, Running, Seen, chat, completion, delta, model, stream
+from tests.routing.server.fakes import HELLO, Clock, Reply, Running, Seen, chat, completion, delta, model, stream
 
 KEYS = [
     {"name": "rich", "key": "sk-rich-000000", "budget": 100.0},
@@ -36,10 +37,12 @@ class TestSessions:
         fakes = {name: start.upstream() for name in ("a", "b")}
         running = start.router(
             {name: model(fake.url) for name, fake in fakes.items()},
-            {"router": {"session_ttl": 0.5}},
+            {"router": {"session_ttl": 60.0}},
             router_type="bt-endpoint",
             router_model_endpoint=scores.url,
         )
+        clock = Clock()
+        running.service.sessions = Sessions(running.service.state, clock)
         client = start.client(running)
         session = {"extra_headers": {"x-p2l-session": "conversation 1"}}
         assert chat(client, **session)["x-p2l-model"] == "a"
@@ -49,7 +52,7 @@ class TestSessions:
         assert (headers["x-p2l-model"], headers["x-p2l-reason"]) == ("a", "session") and len(scores.seen) == asked
         assert chat(client)["x-p2l-model"] == "b"
         assert chat(client, extra_headers={"x-p2l-session": "2"})["x-p2l-model"] == "b"
-        time.sleep(0.6)
+        clock.now += 60.0
         assert chat(client, **session)["x-p2l-model"] == "b"
 
     def test_a_session_moves_on_where_its_model_fails(self, start: Starter) -> None:

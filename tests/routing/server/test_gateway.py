@@ -1,6 +1,5 @@
 """What a gateway does: budgets, capabilities, retries, fallback, cooldown, health."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,7 +7,7 @@ import openai
 import pytest
 
 from tests.routing.server.conftest import IMPATIENT, Starter
-from tests.routing.server.fakes import HELLO, KEY, Reply, Seen, chat, completion, delta, model, stream
+from tests.routing.server.fakes import HELLO, KEY, Clock, Reply, Seen, chat, completion, delta, model, stream
 
 NEEDS: dict[str, dict[str, Any]] = {
     "tools": {"tools": [{"type": "function", "function": {"name": "f"}}]},
@@ -175,14 +174,16 @@ class TestFailures:
             chat(client, extra_body={"cost": 1.0})
         assert not dear.seen
 
-    def test_a_failing_model_rests_and_comes_back(self, start: Starter) -> None:
+    def test_a_failing_model_rests_and_comes_back(self, start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
         bad, good = start.upstream(lambda seen: Reply(500, {})), start.upstream()
-        calls = {"backoff": 0.01, "cooldown_after": 2, "cooldown": 0.5}
+        calls = {"backoff": 0.01, "cooldown_after": 2, "cooldown": 60.0}
         running = start.router({"bad": model(bad.url), "good": model(good.url)}, {"calls": calls})
+        clock = Clock()
+        monkeypatch.setattr(running.service.health, "_now", clock)
         client = start.client(running)
         assert [chat(client)["x-p2l-attempts"] for _ in range(3)] == ["3", "1", "1"] and len(bad.seen) == 2
         bad.answer = lambda seen: Reply(body=completion())
-        time.sleep(0.6)
+        clock.now += 60.0
         assert chat(client)["x-p2l-model"] == "bad"
 
     def test_scores_that_fail(self, start: Starter) -> None:

@@ -23,17 +23,10 @@ from p2l.routing.server.scoring import latest
 from p2l.routing.server.sessions import Sessions
 from p2l.routing.server.sse import events
 from p2l.routing.server.state import open_state
-from tests.routing.server.fakes import completion, delta
+from tests.routing.server.fakes import Clock, completion, delta
 from tests.routing.server.fakes_responses import message, response
 
 WIRE = b'event: a\r\ndata: {"x": 1}\r\n\r\n: comment\n\ndata:two\ndata: lines\n\nid: 3\ndata: [DONE]\n\n'
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @given(st.lists(st.integers(1, len(WIRE)), max_size=20))
