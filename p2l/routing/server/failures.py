@@ -7,6 +7,7 @@ import orjson
 from p2l.routing.server.providers.call import UpstreamError
 
 _LONGEST_MESSAGE = 2000
+_LONGEST_WAIT = 3600.0
 _TIMEOUTS = (408, 504, 524)
 
 
@@ -42,12 +43,12 @@ def scrub(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the upstream asks to wait; a date counts as nothing said."""
+    """Seconds that the upstream asks to wait, of which an hour is believed; a date counts as nothing said."""
     try:
         seconds = float(headers.get("retry-after") or "")
     except ValueError:
         return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return min(seconds, _LONGEST_WAIT) if 0 <= seconds < float("inf") else None
 
 
 def _said(body: bytes) -> tuple[str, str | None]:

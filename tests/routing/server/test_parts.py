@@ -173,7 +173,16 @@ def test_the_end_of_a_conversation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("3", 3.0), ("0.5", 0.5), ("-1", None), ("nan", None), ("inf", None), ("Wed, 21 Oct", None)]
+    ("header", "seconds"),
+    [
+        ("3", 3.0),
+        ("0.5", 0.5),
+        ("100000000", 3600.0),
+        ("-1", None),
+        ("nan", None),
+        ("inf", None),
+        ("Wed, 21 Oct", None),
+    ],
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
     assert retry_after({"retry-after": header}) == seconds
