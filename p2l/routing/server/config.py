@@ -98,6 +98,8 @@ class ModelConfig:
             orjson.dumps([self.name, self.system_prompt, self.extra_fields, self.max_tokens, self.top_k])
         except orjson.JSONEncodeError as error:
             raise ConfigError(f"what is sent to the model must be JSON, extra_fields above all ({error})") from None
+        if self.type == "gemini" and not isinstance((self.extra_fields or {}).get("generationConfig") or {}, dict):
+            raise ConfigError("extra_fields.generationConfig must hold keys and values")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"max_tokens must be positive; got {self.max_tokens}")
 

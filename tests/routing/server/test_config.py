@@ -103,6 +103,10 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": {**MODEL, "extra_fields": {"logit_bias": {50256: -100}}}}}, "must be JSON"),
         ("model_configs: {m: {name: m, type: openai, cost: 1, extra_fields: &x {a: *x}}}", "must be JSON"),
         ({"model_configs": {"m": {**MODEL, "max_tokens": 10**30}}}, "must be JSON"),
+        (
+            {"model_configs": {"m": {**MODEL, "type": "gemini", "extra_fields": {"generationConfig": "x"}}}},
+            "generationConfig must hold",
+        ),
         ({"model_configs": {"m": {**MODEL, "api_key": 12345}}}, "api_key: expected text"),
         ({"model_configs": {"m": {**MODEL, "api_key": "${NOT_SET_ANYWHERE}"}}}, "NOT_SET_ANYWHERE is not set"),
         ({"model_configs": {1: MODEL}}, "names must be strings"),

@@ -53,11 +53,11 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
     system, messages = split_system(body["messages"], model.system_prompt)
     out = without_none(
         {
+            "safetySettings": SAFETY,
             **(model.extra_fields or {}),
             "contents": _contents(messages),
             "systemInstruction": {"parts": [{"text": system}]} if system else None,
             "generationConfig": _generation(model, body),
-            "safetySettings": SAFETY,
             **_tools(body),
         }
     )
@@ -69,9 +69,11 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
 
 def _generation(model: ModelConfig, body: JSON) -> JSON:
     n = body.get("n") or 1
-    return without_none(
+    configured = (model.extra_fields or {}).get("generationConfig") or {}
+    most = first_set(answer_tokens(body), model.max_tokens, configured.get("maxOutputTokens"), MAX_TOKENS)
+    asked = without_none(
         {
-            "maxOutputTokens": first_set(answer_tokens(body), model.max_tokens, MAX_TOKENS),
+            "maxOutputTokens": most,
             "temperature": first_set(body.get("temperature"), model.temp),
             "topP": first_set(body.get("top_p"), model.top_p),
             "topK": first_set(body.get("top_k"), model.top_k),
@@ -83,6 +85,7 @@ def _generation(model: ModelConfig, body: JSON) -> JSON:
             **_format(body.get("response_format") or {}),
         }
     )
+    return {**configured, **asked}
 
 
 def _format(wanted: JSON) -> JSON:

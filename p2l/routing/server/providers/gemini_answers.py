@@ -113,6 +113,8 @@ class ChunkReader:
         self.ended = False  # the end of the connection says it
         self._head: JSON | None = None
         self._num_calls: dict[int, int] = {}
+        self._begun: set[int] = set()
+        self._complete: set[int] = set()
 
     def read(self, data: bytes) -> Iterator[JSON]:
         try:
@@ -138,8 +140,11 @@ class ChunkReader:
             delta |= {"tool_calls": [{"index": seen + i, **call} for i, call in enumerate(calls)]} if calls else {}
             self._num_calls[index] = seen + len(calls)
             finish = _finish(candidate, seen + len(calls) > 0)
-            self.finished = self.finished or finish is not None
+            self._begun.add(index)
+            if finish is not None:
+                self._complete.add(index)
             if delta or finish:
                 yield chunk(self._head, delta, index=index, finish_reason=finish)
+        self.finished = bool(self._begun) and self._begun == self._complete
         if self.finished and payload.get("usageMetadata"):
             yield {**self._head, "choices": [], "usage": _usage(payload["usageMetadata"])}

@@ -3,12 +3,13 @@
 from typing import Any
 
 import openai
+import orjson
 import pytest
 
 from p2l.routing.server.config import ModelConfig
 from p2l.routing.server.errors import ApiError
 from p2l.routing.server.providers.gemini import SAFETY, request
-from p2l.routing.server.providers.gemini_answers import answer
+from p2l.routing.server.providers.gemini_answers import ChunkReader, answer
 from tests.routing.server.conftest import Starter
 from tests.routing.server.fakes import Reply, model, stream
 
@@ -68,6 +69,18 @@ def test_what_the_client_sets_wins() -> None:
         "presencePenalty": 0.5,
         "candidateCount": 2,
     }
+
+
+def test_what_is_configured_stays_beside_what_the_client_sets() -> None:
+    thinking = {"thinkingConfig": {"thinkingBudget": 0}}
+    safety = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_LOW_AND_ABOVE"}]
+    extra = {"generationConfig": {**thinking, "maxOutputTokens": 9, "temperature": 0.1}, "safetySettings": safety}
+    model = ModelConfig("g", "gemini", 2.0, extra_fields=extra)
+    body = request(model, {"messages": HELLO}, False, False).body
+    assert body["generationConfig"] == {**thinking, "maxOutputTokens": 9, "temperature": 0.1}
+    assert body["safetySettings"] == safety
+    asked = request(model, {"messages": HELLO, "max_tokens": 5, "temperature": 1}, False, False).body
+    assert asked["generationConfig"] == {**thinking, "maxOutputTokens": 5, "temperature": 1}
 
 
 def test_system_and_format() -> None:
@@ -200,6 +213,29 @@ def test_streams_over_the_wire(start: Starter) -> None:
     assert final.choices[0].message.content == "Hello" and final.choices[0].finish_reason == "tool_calls"
     assert [c.function.arguments for c in final.choices[0].message.tool_calls or ()] == ['{"city":"Rome"}']
     assert final.usage is not None and final.usage.total_tokens == 15
+
+
+def of_candidate(index: int, text: str, finish: str | None = None) -> dict[str, Any]:
+    event = content({"text": text}, finish=finish)
+    event["candidates"][0]["index"] = index
+    return event
+
+
+def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
+    reader = ChunkReader()
+    events = [
+        of_candidate(0, "a"),
+        of_candidate(1, "b"),
+        of_candidate(0, "", "STOP"),
+        of_candidate(1, "c", "STOP"),
+        of_candidate(0, ""),
+    ]
+    finished, usages = [], []
+    for event in events:
+        chunks = list(reader.read(orjson.dumps(event)))
+        finished.append(reader.finished)
+        usages.append(sum("usage" in chunk for chunk in chunks))
+    assert finished == [False, False, False, True, True] and usages == [0, 0, 0, 1, 1]
 
 
 def test_a_stream_that_is_cut_off(start: Starter) -> None:
