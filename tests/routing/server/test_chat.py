@@ -7,6 +7,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from p2l.routing.server.config import ModelConfig, ProviderType
+from p2l.routing.server.providers.openai import request
 from tests.routing.server.conftest import Starter
 from tests.routing.server.fakes import KEY, Reply, Running, Upstream, completion, delta, model, stream
 
@@ -131,6 +133,22 @@ def test_reasoning_models_get_no_temperature(start: Starter) -> None:
     assert body["reasoning_effort"] == "high" and body["max_completion_tokens"] == 50
     assert "temperature" not in body and "max_tokens" not in body
     assert raw.headers["x-p2l-dropped"] == "temperature"
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [
+        ({}, 9),
+        ({"max_tokens": 50}, 50),
+        ({"max_tokens": 50, "max_completion_tokens": None}, 50),
+        ({"max_tokens": 50, "max_completion_tokens": 7}, 7),
+        ({"max_tokens": None, "max_completion_tokens": None}, 9),
+    ],
+)
+@pytest.mark.parametrize("kind", ["openai-reasoning", "openai-o1"])
+def test_how_long_reasoning_models_may_answer(kind: ProviderType, asked: dict[str, Any], most: int) -> None:
+    body = request(ModelConfig("o", kind, 1.0, max_tokens=9), {"messages": HELLO, **asked}, False, False).body
+    assert body["max_completion_tokens"] == most and "max_tokens" not in body
 
 
 def test_tool_calls_come_back(start: Starter) -> None:

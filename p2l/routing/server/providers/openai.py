@@ -8,6 +8,7 @@ import orjson
 
 from p2l.routing.server.config import ModelConfig
 from p2l.routing.server.providers.call import JSON, Call, UpstreamError, malformed
+from p2l.routing.server.providers.fields import first_set
 
 BASE_URL = "https://api.openai.com/v1"
 # reasoning models refuse these
@@ -43,8 +44,9 @@ def _body(model: ModelConfig, body: JSON) -> tuple[JSON, tuple[str, ...]]:
     dropped = tuple(name for name in _NOT_FOR_REASONING if out.get(name) is not None)
     for name in _NOT_FOR_REASONING:
         out.pop(name, None)
-    if (most := out.pop("max_tokens", None)) is not None:  # its name for reasoning models
-        out.setdefault("max_completion_tokens", most)
+    most = first_set(out.get("max_completion_tokens"), out.pop("max_tokens", None), model.max_tokens)
+    if most is not None:  # its name for reasoning models
+        out["max_completion_tokens"] = most
     return out, dropped
 
 
