@@ -9,6 +9,7 @@ from typing import Any
 
 from p2l.routing.server.ask import Ask
 from p2l.routing.server.config import CallConfig, ModelConfig, ServerConfig
+from p2l.routing.server.errors import ApiError
 from p2l.routing.server.health import Health
 from p2l.routing.server.pool import Pool
 from p2l.routing.server.providers import anthropic, gemini, gemini_answers, litellm, openai, responses
@@ -59,6 +60,15 @@ class ExhaustedError(Exception):
         self.attempts = attempts
         self.failures: list[tuple[str, str]] = []
 
+    def unsuitable(self, model: str, error: ApiError) -> None:
+        """This model's form has no word for the request: the client's error where no other's has one."""
+        reason = "unsuitable"
+        if all(other == reason for _, other in self.failures):
+            self.error = UpstreamError(
+                reason, error.message, status=error.status, again=False, code=error.code, param=error.param
+            )
+        self.failures.append((model, reason))
+
 
 class Caller:
     """Calls models. ``admit`` says of each model whether the client can pay for it."""
@@ -102,6 +112,10 @@ class Caller:
             try:
                 with self._tracer.span("attempt", _told(config, name, run.attempts), calls=True):
                     served = await self._attempt(config, name, ask, deadline)
+            except ApiError as error:  # of the translation to this model's form; another model's may have a word for it
+                run.attempts -= 1
+                run.unsuitable(name, error)
+                return None
             except UpstreamError as error:
                 run.error = error
                 run.failures.append((name, error.reason))

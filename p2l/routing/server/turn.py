@@ -249,7 +249,7 @@ def _given_up(turn: Turn, run: ExhaustedError) -> ApiError:
         return ApiError(429, "this key's budget does not pay for an answer", "insufficient_quota", headers=headers)
     if error.status == 429:
         headers["retry-after"] = str(max(1, round(error.retry_after or 1)))
-    return ApiError(error.status, error.message, error.code or error.reason, headers=headers)
+    return ApiError(error.status, error.message, error.code or error.reason, param=error.param, headers=headers)
 
 
 def _headers(turn: Turn, served: Served) -> dict[str, str]:

@@ -151,6 +151,22 @@ class TestFailures:
         assert error.value.status_code == status and error.value.code == "context_length_exceeded"
         assert not good.seen and len(bad.seen) == 1
 
+    def test_a_request_that_a_models_form_has_no_word_for(self, start: Starter) -> None:
+        claude, fake = start.upstream(), start.upstream()
+        running = start.router({"claude": model(claude.url, type="anthropic"), "gpt": model(fake.url)})
+        client = start.client(running)
+        file: Any = [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]}]
+        headers = chat(client, messages=file)
+        assert headers["x-p2l-model"] == "gpt" and headers["x-p2l-fallback-from"] == "claude"
+        assert headers["x-p2l-attempts"] == "1" and not claude.seen
+        assert running.service.health.available("claude")
+        with pytest.raises(openai.BadRequestError, match="file ids belong to another vendor") as error:
+            chat(client, messages=file, extra_body={"direct_model": "claude"})
+        assert (error.value.param, error.value.code) == ("messages", "invalid_request")
+        fake.answer = lambda seen: Reply(500, {})
+        with pytest.raises(openai.InternalServerError):
+            chat(client, messages=file)
+
     @pytest.mark.parametrize(("status", "told"), [(429, 429), (500, 502), (401, 502), (504, 504)])
     def test_one_clear_error_where_nobody_answers(self, start: Starter, status: int, told: int) -> None:
         fakes = [start.upstream(lambda seen: Reply(status, {"error": {"message": "inner"}})) for _ in range(3)]

@@ -45,6 +45,7 @@ class UpstreamError(Exception):
         ours: bool = False,
         retry_after: float | None = None,
         code: str | None = None,
+        param: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -54,6 +55,7 @@ class UpstreamError(Exception):
         self.ours = ours
         self.retry_after = retry_after
         self.code = code
+        self.param = param
 
 
 def malformed(what: str) -> UpstreamError:
