@@ -21,6 +21,7 @@ from p2l.routing.scores import Optimizer
 from p2l.routing.server.config import load_config
 from p2l.routing.server.feedback import SCHEMA, Feedback
 from p2l.routing.server.logs import event, set_up_logs
+from p2l.routing.server.scoring import check_checkpoint
 from p2l.routing.server.service import DEFAULT_KEY, Options, Service, Snapshot
 from p2l.routing.server.state import open_state
 from p2l.routing.server.stores import is_url, make_store
@@ -128,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_places(options: Options, snapshot: Snapshot) -> None:
-    """Raise where state, feedback or the stream's account cannot be kept, while there is somebody to tell."""
+    """Raise where there is no such model, or no place for state, feedback or the stream, while somebody reads it."""
+    if options.router_model_path is not None:
+        check_checkpoint(options.router_model_path)
     open_state(options.state).close()
     if options.feedback is not None:
         asyncio.run(_check_store(options.feedback))

@@ -10,8 +10,8 @@ import torch
 
 from p2l.endpoint.assembly import choose_lanes
 from p2l.endpoint.batcher import Batcher, OverloadedError
-from p2l.errors import ConfigError, P2LError
-from p2l.models import load_checkpoint
+from p2l.errors import CheckpointError, ConfigError, P2LError
+from p2l.models import is_p2l_checkpoint, load_checkpoint, local_folder
 from p2l.models.predict import Predictor
 from p2l.outcomes import BT, GRK, OutcomeFamily
 from p2l.routing.server.config import CallConfig
@@ -135,6 +135,12 @@ class ModelScorer:
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(None, self._batcher.close)
+
+
+def check_checkpoint(path: str) -> None:
+    """``CheckpointError`` where there is no P2L checkpoint; that of a hub id is downloaded."""
+    if not is_p2l_checkpoint(local_folder(path)):
+        raise CheckpointError(f"--router-model-path: {path} is no P2L checkpoint: it has no model_list.json")
 
 
 def make_scorer(kind: str, pool: Pool, *, url: str | None, key: str, path: str | None, seed: int | None) -> Scorer:

@@ -190,6 +190,8 @@ def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
 @pytest.mark.parametrize(
     ("place", "router", "told"),
     [
+        (["--router-model-path", "/nowhere/m"], {}, "/nowhere/m"),
+        (["--router-model-path", "."], {}, "no P2L checkpoint"),
         (["--feedback", "nowhere/f.sqlite"], {}, "cannot be opened as a SQLite file"),
         (["--feedback", "mysql://u:secret@h/d"], {}, "postgresql://user@host"),
         (["--state", "nowhere/s.sqlite"], {}, "cannot be opened as a SQLite file"),
@@ -218,6 +220,7 @@ def test_places_that_cannot_be_end_the_command(
             other.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY, party TEXT)")
     Path("f.sqlite").touch()
     with caplog.at_level("ERROR"):
-        assert main(["-c", "c.yaml", "--router-type", "random", *place]) == 2
+        scores = [] if "--router-model-path" in place else ["--router-type", "random"]
+        assert main(["-c", "c.yaml", *scores, *place]) == 2
     assert told in caplog.text and "secret" not in caplog.text
     assert not Path("votes.jsonl").exists()
