@@ -68,8 +68,7 @@ def read_points(source: str | Path) -> list[ScalingPoint]:
         if not points:
             raise DataError(f"there is no {RESULT_FILE} under {path}; run scripts/train.py -m experiment=scaling_law")
     elif path.suffix == ".csv" and path.exists():
-        rows = pd.read_csv(path, float_precision="round_trip").to_dict(orient="records")
-        points = [_point(path, row) for row in rows]
+        points = [_point(path, row) for row in pd.read_csv(path).to_dict(orient="records")]
     else:
         raise DataError(f"expected the folder of a sweep or a .csv file of its points; there is no such {path}")
     return sorted(points, key=lambda point: (point.parameters, point.votes))
