@@ -54,10 +54,11 @@ class Turn:
         longest = answer_tokens(self.ask.view) or model.max_tokens
         return longest and longest * (self.ask.view.get("n") or 1)
 
-    def read(self, form: "Form", part: JSON) -> None:
-        """Note what an answer, or a chunk of it, says of its cost."""
+    def read(self, form: "Form", served: Served, part: JSON) -> None:
+        """Note what an answer, or a chunk of it, says of its cost; its text only where prices are known."""
         self.usage = form.usage(part) or self.usage
-        self.characters += characters(part)
+        if self.config.model_configs[served.model].prices is not None:
+            self.characters += characters(part)
 
     def _cost(self, model: ModelConfig) -> float:
         """The true cost; for an answer that broke off before its usage or came without, an estimate by its text.
@@ -167,7 +168,7 @@ async def _respond(turn: Turn, form: Form) -> Response:
         raise
     if served.answer is None:
         return EventStream(_frames(turn, served, form), turn.finish, _headers(turn, served))
-    turn.read(form, served.answer)
+    turn.read(form, served, served.answer)
     turn.status = "ok"
     turn.settle(served)
     return json_response(form.told(turn, served, served.answer), headers=_headers(turn, served))
@@ -229,7 +230,7 @@ async def _frames(turn: Turn, served: Served, form: Form) -> AsyncGenerator[byte
 
 
 def _event(turn: Turn, served: Served, form: Form, chunk: JSON) -> bytes:
-    turn.read(form, chunk)
+    turn.read(form, served, chunk)
     return form.event(turn, served, chunk)
 
 
