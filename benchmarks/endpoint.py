@@ -32,7 +32,7 @@ from endpoint_load import offer, post
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
+from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer
 from p2l.data.readers import read_table
 from p2l.data.simulated import load_prompts
 from p2l.heads import RankingHead
@@ -62,7 +62,7 @@ import huggingface_hub
 huggingface_hub.hf_hub_download = lambda repo_id, filename, **_: os.path.join(repo_id, filename)
 import uvicorn
 import p2l.endpoint
-uvicorn.run(p2l.endpoint.app, host="127.0.0.1", port=p2l.endpoint.parse_args().port)
+uvicorn.run(p2l.serving.endpoint.endpoint_app, host="127.0.0.1", port=p2l.endpoint.parse_args().port)
 """
 WRK_SCRIPT = """
 local bodies, i = {}, 0

@@ -107,9 +107,9 @@ def evalica_marginal(_: str) -> Callable[[], list[float]]:
 
 
 def our_scale(_: str) -> Callable[[], list[float]]:
-    from p2l.data.battles import BattleTable
+    from p2l.data.battle_table import BattleTable
     from p2l.evaluation import RankedVotes, SubsetPlan
-    from p2l.evaluation.subjects import Leaderboards, make_subject
+    from p2l.evaluation.candidates import Leaderboards, make_subject
     from p2l.evaluation.subsets import aggregation_scale
     from p2l.outcomes import GRK
     from p2l.types import Ranking

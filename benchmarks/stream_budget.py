@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import yaml
 
+from p2l.commands.route_eval import result_of
 from p2l.files import whole_file, write_whole
 from p2l.heads import RankingHead
 from p2l.insight.embeddings import rank_and_read
@@ -37,11 +38,10 @@ from p2l.losses import NegativeLogLikelihood
 from p2l.models import Checkpoint, ModelRecipe
 from p2l.outcomes import GRK
 from p2l.routing import StreamBudget, policies
-from p2l.routing.curves import Curve, curves, interval
-from p2l.routing.evaluate import SINGLE_MIXTURE, Known, RoutingCurves, budget_range, route_scores
-from p2l.routing.job import result_of
-from p2l.routing.measured import Measured, MeasuredSource
-from p2l.routing.plots import plot_routing
+from p2l.routing.evaluation.curves import Curve, curves, interval
+from p2l.routing.evaluation.measured_scores import Measured, MeasuredSource
+from p2l.routing.evaluation.routing_evaluation import SINGLE_MIXTURE, Known, RoutingCurves, budget_range, route_scores
+from p2l.routing.evaluation.routing_plots import plot_routing
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
 

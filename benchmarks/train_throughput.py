@@ -22,7 +22,7 @@ from p2l.heads import RankingHead
 from p2l.losses import NegativeLogLikelihood
 from p2l.models import ModelRecipe, P2LModel
 from p2l.outcomes import GRK
-from p2l.outcomes.battles import battle_log_probs
+from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle
 
 PLAIN_ROWS = 4

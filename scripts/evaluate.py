@@ -6,7 +6,7 @@ The rankings may also be made now: ``model_path=<checkpoint> votes=<vote table>`
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from p2l.config import errors_in_one_line, make, register_resolvers
+from p2l.commands.composition import errors_in_one_line, make, register_resolvers
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="evaluate")

@@ -6,7 +6,7 @@ Writes the cost-quality curve of every policy as JSON, CSV and a picture.
 import hydra
 from omegaconf import DictConfig
 
-from p2l.config import errors_in_one_line, make, register_resolvers
+from p2l.commands.composition import errors_in_one_line, make, register_resolvers
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="route_eval")

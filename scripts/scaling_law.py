@@ -6,7 +6,7 @@ Says how the loss falls with model size and number of votes, how well that is kn
 import hydra
 from omegaconf import DictConfig
 
-from p2l.config import errors_in_one_line, make, register_resolvers
+from p2l.commands.composition import errors_in_one_line, make, register_resolvers
 
 
 @hydra.main(version_base=None, config_path="../conf", config_name="scaling_law")

@@ -3,8 +3,8 @@
 import hydra
 from omegaconf import DictConfig
 
-from p2l.config import build_run, errors_in_one_line, register_resolvers
-from p2l.jobs import Job
+from p2l.commands.composition import build_run, errors_in_one_line, register_resolvers
+from p2l.commands.restartable_job import Job
 from p2l.training import train
 from p2l.training.loggers import close
 

@@ -4,11 +4,11 @@ from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
 from p2l.data.buffers import GeometricBuffer, ReplayBuffer
 from p2l.data.datamodule import VoteDataModule
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
-from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
+from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
 from p2l.data.readers import read_table
-from p2l.data.sources import FileVotes, VoteSplits
 from p2l.data.splits import split_votes
-from p2l.data.votes import SkipReport, VoteTable, load_votes
+from p2l.data.vote_sources import FileVotes, VoteSplits
+from p2l.data.vote_table import SkipReport, VoteTable, load_votes
 
 __all__ = [
     "BatchPlan",

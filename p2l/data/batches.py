@@ -18,7 +18,7 @@ from p2l.data.buffers import Buffer
 from p2l.data.encoding import EncodedPrompts, PromptBatch
 from p2l.data.packing import deal, pack_into, pack_within
 from p2l.data.splits import by_time
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
 from p2l.types import Battle
 

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
 
 Arrived = Int64[np.ndarray, " votes"]

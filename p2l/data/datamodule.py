@@ -6,9 +6,9 @@ from lightning import LightningDataModule
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteLoader
 from p2l.data.encoding import EncodedPrompts, encode_prompts
-from p2l.data.prompts import PromptEncoder
-from p2l.data.sources import VoteSplits
-from p2l.data.votes import VoteTable
+from p2l.data.prompt_encoder import PromptEncoder
+from p2l.data.vote_sources import VoteSplits
+from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
 
@@ -17,7 +17,7 @@ NOT_PREPARED = "prompts are not encoded yet; call prepare(encoder, family) first
 
 @runtime_checkable
 class VoteSource(Protocol):
-    """Where votes come from: see ``p2l.data.sources`` and ``p2l.data.simulated``."""
+    """Where votes come from: see ``p2l.data.vote_sources`` and ``p2l.data.simulated``."""
 
     def load(self) -> VoteSplits: ...
 

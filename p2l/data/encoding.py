@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from p2l.data.prompts import Prompt, PromptEncoder
+from p2l.data.prompt_encoder import Prompt, PromptEncoder
 
 CHUNK = 1024
 

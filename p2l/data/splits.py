@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 
 SplitBy = Literal["time", "random", "prompt", "conversation"]

@@ -1,1 +1,1 @@
-"""Score prompts over HTTP: ``python -m p2l.endpoint``, or ``p2l.endpoint.app.create_app`` inside another server."""
+"""Entry point of ``python -m p2l.endpoint``; the server is ``p2l.serving.endpoint``."""

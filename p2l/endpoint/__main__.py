@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 
-from p2l.endpoint.options import read_options
-from p2l.endpoint.supervisor import Supervisor
 from p2l.errors import P2LError
-from p2l.logs import log_as_json
+from p2l.serving.endpoint.endpoint_options import read_options
+from p2l.serving.endpoint.supervisor import Supervisor
+from p2l.serving.http.json_logs import log_as_json
 
 
 def main() -> int:

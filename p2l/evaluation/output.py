@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from p2l.errors import CheckpointError, ConfigError
-from p2l.evaluation.plots import draw_pictures
+from p2l.evaluation.evaluation_plots import draw_pictures
 from p2l.files import whole_file, write_whole
 
 log = logging.getLogger(__name__)

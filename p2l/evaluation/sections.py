@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2l.errors import ConfigError
-from p2l.evaluation.compared import CATEGORY_METRICS, TOP_K, LeaderboardPair
-from p2l.evaluation.proper import proper_metrics
-from p2l.evaluation.simple import SIMPLE_METRICS, ScoredVotes, UndefinedError, check_names, measure
-from p2l.evaluation.subjects import GROUND_TRUTHS, Leaderboards, Subject, check_choice, make_subject
+from p2l.evaluation.candidates import GROUND_TRUTHS, Leaderboards, Subject, check_choice, make_subject
+from p2l.evaluation.category_metrics import CATEGORY_METRICS, TOP_K, LeaderboardPair
+from p2l.evaluation.proper_metrics import proper_metrics
+from p2l.evaluation.simple_metrics import SIMPLE_METRICS, ScoredVotes, UndefinedError, check_names, measure
 from p2l.evaluation.subsets import SubsetPlan, aggregation_scale, random_subsets
 
 SECTIONS = ("simple", "category", "random_subsets", "aggr_scale", "proper")

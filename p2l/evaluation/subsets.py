@@ -11,10 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from p2l.errors import ConfigError
-from p2l.evaluation.compared import COMPARISONS, LeaderboardPair
-from p2l.evaluation.ranked import RankedVotes
-from p2l.evaluation.simple import check_names, measure
-from p2l.evaluation.subjects import RIDGE, Subject
+from p2l.evaluation.candidates import RIDGE, Subject
+from p2l.evaluation.category_metrics import COMPARISONS, LeaderboardPair
+from p2l.evaluation.ranked_votes import RankedVotes
+from p2l.evaluation.simple_metrics import check_names, measure
 from p2l.leaderboard import fit_subsets
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking

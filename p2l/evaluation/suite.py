@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from p2l.errors import ConfigError, DataError
-from p2l.evaluation.arena import ArenaRatings
-from p2l.evaluation.by_category import CategoryEvaluation, Train
+from p2l.evaluation.arena_ratings import ArenaRatings
+from p2l.evaluation.category_evaluation import CategoryEvaluation, Train
+from p2l.evaluation.evaluation_sources import EvaluationSource, load_train
 from p2l.evaluation.output import EvaluationOutput
-from p2l.evaluation.rankings import EvaluationData
-from p2l.evaluation.sources import EvaluationSource, load_train
+from p2l.evaluation.ranked_tables import EvaluationData
 
 
 @dataclass(frozen=True)

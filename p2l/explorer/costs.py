@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64
 from matplotlib.ticker import MaxNLocator
 
 from p2l.explorer.prices import PER
-from p2l.insight.html import Html, join, scrolling, tag
+from p2l.html import Html, join, scrolling, tag
 from p2l.outcomes import OutcomeFamily
 from p2l.routing import Decision, Frontier, Router, make_router
 from p2l.types import Ranking

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from p2l.data.prompts import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.errors import ConfigError
-from p2l.routing.measured import CHARACTERS_PER_TOKEN
+from p2l.routing.evaluation.measured_scores import CHARACTERS_PER_TOKEN
 
 PER = 1000  # requests that a cost is told for
 _MILLION = 1e6

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from p2l.data.prompts import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.explorer.costs import Costs, costs_view
 from p2l.explorer.prices import Prices
 from p2l.explorer.views import comparison_view, leaderboard_view, message, pair_view
-from p2l.insight.html import Html, join, tag
+from p2l.html import Html, join, tag
 from p2l.leaderboard import leaderboard_table
 from p2l.models.predict import Predictor
 from p2l.types import Ranking

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from p2l.insight.html import Html, join, scrolling, tag
+from p2l.html import Html, join, scrolling, tag
 
 _KINDS = ("a", "b", "tie", "bad")  # classes of the columns of a family
 _FITS = 0.08  # a share of a bar that has room for its percentage

@@ -1,13 +1,12 @@
 """Insight from unlabeled prompts: leaderboards of groups, strengths and weaknesses, regression tests, a report."""
 
 from p2l.insight.analysis import Insight, Questions, analyse
+from p2l.insight.group_leaderboards import GroupLeaderboard, difference, lead
 from p2l.insight.groups import Clusters, Group, category_groups
-from p2l.insight.job import InsightJob
-from p2l.insight.leaderboards import GroupLeaderboard, difference, lead
+from p2l.insight.html_report import render
 from p2l.insight.personal import compare_leaderboards
-from p2l.insight.prompts import Columns, RankedPrompts, rank_table, read_rankings
+from p2l.insight.ranked_prompts import Columns, RankedPrompts, rank_table, read_rankings
 from p2l.insight.regression import RegressionTest, compare_versions
-from p2l.insight.report import render
 from p2l.insight.strengths import strengths_and_weaknesses
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "Group",
     "GroupLeaderboard",
     "Insight",
-    "InsightJob",
     "Questions",
     "RankedPrompts",
     "RegressionTest",

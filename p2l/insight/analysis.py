@@ -8,10 +8,10 @@ import pandas as pd
 
 from p2l.errors import ConfigError
 from p2l.insight.embeddings import Vectors
+from p2l.insight.group_leaderboards import GroupLeaderboard, lead
 from p2l.insight.groups import CLUSTER, Clusters, Group, category_groups
-from p2l.insight.leaderboards import GroupLeaderboard, lead
 from p2l.insight.personal import compare_leaderboards
-from p2l.insight.prompts import RankedPrompts
+from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.regression import RegressionTest, compare_versions
 from p2l.insight.strengths import all_differences, model_index
 

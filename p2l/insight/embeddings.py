@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from p2l.data.encoding import EncodedPrompts, encode_prompts
 from p2l.data.packing import pack_within
-from p2l.data.prompts import Prompt, PromptEncoder, PromptFormat, prepare_tokenizer
+from p2l.data.prompt_encoder import Prompt, PromptEncoder, PromptFormat, prepare_tokenizer
 from p2l.errors import ConfigError
 from p2l.models import Checkpoint, load_backbone, local_folder, prepare_backbone, read_out
 from p2l.models.backbone import load_tokenizer

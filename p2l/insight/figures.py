@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from p2l.html import Html, join, scrolling, tag
 from p2l.insight.analysis import Insight
 from p2l.insight.groups import Clusters
-from p2l.insight.html import Html, join, scrolling, tag
 
 WIDTH, HEIGHT, EDGE = 1000.0, 560.0, 24.0
 MOST_POINTS = 3000  # a browser draws more, but not gladly

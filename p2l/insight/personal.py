@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import DataError
-from p2l.insight.leaderboards import GroupLeaderboard, benjamini_hochberg, difference
+from p2l.insight.group_leaderboards import GroupLeaderboard, benjamini_hochberg, difference
 
 
 def compare_leaderboards(

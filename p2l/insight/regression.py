@@ -11,7 +11,7 @@ from scipy.stats import t as student_t
 
 from p2l.errors import ConfigError
 from p2l.insight.groups import Group
-from p2l.insight.prompts import RankedPrompts
+from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.strengths import model_index
 
 BETTER, WORSE, UNCLEAR, TOO_FEW = "better", "worse", "no clear difference", "too few prompts"

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import ConfigError
+from p2l.insight.group_leaderboards import GroupLeaderboard, benjamini_hochberg, difference
 from p2l.insight.groups import Group
-from p2l.insight.leaderboards import GroupLeaderboard, benjamini_hochberg, difference
 
 Led = Sequence[tuple[Group, GroupLeaderboard]]
 

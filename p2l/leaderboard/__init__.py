@@ -2,8 +2,8 @@
 
 from p2l.leaderboard.aggregate import aggregate, aggregate_subsets
 from p2l.leaderboard.fit import fit, fit_subsets, fit_votes
-from p2l.leaderboard.plots import plot_intervals, plot_leaderboards
-from p2l.leaderboard.prompts import rank_prompts
+from p2l.leaderboard.leaderboard_plots import plot_intervals, plot_leaderboards
+from p2l.leaderboard.rank_prompts import rank_prompts
 from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.table import leaderboard_table, leaderboard_tables
 

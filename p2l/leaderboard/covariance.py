@@ -8,7 +8,7 @@ from torch import Tensor
 
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum
-from p2l.leaderboard.rows import VoteRows
+from p2l.leaderboard.vote_counts import VoteRows
 
 
 @torch.no_grad()

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.leaderboard.fit import fit_votes
 from p2l.outcomes import OutcomeFamily
-from p2l.outcomes.battles import battle_log_probs
+from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle, Ranking
 
 

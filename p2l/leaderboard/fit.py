@@ -13,16 +13,16 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from p2l.data.battles import BattleTable, factorize, load_battles
+from p2l.data.battle_table import BattleTable, factorize, load_battles
 from p2l.data.readers import read_table
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.covariance import sandwich
 from p2l.leaderboard.graph import centring, components, notes
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import minimise
 from p2l.leaderboard.result import LeaderboardFit
-from p2l.leaderboard.rows import PairWeights, VoteRows, gather, shares_of
+from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, shares_of
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.types import OUTCOMES, Ranking
 

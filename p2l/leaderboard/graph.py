@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from p2l.leaderboard.rows import VoteRows
+from p2l.leaderboard.vote_counts import VoteRows
 from p2l.outcomes import OutcomeFamily
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from jaxtyping import Float64, Int64
 
-from p2l.leaderboard.intervals import intervals, rank_ranges
 from p2l.leaderboard.table import ELO_POINTS_PER_NAT, leaderboard_table
 from p2l.outcomes import OutcomeFamily
+from p2l.statistics.intervals import intervals, rank_ranges
 from p2l.types import Ranking
 
 _COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "low", "high", "elo", "elo_low", "elo_high"]

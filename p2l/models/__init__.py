@@ -3,9 +3,9 @@
 from p2l.models.backbone import LoRA, load_backbone, local_folder, prepare_backbone
 from p2l.models.checkpoint import Checkpoint, is_p2l_checkpoint, load_checkpoint
 from p2l.models.hub import push_checkpoint
+from p2l.models.model_recipe import ModelRecipe
 from p2l.models.p2l_model import P2LModel
 from p2l.models.readout import Readout, read_out
-from p2l.models.recipe import ModelRecipe
 from p2l.models.saving import save_checkpoint
 
 __all__ = [

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from p2l.data.prompts import PromptEncoder, PromptFormat, prepare_tokenizer
+from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer
 from p2l.errors import CheckpointError, ConfigError, P2LError
 from p2l.heads import RankingHead
 from p2l.models.backbone import (

@@ -11,7 +11,7 @@ from torch import nn
 
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
 from p2l.data.packing import pack_within
-from p2l.data.prompts import Prompt
+from p2l.data.prompt_encoder import Prompt
 from p2l.models.checkpoint import Checkpoint
 from p2l.models.row_decoder import RowDecoder, runs_in_rows
 from p2l.outcomes import OutcomeFamily

@@ -1,6 +1,5 @@
 """Rank a whole data set of prompts with a checkpoint: on any number of devices, resumable."""
 
-from p2l.prediction.job import PredictionJob
-from p2l.prediction.module import PredictModule
+from p2l.prediction.predict_module import PredictModule
 
-__all__ = ["PredictModule", "PredictionJob"]
+__all__ = ["PredictModule"]

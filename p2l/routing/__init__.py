@@ -5,7 +5,7 @@ from p2l.routing.envelope import Frontier
 from p2l.routing.planner import Capacity, Plan, plan
 from p2l.routing.scores import Optimizer
 from p2l.routing.shrinkage import Shrinkage
-from p2l.routing.stream import Spending, StreamBudget
+from p2l.routing.stream_budget import Spending, StreamBudget
 from p2l.routing.stream_state import StreamState
 
 __all__ = [

@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Serve; the exit status."""
     try:
-        from p2l.routing.server.command import main as serve
+        from p2l.serving.router.router_command import main as serve
     except ModuleNotFoundError as error:
         sys.stderr.write(f"the router needs {error.name}: pip install 'p2l[serve]'\n")
         return 2

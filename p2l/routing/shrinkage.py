@@ -11,7 +11,7 @@ from jaxtyping import Float64
 
 from p2l.errors import ConfigError, DataError
 from p2l.files import write_whole
-from p2l.routing.measured import Measured
+from p2l.routing.evaluation.measured_scores import Measured
 from p2l.routing.scores import Optimizer
 
 RIDGES = (np.inf, *np.geomspace(100.0, 1e-4, 13).tolist())  # of the mean eigenvalue; inf: the general scores alone

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from p2l.routing.sqlite import make_tables, open_sqlite
+from p2l.sqlite import make_tables, open_sqlite
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (

@@ -1,16 +1,14 @@
 """Scaling laws: the loss that model size and number of votes lead to."""
 
 from p2l.scaling.held_out import errors, hold_out
-from p2l.scaling.intervals import LawFit, fit_with_intervals
-from p2l.scaling.job import ScalingJob
 from p2l.scaling.law import Observations, ScalingLaw, fit_law, observe
-from p2l.scaling.plots import plot_law
+from p2l.scaling.law_intervals import LawFit, fit_with_intervals
+from p2l.scaling.law_plots import plot_law
 from p2l.scaling.points import ScalingPoint, points_table, read_points
 
 __all__ = [
     "LawFit",
     "Observations",
-    "ScalingJob",
     "ScalingLaw",
     "ScalingPoint",
     "errors",

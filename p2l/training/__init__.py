@@ -1,7 +1,7 @@
 """Training: a thin LightningModule, optimizers, schedules, loggers, and the run that ties them."""
 
+from p2l.training.lightning_module import P2LModule
 from p2l.training.loggers import wandb_logger
-from p2l.training.module import P2LModule
 from p2l.training.optimizers import OptimizerByPart
 from p2l.training.run import train
 from p2l.training.schedules import Schedule

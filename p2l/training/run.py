@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.training.fit_loop import EndedFitLoop
-from p2l.training.module import P2LModule
+from p2l.training.lightning_module import P2LModule
 from p2l.training.sharding import data_parallel_size
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from p2l.data.adapters import adapt
 from p2l.data.readers import read_table
-from p2l.data.votes import validate_votes
+from p2l.data.vote_table import validate_votes
 from p2l.errors import DataError
 from p2l.types import OUTCOMES
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.data.battles import BattleTable, load_battles
-from p2l.data.votes import VoteTable, validate_votes
+from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.vote_table import VoteTable, validate_votes
 from p2l.errors import DataError
 
 ROWS = [

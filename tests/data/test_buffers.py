@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2l.data.batches import BatchPlan
 from p2l.data.buffers import Buffer, GeometricBuffer, ReplayBuffer, votes_before
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
 from p2l.types import OUTCOMES
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from p2l.data.encoding import EncodedPrompts, encode_prompts
-from p2l.data.prompts import PromptEncoder
+from p2l.data.prompt_encoder import PromptEncoder
 from p2l.models import ModelRecipe
 
 PROMPTS = ["a", ["two", "turns"], "", "a somewhat longer prompt"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
-from p2l.data.prompts import PLAIN_TEMPLATE, PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
+from p2l.data.prompt_encoder import PLAIN_TEMPLATE, PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
 from p2l.errors import ConfigError, PromptError
 from p2l.models.byte_tokenizer import byte_tokenizer
 

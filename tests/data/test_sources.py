@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from p2l.data.sources import FileVotes, VoteSplits
-from p2l.data.votes import VoteTable
+from p2l.data.vote_sources import FileVotes, VoteSplits
+from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from p2l.data.splits import SplitBy, keep_prompts, split_votes
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2l.data.votes import SkipReport, VoteTable, load_votes, validate_votes
+from p2l.data.vote_table import SkipReport, VoteTable, load_votes, validate_votes
 from p2l.errors import DataError
 from p2l.types import OUTCOMES
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.evaluation import RankedVotes
 from p2l.outcomes import OutcomeFamily
 from p2l.types import OUTCOMES, Ranking

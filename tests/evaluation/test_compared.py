@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from p2l.evaluation import CATEGORY_METRICS, LeaderboardPair, UndefinedError, measure
-from p2l.evaluation.compared import COMPARISONS, MODEL, TRUTH
+from p2l.evaluation.category_metrics import COMPARISONS, MODEL, TRUTH
 from p2l.outcomes import BT, FAMILIES, GRK, RK
 from p2l.types import Ranking
 

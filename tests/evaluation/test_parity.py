@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.evaluation import CATEGORY_METRICS, SIMPLE_METRICS, EvaluationMetrics, SubsetPlan
+from p2l.evaluation.candidates import Leaderboards
 from p2l.evaluation.output import rounded
-from p2l.evaluation.rankings import ranked_votes
-from p2l.evaluation.subjects import Leaderboards
+from p2l.evaluation.ranked_tables import ranked_votes
 from p2l.leaderboard import fit_votes
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.types import OUTCOMES, Ranking

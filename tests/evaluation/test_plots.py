@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from p2l.evaluation.plots import MOST_MODELS, draw_pictures, plot_against_truth, plot_scale
+from p2l.evaluation.evaluation_plots import MOST_MODELS, draw_pictures, plot_against_truth, plot_scale
 
 LINES = ["ant $5: 1.0", "bee: x: 0.0", "cat: -1.0"]
 ENTRY = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from p2l.evaluation import ScoredVotes, UndefinedError, proper_metrics
-from p2l.evaluation.proper import Baseline
-from p2l.evaluation.simple import SIMPLE_METRICS
+from p2l.evaluation.proper_metrics import Baseline
+from p2l.evaluation.simple_metrics import SIMPLE_METRICS
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.types import Ranking
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from p2l.errors import DataError
-from p2l.evaluation.rankings import prompt_index, ranked_votes, read_checkpoint_file
+from p2l.evaluation.ranked_tables import prompt_index, ranked_votes, read_checkpoint_file
 from p2l.outcomes import BT, GRK
 
 MODELS = ("ant", "bee", "cat", "dog")

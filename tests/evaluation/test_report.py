@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from p2l.data.votes import VoteTable
-from p2l.evaluation.report import Comparison, compare_to_marginal
+from p2l.data.vote_table import VoteTable
+from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
 from p2l.outcomes import BT
 from p2l.types import Ranking
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from p2l.evaluation.scores import accuracy, brier, log_loss, squared_error, two_sided
+from p2l.evaluation.scoring_rules import accuracy, brier, log_loss, squared_error, two_sided
 
 LOG_PROBS = torch.tensor([[0.5, 0.2, 0.3]], dtype=torch.float64).log()
 

@@ -7,7 +7,7 @@ import torch
 
 from p2l.errors import ConfigError
 from p2l.evaluation import SIMPLE_METRICS, ScoredVotes, UndefinedError, measure
-from p2l.evaluation.simple import VOTE_METRICS
+from p2l.evaluation.simple_metrics import VOTE_METRICS
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, RK, RK_REPARAM
 from p2l.types import Ranking
 

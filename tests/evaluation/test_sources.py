@@ -74,7 +74,7 @@ def test_the_hub_is_asked_for_what_is_no_folder(folder, monkeypatch) -> None:
         asked.append((repo_id, filename, repo_type))
         return str(folder / filename)
 
-    monkeypatch.setattr("p2l.evaluation.sources.hf_hub_download", download)
+    monkeypatch.setattr("p2l.evaluation.evaluation_sources.hf_hub_download", download)
     EvaluationSource(model_repo="me/model", loss_type="grk").load()
     EvaluationSource(
         model_repo="me/model", hf_checkpoint_repo="me/data", hf_checkpoint_file="checkpoint.json", loss_type="grk"
@@ -96,7 +96,7 @@ def test_the_recipe_of_a_hub_repository_says_the_family(folder, monkeypatch) -> 
             raise error
         return str(folder / filename)
 
-    monkeypatch.setattr("p2l.evaluation.sources.hf_hub_download", download)
+    monkeypatch.setattr("p2l.evaluation.evaluation_sources.hf_hub_download", download)
     assert EvaluationSource(model_repo="me/model").load().family.name == "grk"
     (folder / "training_config.json").unlink()
     assert EvaluationSource(model_repo="me/model").load().family.name == "bt"

@@ -4,7 +4,7 @@ import pytest
 
 from p2l.errors import ConfigError
 from p2l.evaluation import SubsetPlan
-from p2l.evaluation.subjects import Leaderboards, make_subject
+from p2l.evaluation.candidates import Leaderboards, make_subject
 from p2l.evaluation.subsets import aggregation_scale, random_subsets
 from p2l.outcomes import FAMILIES, GRK
 

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.evaluation import VoteScores, bootstrap_difference, score_votes
-from p2l.evaluation.votes import one_for_all
+from p2l.evaluation.vote_scores import one_for_all
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, OutcomeFamily
 from p2l.types import Ranking
 

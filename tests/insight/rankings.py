@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2l.insight.prompts import RankedPrompts
+from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.outcomes import BT, OutcomeFamily
 from p2l.types import Ranking
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2l.insight.leaderboards import benjamini_hochberg, difference, lead
+from p2l.insight.group_leaderboards import benjamini_hochberg, difference, lead
 from p2l.leaderboard import aggregate, aggregate_subsets
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.types import Ranking

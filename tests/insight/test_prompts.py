@@ -6,7 +6,7 @@ import pytest
 
 from p2l.errors import CheckpointError, DataError
 from p2l.insight.embeddings import embed, rank_and_read
-from p2l.insight.prompts import Columns, align, rank_table, read_rankings
+from p2l.insight.ranked_prompts import Columns, align, rank_table, read_rankings
 from p2l.models import Checkpoint
 from p2l.models.predict import predict
 from p2l.outcomes import BT, GRK

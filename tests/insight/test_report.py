@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from p2l.html import Html, safe, tag, whisker
 from p2l.insight.analysis import Insight, Questions, analyse
-from p2l.insight.html import Html, safe, tag, whisker
-from p2l.insight.prompts import RankedPrompts
-from p2l.insight.report import render
+from p2l.insight.html_report import render
+from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.types import Ranking
 from tests.insight.rankings import MODELS, draw, needs_extra

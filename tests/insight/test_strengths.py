@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from p2l.errors import ConfigError, DataError
+from p2l.insight.group_leaderboards import lead
 from p2l.insight.groups import Group
-from p2l.insight.leaderboards import lead
 from p2l.insight.personal import compare_leaderboards
 from p2l.insight.strengths import all_differences, model_index, strengths_and_weaknesses
 from p2l.outcomes import GRK

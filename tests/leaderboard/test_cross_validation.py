@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.leaderboard.cross_validation import cross_validate, held_out_losses
 from p2l.outcomes import BT, BT_TIE, GRK, RK
 from p2l.types import Ranking

@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
-from p2l.data.votes import VoteTable
+from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard import fit, fit_subsets, fit_votes
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, RK, OutcomeFamily

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from p2l.data.battles import BattleTable
-from p2l.leaderboard.rows import gather, shares_of
+from p2l.data.battle_table import BattleTable
+from p2l.leaderboard.vote_counts import gather, shares_of
 from p2l.outcomes import BT, BT_TIE, GRK
 from tests.leaderboard.voting import frame
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from p2l.data.battles import BattleTable
+from p2l.data.battle_table import BattleTable
 from p2l.outcomes import OutcomeFamily
 from p2l.types import OUTCOMES, Ranking
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from p2l.data.prompts import PromptEncoder, PromptFormat
+from p2l.data.prompt_encoder import PromptEncoder, PromptFormat
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, ModelRecipe
 from p2l.models.predict import SAME_STATE, Predictor, predict, rank_encoded

@@ -9,7 +9,7 @@ import torch
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import BT
 from p2l.routing import make_router
-from p2l.routing.measured import Measured
+from p2l.routing.evaluation.measured_scores import Measured
 from p2l.routing.scores import Opponents, win_rates
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import Ranking

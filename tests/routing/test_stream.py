@@ -7,7 +7,7 @@ import pytest
 
 from p2l.errors import ConfigError, DataError
 from p2l.routing import StreamBudget
-from p2l.routing.policies import per_prompt
+from p2l.routing.evaluation.policies import per_prompt
 
 COSTS = np.array([1.0, 2.0, 5.0, 20.0, 60.0])
 

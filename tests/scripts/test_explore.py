@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from p2l.commands.explore import ExplorerJob
 from p2l.errors import ConfigError
-from p2l.explorer import ExplorerJob
 from p2l.models import Checkpoint, save_checkpoint
 from scripts.explore import main
 from tests.running import compose

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from p2l.outcomes.battles import battle_log_probs
+from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle
 from tests.running import build
 

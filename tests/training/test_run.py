@@ -9,12 +9,12 @@ import torch
 from p2l.data.encoding import encode_prompts
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError
-from p2l.evaluation.votes import score_votes
+from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import load_checkpoint
 from p2l.models.predict import predict
 from p2l.training import train
-from p2l.training.callbacks.rank import rank_prompts
+from p2l.training.callbacks.rank_prompts import rank_prompts
 from tests.running import build, largest_difference, run, weights, write_votes
 
 

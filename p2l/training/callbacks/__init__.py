@@ -1,17 +1,17 @@
 """Lightning callbacks: evaluation, published checkpoint, example leaderboards, records, starts and averages."""
 
-from p2l.training.callbacks.at_end import AtEnd
-from p2l.training.callbacks.averaging import WeightEMA
-from p2l.training.callbacks.evaluate import EvaluateVotes
-from p2l.training.callbacks.examples import ExampleLeaderboards
-from p2l.training.callbacks.last import SaveLast
-from p2l.training.callbacks.marginal import StartFromMarginal
-from p2l.training.callbacks.publish import PublishCheckpoint
-from p2l.training.callbacks.record import RecordPoint
-from p2l.training.callbacks.routing import RoutingCurve
-from p2l.training.callbacks.suite import EvaluateSuite
+from p2l.training.callbacks.end_of_run import AtEnd
+from p2l.training.callbacks.evaluate_suite import EvaluateSuite
+from p2l.training.callbacks.evaluate_votes import EvaluateVotes
+from p2l.training.callbacks.example_leaderboards import ExampleLeaderboards
+from p2l.training.callbacks.publish_checkpoint import PublishCheckpoint
+from p2l.training.callbacks.record_point import RecordPoint
+from p2l.training.callbacks.recover_truth import RecoverTruth
+from p2l.training.callbacks.routing_curve import RoutingCurve
+from p2l.training.callbacks.save_last import SaveLast
+from p2l.training.callbacks.start_from_marginal import StartFromMarginal
 from p2l.training.callbacks.throughput import Throughput
-from p2l.training.callbacks.truth import RecoverTruth
+from p2l.training.callbacks.weight_ema import WeightEMA
 
 __all__ = [
     "AtEnd",

@@ -7,7 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.data.batches import VoteBatch
-from p2l.training.callbacks.typed import parts_of
+from p2l.training.callbacks.run_parts import parts_of
 from p2l.training.sharding import data_parallel_size
 
 

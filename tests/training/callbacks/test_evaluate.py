@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from p2l.data.votes import VoteTable
-from p2l.training.callbacks.evaluate import write_eval_output
+from p2l.data.vote_table import VoteTable
+from p2l.training.callbacks.evaluate_votes import write_eval_output
 from p2l.types import Ranking
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from p2l.scaling import read_points
-from p2l.training.callbacks.record import num_parameters_without_embeddings, tokens_fed
+from p2l.training.callbacks.record_point import num_parameters_without_embeddings, tokens_fed
 from tests.running import run
 
 RECORD = "+callbacks.record={_target_: p2l.training.callbacks.RecordPoint, folder: '${output_dir}'}"

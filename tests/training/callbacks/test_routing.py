@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.config import build_run
+from p2l.commands.composition import build_run
 from p2l.data.readers import read_table
 from p2l.training import train
 from tests.running import TINY, Run, compose, curve, run, write_votes
@@ -66,7 +66,7 @@ def test_answers_of_which_nothing_is_known_end_no_run(tmp_path, votes, caplog, m
     rows = [("one", cheap), ("two", dear)]
     val = pd.DataFrame([{"prompt": p, "model_a": m, "model_b": other, "winner": "model_a"} for p, m in rows])
     chosen = np.array([[0.0, 1.0], [1.0, 0.0]])
-    monkeypatch.setattr("p2l.training.callbacks.routing.route_scores", lambda *_: chosen)
+    monkeypatch.setattr("p2l.training.callbacks.routing_curve.route_scores", lambda *_: chosen)
     finished = run_on(tmp_path, val, {cheap: 1.0, dear: 10.0})
     assert "nothing is known of the answers it chose" in caplog.text
     assert not (finished.folder / "routing.png").exists()

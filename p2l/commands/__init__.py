@@ -1,0 +1,1 @@
+"""One file per command, and what builds their parts from a Hydra configuration."""

@@ -1,0 +1,139 @@
+"""Add new LLMs to a checkpoint: fit their rows, write the larger checkpoint, and report where they stand."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from p2l.data.vote_table import VoteTable
+from p2l.files import whole_file, write_whole
+from p2l.leaderboard import leaderboard_table, plot_intervals
+from p2l.leaderboard.table import ELO_POINTS_PER_NAT
+from p2l.models import Checkpoint, save_checkpoint
+from p2l.new_models.extend_checkpoint import extended
+from p2l.new_models.new_model_votes import votes_of_models, votes_with
+from p2l.new_models.row_fit import PENALTIES, Precision, Reading, RowFit, fit_rows, read_prompts
+from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AddModelsJob:
+    """Leaves ``checkpoint/`` (published format), ``leaderboard.csv``, ``leaderboard.png`` and ``report.json``.
+
+    Attributes:
+        votes: file, folder or hub dataset of votes in which the new models took part, with prompts.
+        output_dir: where all goes.
+        new: the models to add; None for all that the checkpoint does not rank.
+        refit: whether ``new`` may name models that the checkpoint ranks, whose rows are then fitted anew.
+        split, max_skipped_share: as in ``p2l.data.FileVotes``.
+        penalties, folds, seed: as ``p2l.new_models.fit_rows`` says.
+        level: of the intervals.
+        token_budget: most tokens, padding included, in a batch of prompts.
+        precision: of the pass over the prompts; bfloat16 moves a coefficient by some thousandths of a nat.
+    """
+
+    votes: str
+    output_dir: str
+    new: Sequence[str] | None = None
+    refit: bool = False
+    split: str = "train"
+    max_skipped_share: float = 0.05
+    penalties: Sequence[float] = PENALTIES
+    folds: int = 5
+    seed: int = 0
+    level: float = 0.95
+    token_budget: int = 4096
+    precision: Precision = "bfloat16"
+
+    def run(self, checkpoint: Checkpoint) -> Checkpoint:
+        """The checkpoint that ranks the new models too; its list is the old one with the new names appended."""
+        votes, new = votes_with(
+            self.votes,
+            checkpoint.models,
+            self.new,
+            checkpoint.family,
+            split=self.split,
+            refit=self.refit,
+            max_skipped_share=self.max_skipped_share,
+        )
+        log.info("%d votes on %d prompts with %s", len(votes), len(votes.prompts), ", ".join(new))
+        if torch.cuda.is_available():
+            checkpoint.model.to("cuda")
+        reading = read_prompts(checkpoint, votes.prompts, token_budget=self.token_budget, precision=self.precision)
+        fitted = fit_rows(
+            checkpoint.model.head,
+            checkpoint.models,
+            votes,
+            reading,
+            new,
+            penalties=self.penalties,
+            folds=self.folds,
+            seed=self.seed,
+        )
+        larger = extended(checkpoint, new, fitted.weight, fitted.bias)
+        table = leaderboard_with(larger, reading, fitted, self.level)
+        self._write(larger, votes, fitted, table)
+        return larger
+
+    def _write(self, checkpoint: Checkpoint, votes: VoteTable, fitted: RowFit, table: pd.DataFrame) -> None:
+        folder = Path(self.output_dir)
+        save_checkpoint(folder / "checkpoint", checkpoint)
+        with write_whole(folder / "leaderboard.csv") as file:
+            table.to_csv(file, index=False)
+        with whole_file(folder / "leaderboard.png") as path:
+            shown = table.assign(model=table["model"] + np.where(table["new"], "  (new)", ""))
+            title = f"{len(fitted.models)} new models, {len(votes):,} votes"
+            plot_intervals(shown, title=title, level=self.level, top=len(shown)).savefig(path, dpi=120, format="png")
+        with write_whole(folder / "report.json") as file:
+            json.dump(_report(votes, fitted, table, self.level), file, indent=1)
+        for row in table[table["new"]].itertuples():
+            log.info("%s: rank %d to %d, %+.0f Elo points", row.model, row.rank_best, row.rank_worst, row.elo)
+        log.info("checkpoint: %s", folder / "checkpoint")
+
+
+def leaderboard_with(checkpoint: Checkpoint, reading: Reading, fitted: RowFit, level: float = 0.95) -> pd.DataFrame:
+    """The mean coefficients over the prompts read, best first, with intervals of the fitted models.
+
+    Columns: rank, rank_best, rank_worst, model, new, coef, low, high (nats), elo, elo_low, elo_high (points above the
+    mean of the models) and win_rate. The known models are taken as exact, so their own intervals are points.
+    """
+    positions = [checkpoint.models.index(name) for name in fitted.models]
+    num_models = len(checkpoint.models)
+    coefs, covariance = np.zeros(num_models), np.zeros((num_models, num_models))
+    before = reading.ranking.coefs.double().mean(0).numpy()
+    coefs[: len(before)], coefs[positions] = before, fitted.coefs
+    covariance[np.ix_(positions, positions)] = fitted.covariance
+    eta = None if reading.ranking.eta is None else reading.ranking.eta.double().mean()
+    table = leaderboard_table(checkpoint.models, Ranking(torch.from_numpy(coefs), eta), checkpoint.family)
+    low, high = intervals(coefs, covariance, None, level)
+    best, worst = rank_ranges(coefs, covariance, None, level)
+    new = np.isin(np.arange(num_models), positions)
+    more = pd.DataFrame({"model": list(checkpoint.models), "new": new, "low": low, "high": high})
+    table = table.merge(more.assign(rank_best=best, rank_worst=worst), on="model")
+    for end in ("low", "high"):
+        table[f"elo_{end}"] = table["elo"] + (table[end] - table["coef"]) * ELO_POINTS_PER_NAT
+    columns = ["rank", "rank_best", "rank_worst", "model", "new", "coef", "low", "high", "elo", "elo_low", "elo_high"]
+    return table[[*columns, "win_rate"]]
+
+
+def _report(votes: VoteTable, fitted: RowFit, table: pd.DataFrame, level: float) -> dict[str, Any]:
+    counts = dict(zip(votes.models, votes_of_models(votes), strict=True))
+    return {
+        "new": {name: {"votes": counts[name]} for name in fitted.models},
+        "votes": len(votes),
+        "prompts": len(votes.prompts),
+        "penalty": fitted.penalty,
+        "held_out_log_loss": {f"{penalty:g}": loss for penalty, loss in fitted.held_out.items()},
+        "log_loss": fitted.log_loss,
+        "level": level,
+        "leaderboard": table.to_dict(orient="records"),
+    }

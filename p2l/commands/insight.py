@@ -1,0 +1,156 @@
+"""The insight job: a table of prompts in; a page, and the numbers behind it, out."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from p2l.data.readers import parse_json, read_table
+from p2l.errors import ConfigError, DataError
+from p2l.files import whole_file, write_whole
+from p2l.insight.analysis import Insight, Questions, analyse
+from p2l.insight.embeddings import HIDDEN
+from p2l.insight.groups import CLUSTER
+from p2l.insight.html_report import render
+from p2l.insight.ranked_prompts import Columns, RankedPrompts, align, rank_table, read_rankings
+from p2l.models import Checkpoint
+from p2l.outcomes import OutcomeFamily, get_family
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class InsightJob:
+    """Insight into the prompts of a data set.
+
+    Attributes:
+        dataset: file, folder or hub dataset of prompts, or of rankings that scripts/predict.py wrote (column coefs).
+        output_dir: folder of the page and its tables.
+        questions: what to find out.
+        split: of a hub dataset or saved DatasetDict.
+        column: holds the prompts: strings, or lists of user turns.
+        categories: column, or columns, of labels to group by.
+        embedding: for clusters: "hidden", the P2L model's hidden state, or a sentence encoder; None: no clusters.
+        reference: another data set, whose leaderboard stands beside that of ``dataset``.
+        before: rankings of the same prompts by another checkpoint for the same LLMs; what changed since.
+        models: of rankings without a checkpoint: a JSON list of the LLMs, or the folder of its model_list.json.
+        family: of rankings without a checkpoint.
+        token_budget: most tokens, padding included, in a batch.
+    """
+
+    dataset: str
+    output_dir: str
+    questions: Questions = field(default_factory=Questions)
+    split: str = "train"
+    column: str = "prompt"
+    categories: str | Sequence[str] = ()
+    embedding: str | None = HIDDEN
+    reference: str | None = None
+    before: str | None = None
+    models: str | None = None
+    family: str | None = None
+    token_budget: int = 16384
+
+    def run(self, checkpoint: Checkpoint | None) -> Path:
+        """Rank the prompts where they are not ranked yet, analyse, write; the path of the page.
+
+        ``checkpoint`` may be None where ``models`` and ``family`` are given and all data sets hold rankings.
+        """
+        if checkpoint is not None and torch.cuda.is_available() and next(checkpoint.model.parameters()).is_cpu:
+            checkpoint.model.to("cuda")
+        if checkpoint is not None:
+            self.questions.check(checkpoint.models)  # now, not when all is ranked
+        categories = (self.categories,) if isinstance(self.categories, str) else tuple(self.categories)
+        ranked = self._ranked(self.dataset, checkpoint, categories, self.embedding)
+        reference = None if self.reference is None else self._ranked(self.reference, checkpoint)
+        before = None if self.before is None else align(self._ranked(self.before, checkpoint), ranked, self.before)
+        insight = analyse(ranked, self.questions, reference=reference, before=before)
+        folder = Path(self.output_dir)
+        write_tables(insight, folder)
+        with write_whole(folder / PAGE) as file:
+            file.write(render(insight, f"Insight: {Path(self.dataset).name}"))
+        log.info("%d prompts, %d groups: %s", len(ranked), len(insight.groups), folder / PAGE)
+        return folder / PAGE
+
+    def _ranked(
+        self, source: str, checkpoint: Checkpoint | None, categories: tuple[str, ...] = (), embedding: str | None = None
+    ) -> RankedPrompts:
+        frame, columns = read_table(source, self.split), Columns(self.column, categories)
+        if "coefs" in frame.columns:
+            models, family = self._who(checkpoint)
+            return read_rankings(
+                frame, models, family, columns, embedding=embedding, token_budget=self.token_budget, source=source
+            )
+        if checkpoint is None:
+            raise ConfigError(f"{source} holds no rankings (column coefs): give model_path=<checkpoint> to rank it")
+        return rank_table(
+            frame, checkpoint, columns, embedding=embedding, token_budget=self.token_budget, source=source
+        )
+
+    def _who(self, checkpoint: Checkpoint | None) -> tuple[tuple[str, ...], OutcomeFamily]:
+        if checkpoint is not None:
+            return checkpoint.models, checkpoint.family
+        if self.models is None or self.family is None:
+            raise ConfigError(
+                "rankings do not say which LLMs they rank: give model_path=<checkpoint>, or models=<model_list.json> "
+                "and family=<bt, rk, grk, ...>"
+            )
+        return read_model_list(self.models), get_family(self.family)
+
+
+def read_model_list(path: str) -> tuple[str, ...]:
+    """The LLMs of a JSON list, or of the model_list.json in a folder; DataError where it is none."""
+    file = Path(path) / "model_list.json" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise DataError(f"no list of LLMs at {file}; give a JSON list of names, or the folder of a checkpoint")
+    try:
+        names = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}") from error
+    if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
+        raise DataError(f"{file} must hold a JSON list of the names of LLMs, each once")
+    return tuple(str(name) for name in names)
+
+
+def write_tables(insight: Insight, folder: Path) -> None:
+    """The numbers behind the page: CSV files, and ``prompts.jsonl`` with what is known of each prompt."""
+    level = insight.questions.level
+    boards = [("", "all prompts", insight.overall), *((g.kind, g.name, board) for g, board in insight.groups)]
+    every = [board.table(level).assign(kind=kind, group=name, prompts=len(board)) for kind, name, board in boards]
+    tables: dict[str, pd.DataFrame | None] = {
+        "leaderboards": pd.concat(every, ignore_index=True),
+        "differences": insight.differences,
+        "regression": None if insight.regression is None else insight.regression.table,
+        "reference": insight.reference,
+        "before": insight.before,
+    }
+    for name, table in tables.items():
+        path = folder / f"{name}.csv"
+        if table is None or table.empty:
+            path.unlink(missing_ok=True)  # of an earlier run
+            continue
+        with whole_file(path) as part:
+            table.to_csv(part, index=False, encoding="utf-8", errors="replace")
+    with write_whole(folder / "prompts.jsonl") as file:
+        for row in _prompt_rows(insight):
+            file.write(json.dumps(row) + "\n")
+
+
+def _prompt_rows(insight: Insight) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for i, turns in enumerate(insight.ranked.prompts):
+        row: dict[str, object] = {"prompt": turns[0] if len(turns) == 1 else list(turns)}
+        row |= {kind: list(labels[i]) for kind, labels in insight.ranked.categories.items()}
+        if insight.clusters is not None:
+            x, y = insight.clusters.positions[i].tolist()
+            row |= {CLUSTER: insight.clusters.names[insight.clusters.labels[i]], "x": round(x, 5), "y": round(y, 5)}
+        if insight.regression is not None:
+            row["score"] = round(float(insight.regression.scores[i]), 6)
+        rows.append(row)
+    return rows

@@ -1,0 +1,167 @@
+"""Leaderboards of a table of votes, of all of it and of each category: as tables, numbers and pictures."""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from p2l.data.adapters import adapt
+from p2l.data.battle_table import load_battles
+from p2l.data.categories import Category, find_category
+from p2l.data.readers import read_table
+from p2l.errors import DataError
+from p2l.files import whole_file, write_whole
+from p2l.leaderboard.cross_validation import cross_validate
+from p2l.leaderboard.fit import RIDGE, fit
+from p2l.leaderboard.leaderboard_plots import plot_intervals
+from p2l.leaderboard.result import LeaderboardFit
+from p2l.leaderboard.vote_counts import PairWeights
+from p2l.outcomes import get_family
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LeaderboardJob:
+    """Fit votes, category by category, and leave ``leaderboard-<category>.csv`` and ``.png`` and ``leaderboards.json``.
+
+    Attributes:
+        votes: anything that p2l reads; needs model_a, model_b and winner, and no prompts.
+        family: published name of the likelihood family that is fitted.
+        compare, folds: the families to compare by cross-validation, and its folds; 0: none.
+        categories: names of ``known_categories``, or ``column=value``; "all" for all votes.
+        level: of the intervals.
+        pair_weights, covariates, cluster, ridge, bootstrap, seed: as ``p2l.leaderboard.fit`` says.
+        top: how many models are printed.
+    """
+
+    votes: str
+    family: str
+    output_dir: str
+    compare: Sequence[str] = ("bt", "bt-tie", "rk", "grk")
+    categories: Sequence[str] = ("all",)
+    known_categories: Mapping[str, Mapping[str, Any]] | None = None
+    split: str = "train"
+    max_skipped_share: float = 0.05
+    level: float = 0.95
+    pair_weights: PairWeights = "votes"
+    covariates: Sequence[str] = ()
+    cluster: str | None = None
+    ridge: float = RIDGE
+    bootstrap: int = 0
+    seed: int = 0
+    folds: int = 0
+    top: int = 20
+
+    def run(self) -> dict[str, LeaderboardFit]:
+        """The fit of each category. A category without votes is named and left out; ``DataError`` if all are."""
+        families = [get_family(name) for name in (self.family, *self.compare)]
+        categories = [find_category(name, self.known_categories or {"all": {}}) for name in self.categories]
+        frame = adapt(read_table(self.votes, self.split))  # before rows are left out: labels point into the whole table
+        battles, report = load_battles(frame, max_skipped_share=self.max_skipped_share)
+        log.info("%s: %s", self.votes, report)
+        frame = frame.iloc[report.kept_rows()].reset_index(drop=True)
+        fits: dict[str, LeaderboardFit] = {}
+        left_out: dict[str, str] = {}
+        for category in categories:
+            try:
+                fits[category.name] = self._fit(frame, category)
+            except DataError as reason:
+                left_out[category.name] = str(reason)
+                log.warning("category %s is left out: %s", category.name, reason)
+        if not fits:
+            raise DataError("; ".join(f"category {name}: {reason}" for name, reason in left_out.items()))
+        for name, found in fits.items():
+            self._show(name, found)
+        self._save(fits, left_out)
+        if self.folds:
+            scores = cross_validate(battles, families[1:], folds=self.folds, seed=self.seed)
+            with write_whole(Path(self.output_dir) / "cross_validation.csv") as file:
+                scores.to_csv(file, index=False)
+            _print_scores(scores)
+        return fits
+
+    def _fit(self, frame: pd.DataFrame, category: Category) -> LeaderboardFit:
+        rows = np.flatnonzero(category.rows(frame))
+        if not len(rows):
+            raise DataError("no vote is in it")
+        return fit(
+            frame.iloc[rows],
+            self.family,
+            ridge=self.ridge,
+            pair_weights=self.pair_weights,
+            covariates=self.covariates,
+            cluster=self.cluster,
+            bootstrap=self.bootstrap,
+            seed=self.seed,
+        )
+
+    def _save(self, fits: dict[str, LeaderboardFit], left_out: dict[str, str]) -> None:
+        folder, summary = Path(self.output_dir), {}
+        for stem, (name, found) in zip(_stems(fits), fits.items(), strict=True):
+            table = found.table(self.level)
+            with write_whole(folder / f"{stem}.csv") as file:
+                table.to_csv(file, index=False)
+            with whole_file(folder / f"{stem}.png") as path:
+                title = f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes"
+                plot_intervals(table, title=title, level=self.level).savefig(path, dpi=120, format="png")
+            summary[name] = {
+                "family": found.family.name,
+                "votes": found.votes.sum() / 2,
+                "log_loss": found.log_loss,
+                "eta": None if found.ranking.eta is None else float(found.ranking.eta),
+                "effects": found.effect_table(self.level).to_dict(orient="records"),
+                "notes": list(found.notes),
+                "leaderboard": table.to_dict(orient="records"),
+            }
+        with write_whole(folder / "leaderboards.json") as file:
+            json.dump({"level": self.level, "categories": summary, "left_out": left_out}, file, indent=1)
+        log.info("leaderboards: %s", folder)
+
+    def _show(self, name: str, found: LeaderboardFit) -> None:
+        console, shown = Console(), Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes")
+        for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", "votes"):
+            shown.add_column(column, justify="left" if column == "model" else "right")
+        for row in found.table(self.level).head(self.top).itertuples():
+            ranks = str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}-{row.rank_worst}"
+            interval = f"{row.elo_low:+.0f} to {row.elo_high:+.0f}"
+            shown.add_row(ranks, row.model, f"{row.elo:+.0f}", interval, f"{row.win_rate:.1%}", f"{row.votes:,.0f}")
+        console.print(shown)
+        for note in found.notes:
+            console.print(f"note: {note}", markup=False, highlight=False)
+        for effect in found.effect_table(self.level).itertuples():
+            console.print(
+                f"{effect.covariate}: {effect.effect:+.3f} nats a unit [{effect.low:+.3f}, {effect.high:+.3f}]",
+                markup=False,
+                highlight=False,
+            )
+
+
+def _stems(names: Iterable[str]) -> list[str]:
+    """A file name for each category, by its letters and digits; distinct, on a disk that takes A for a as well."""
+    stems: dict[str, str] = {}
+    for name in names:
+        plain = "leaderboard-" + re.sub(r"[^\w.-]+", "_", name)
+        numbered = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        stem = next(stem for stem in numbered if stem.casefold() not in stems)
+        stems[stem.casefold()] = stem
+    return list(stems.values())
+
+
+def _print_scores(scores: pd.DataFrame) -> None:
+    shown = Table(title=f"held-out log loss, nats a vote, {scores['fold'].nunique()} folds (standard error)")
+    for column in ("family", "own outcomes", "who won, if someone did", "win, loss or neither"):
+        shown.add_column(column, justify="left" if column == "family" else "right")
+    for family, of_family in scores.groupby("family", sort=False):
+        columns = (of_family[name] for name in ("own", "decisive", "with_ties"))
+        shown.add_row(str(family), *("" if c.isna().any() else f"{c.mean():.4f} ({c.sem():.4f})" for c in columns))
+    Console().print(shown)

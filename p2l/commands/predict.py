@@ -1,0 +1,163 @@
+"""The published ``p2l.eval`` job: a data set with prompts in, the same with coefs and eta out."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from lightning import Trainer
+
+from p2l.data.batches import PromptLoader
+from p2l.data.encoding import encode_prompts
+from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.data.readers import read_table
+from p2l.errors import ConfigError, DataError, PromptError
+from p2l.files import whole_file
+from p2l.models import Checkpoint
+from p2l.prediction.predict_module import KeepParts, PredictModule
+from p2l.prediction.prediction_parts import Parts
+
+log = logging.getLogger(__name__)
+
+FORMATS = (".parquet", ".json", ".jsonl")
+PREDICTED = ("coefs", "eta", "last_hidden_state")
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """Rank the prompts of a data set.
+
+    Attributes:
+        dataset: file, folder or hub dataset.
+        output: file to write; .parquet, .json (records) or .jsonl.
+        split: of a hub dataset or saved DatasetDict.
+        column: holds the prompts: strings, or lists of user turns.
+        keep_hidden: also write ``last_hidden_state``, the hidden state that the head reads.
+        token_budget: most tokens, padding included, in a batch.
+    """
+
+    dataset: str
+    output: str
+    split: str = "train"
+    column: str = "prompt"
+    keep_hidden: bool = False
+    token_budget: int = 16384
+
+    def __post_init__(self) -> None:
+        if Path(self.output).suffix not in FORMATS:
+            raise ConfigError(f"output must end in one of {', '.join(FORMATS)}; got {self.output}")
+
+    def run(self, checkpoint: Checkpoint, trainer: Trainer, model_path: str) -> Path:
+        """Predict what is not predicted yet, then write ``output``: the data set with ``coefs`` and ``eta``.
+
+        A row whose prompt is not text gets nulls; how many is logged. On all ranks; rank 0 writes.
+        """
+        frame = self._read()
+        rows, prompts = _unique_prompts(frame[self.column])
+        parts = Parts(Path(f"{self.output}.parts"))
+        if trainer.is_global_zero:
+            parts.open({**self._describe(frame), "model": model_path, **_describe_network(checkpoint)})
+        trainer.strategy.barrier()
+        self._predict(checkpoint, trainer, parts, prompts)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self._write(frame, rows, parts.read() if prompts else pd.DataFrame({"prompt": []}))
+            parts.remove()
+            log.info("%d rows, %d distinct prompts: %s", len(frame), len(prompts), self.output)
+        return Path(self.output)
+
+    def _read(self) -> pd.DataFrame:
+        frame = read_table(self.dataset, self.split)
+        if self.column not in frame.columns:
+            raise DataError(
+                f"{self.dataset} has no column {self.column!r}; give column=<one of {', '.join(map(str, frame))}>"
+            )
+        taken = [name for name in PREDICTED if name in frame.columns]
+        if taken:
+            raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
+        frame[self.column] = _of_one_type(frame[self.column])
+        if self.output.endswith(".parquet"):
+            self._check_types(frame)  # now, not when all is predicted
+        return frame
+
+    def _check_types(self, frame: pd.DataFrame) -> None:
+        try:
+            pa.Table.from_pandas(frame)
+        except pa.ArrowException as error:
+            reason = " ".join(str(part) for part in error.args)
+            raise DataError(f"{self.dataset} does not fit a parquet file: {reason}; give output=<file>.jsonl") from None
+
+    def _describe(self, frame: pd.DataFrame) -> dict[str, object]:
+        text = frame[self.column].astype(str).str.cat(sep="\0").encode("utf-8", "replace")
+        digest = hashlib.sha256(text).hexdigest()
+        return {"dataset": self.dataset, "column": self.column, "prompts": digest, "keep_hidden": self.keep_hidden}
+
+    def _predict(self, checkpoint: Checkpoint, trainer: Trainer, parts: Parts, prompts: list[Prompt]) -> None:
+        done = parts.done()
+        left = np.setdiff1d(np.arange(len(prompts)), done)
+        if len(done):
+            log.info("going on: %d of %d prompts are done", len(prompts) - len(left), len(prompts))
+        if not len(left):
+            return
+        encoded = encode_prompts(checkpoint.encoder, prompts)
+        loader = PromptLoader(
+            encoded,
+            only=left,
+            token_budget=self.token_budget,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        trainer.callbacks.append(KeepParts(parts))  # type: ignore[attr-defined]
+        module = PredictModule(checkpoint.model, keep_hidden=self.keep_hidden)
+        trainer.predict(module, loader, return_predictions=False)
+
+    def _write(self, frame: pd.DataFrame, rows: np.ndarray, predictions: pd.DataFrame) -> None:
+        path = Path(self.output)
+        known = rows >= 0
+        for name in PREDICTED:
+            if name in predictions:
+                column = np.full(len(frame), None, dtype=object)
+                column[known] = predictions[name].to_numpy(dtype=object)[rows[known]]
+                frame[name] = column if name != "eta" else pd.Series(column, index=frame.index).astype("Float32")
+        with whole_file(path) as part:
+            if path.suffix == ".parquet":
+                frame.to_parquet(part, index=False)
+            else:
+                lines = path.suffix == ".jsonl"
+                frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
+
+
+def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
+    """What the predictions of one prompt depend on; of each weight its type and its first numbers."""
+    digest = hashlib.sha256()
+    for name, weight in checkpoint.model.state_dict().items():
+        numbers = weight.flatten()[:256].cpu().contiguous().view(torch.uint8).numpy()
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + numbers.tobytes())
+    return {**checkpoint.encoder.format.to_dict(), "weights": digest.hexdigest()}
+
+
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """Strings and lists side by side become lists of turns; a column of either stays as it is."""
+    strings = column.map(lambda value: isinstance(value, str))
+    if strings.all() or not strings.any() or (column[~strings].map(pd.api.types.is_scalar)).all():
+        return column
+    return column.where(~strings, column.map(lambda value: [value]))
+
+
+def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
+    """The number of each row's prompt among the distinct ones (-1: not text), and those."""
+    seen: dict[tuple[str, ...], int] = {}
+    rows = np.full(len(column), -1, dtype=np.int64)
+    for i, value in enumerate(column):
+        try:
+            rows[i] = seen.setdefault(turns_of(value), len(seen))
+        except PromptError:
+            continue
+    if (rows < 0).any():
+        bad = np.flatnonzero(rows < 0)
+        log.warning("%d of %d rows hold no prompt (row %d first) and get nulls", len(bad), len(rows), bad[0])
+    return rows, list(seen)

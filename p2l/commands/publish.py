@@ -1,0 +1,113 @@
+"""Make a published checkpoint of one that a run has saved, without holding the model."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_state_dict_into_shards_factory
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from p2l.errors import CheckpointError
+from p2l.models.backbone import DTypeName
+from p2l.models.saving import whole_folder
+from p2l.training.stored_weights import StoredTensor, stored_weights
+
+log = logging.getLogger(__name__)
+
+BASE, A, B = ".base_layer", ".lora_A.default.weight", ".lora_B.default.weight"
+
+
+@dataclass(frozen=True)
+class PublishJob:
+    """Writes a folder in the published format from a checkpoint of a run, one file of weights after the other.
+
+    What is not weights comes from the description that the run left in its folder. The memory is that of one
+    file, and with DeepSpeed stages 1 and 2 of the weights once in float32. CheckpointError if something is missing.
+
+    Attributes:
+        run_folder: of the run.
+        checkpoint: a path, or a name in the ``checkpoints`` of the run: a file, or a folder of shards.
+        output: the folder to write.
+        dtype: of the weights written; None leaves them as they are.
+        max_shard_size: most bytes in a file of weights.
+    """
+
+    run_folder: str
+    output: str
+    checkpoint: str = "best.ckpt"
+    dtype: DTypeName | None = None
+    max_shard_size: str = "5GB"
+
+    def run(self) -> Path:
+        """Write the folder; it appears whole, or where it was there its files are replaced."""
+        description = Path(self.run_folder) / "description"
+        if not description.is_dir():
+            raise CheckpointError(
+                f"{description} is missing; callbacks.publish of a run writes it when training starts"
+            )
+        named = Path(self.run_folder) / "checkpoints" / self.checkpoint
+        weights = stored_weights(named if named.exists() else Path(self.checkpoint))
+        recipe = json.loads((description / "training_config.json").read_text(encoding="utf-8"))
+        merged = merge_adapters(weights, recipe)
+        with whole_folder(self.output) as part:
+            shutil.copytree(description, part, dirs_exist_ok=True)
+            write_weights(part, merged, None if self.dtype is None else getattr(torch, self.dtype), self.max_shard_size)
+        log.info("checkpoint: %s", self.output)
+        return Path(self.output)
+
+
+def write_weights(
+    folder: Path, weights: dict[str, StoredTensor], dtype: torch.dtype | None, max_shard_size: str
+) -> None:
+    """Write safetensors files, named as the hub names them, holding one of them at a time."""
+    sized = {name: t if dtype is None else t._replace(dtype=dtype) for name, t in weights.items()}
+    plan = split_state_dict_into_shards_factory(
+        sized,
+        get_storage_size=lambda tensor: tensor.num_bytes,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=max_shard_size,
+    )
+    for file, names in tqdm(plan.filename_to_tensors.items(), desc="weights", unit="file"):
+        # a copy, since a mapped tensor is a view of the whole file
+        tensors = {name: weights[name].read().to(sized[name].dtype, copy=True).contiguous() for name in names}
+        save_file(tensors, folder / file, metadata={"format": "pt"})
+    if plan.is_sharded:
+        index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}
+        path = folder / "model.safetensors.index.json"
+        path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def merge_adapters(weights: dict[str, StoredTensor], recipe: dict[str, Any]) -> dict[str, StoredTensor]:
+    """The weights with LoRA adapters added to the layers that they adapt: W + alpha / rank * B A."""
+    if any(name.endswith((".SCB", ".weight.absmax")) for name in weights):
+        raise CheckpointError("quantised weights are restored by the run itself; see the checkpoint in its folder")
+    adapted = {name.removesuffix(A) for name in weights if name.endswith(A)}
+    if not adapted:
+        return weights
+    try:
+        alpha = float(recipe["config"]["model"]["lora"]["alpha"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            "training_config.json does not say the alpha of the adapters (config.model.lora)"
+        ) from error
+    merged = {name.replace(BASE, ""): tensor for name, tensor in weights.items() if not name.endswith((A, B))}
+    for layer in adapted:
+        merged[f"{layer}.weight"] = _merged(
+            weights[f"{layer}{BASE}.weight"], weights[layer + A], weights[layer + B], alpha
+        )
+    return merged
+
+
+def _merged(base: StoredTensor, a: StoredTensor, b: StoredTensor, alpha: float) -> StoredTensor:
+    def read() -> Tensor:
+        weight = base.read()
+        delta = b.read().float() @ a.read().float() * (alpha / a.shape[0])
+        return (weight.float() + delta).to(weight.dtype)
+
+    return base._replace(read=read)

@@ -1,0 +1,139 @@
+"""Measure how a checkpoint routes, and write it down: JSON, CSV and a picture."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2l.errors import ConfigError, DataError
+from p2l.files import whole_file, write_whole
+from p2l.models import Checkpoint
+from p2l.models.predict import predict
+from p2l.routing.evaluation.measured_scores import Measured, MeasuredSource
+from p2l.routing.evaluation.routing_evaluation import Known, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.evaluation.routing_plots import plot_routing
+from p2l.routing.scores import Optimizer
+from p2l.routing.shrinkage import Shrinkage
+
+log = logging.getLogger(__name__)
+
+NAME = "route_eval"
+
+
+@dataclass(frozen=True)
+class RoutingEvaluation:
+    """Cost against quality of every policy on prompts with measured scores.
+
+    Attributes:
+        title: of the picture.
+        test: the prompts to route.
+        known: other prompts, which tell each LLM's mean score and expected cost before routing.
+        optimizer: whose scores are maximised: optimal-lp (win rates) or simple-lp (coefficients, P(usable) for grk).
+            Where votes compare scores that are right or wrong, W q = 1/2 + (score - mean score) / 2, so that win rates
+            are comparable between prompts, which one price for all of them needs.
+        output_dir: gets route_eval.json, route_eval.csv and route_eval.png, and shrinkage.json.
+        unit: of costs.
+        calibration: scores, prompts or split, where they differ from those of ``known``: prompts that are neither
+            trained on nor tested. A ``Shrinkage`` is fitted to them, written, and shown in two more curves.
+        beside: route_eval.json files of other runs, drawn to the left in the picture.
+    """
+
+    title: str
+    test: MeasuredSource
+    known: MeasuredSource
+    optimizer: Optimizer
+    output_dir: str
+    unit: str
+    calibration: Mapping[str, Any] | None = None
+    beside: Sequence[str] = ()
+    num_budgets: int = 12
+    token_budget: int = 16384
+    seed: int = 0
+
+    def run(self, checkpoint: Checkpoint) -> RoutingCurves:
+        """Route, measure, write. DataError where the checkpoint and the table share fewer than two LLMs."""
+        earlier = [_read(path) for path in self.beside]
+        tables = [self.test.load(), self.known.load()]
+        if self.calibration is not None:
+            if wrong := self.calibration.keys() - {"scores", "prompts", "split"}:
+                raise ConfigError(
+                    f"calibration: scores, prompts and split can be given; got {', '.join(sorted(wrong))}"
+                )
+            tables.append(replace(self.known, **self.calibration).load())
+        test, known, *other = _shared(tables, checkpoint.models)
+        log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
+        score = self._scores(checkpoint, test)
+        shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
+        found = evaluate_routing(
+            score, Known.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
+        )
+        self._write(found, earlier)
+        return found
+
+    def _scores(self, checkpoint: Checkpoint, measured: Measured) -> np.ndarray:
+        rankings = predict(checkpoint, measured.prompts, token_budget=self.token_budget)
+        columns = [checkpoint.models.index(model) for model in measured.models]
+        return route_scores(self.optimizer, checkpoint.family, rankings, columns)
+
+    def _shrinkage(self, checkpoint: Checkpoint, calibration: Measured, known: Measured, test: Measured) -> Shrinkage:
+        tested = set(test.prompts)
+        apart = np.array([prompt not in tested for prompt in calibration.prompts])
+        if not apart.any():
+            raise DataError(f"calibration: all of its {len(apart)} prompts are tested; take others")
+        if not apart.all():
+            log.warning("calibration: %d of %d prompts are tested too, and left out", (~apart).sum(), len(apart))
+            calibration = calibration.rows(np.flatnonzero(apart))
+        general = known.mean_score() if len(known) > len(calibration) else None
+        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration, general)
+        found.save(Path(self.output_dir) / "shrinkage.json")
+        return found
+
+    def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]]) -> None:
+        folder = Path(self.output_dir)
+        result = {
+            **result_of(found, self.title, self.unit),
+            "optimizer": self.optimizer,
+            "summary": found.summary(),
+        }
+        with write_whole(folder / f"{NAME}.json") as file:
+            json.dump(result, file, indent=1, allow_nan=False)
+        with write_whole(folder / f"{NAME}.csv") as file:
+            pd.concat({name: curve.table() for name, curve in found.curves.items()}, names=["policy", "point"]).to_csv(
+                file
+            )
+        with whole_file(folder / f"{NAME}.png") as part:
+            plot_routing([*earlier, result]).savefig(part, format="png", dpi=110)
+        log.info("results: %s", folder / f"{NAME}.json")
+
+
+def result_of(found: RoutingCurves, title: str, unit: str) -> dict[str, Any]:
+    """What a picture is drawn from, and a file can hold: the points of every curve and each LLM alone."""
+    tables = {name: curve.table().replace(np.nan, None) for name, curve in found.curves.items()}
+    points = {name: table.to_dict("list") for name, table in tables.items()}
+    return {"title": title, "unit": unit, "singles": found.singles, "curves": points}
+
+
+def _shared(tables: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
+    """The tables with the LLMs that all share with the checkpoint."""
+    shared = [model for model in models if all(model in table.models for table in tables)]
+    if len(shared) < 2:
+        raise DataError(
+            f"the checkpoint ({', '.join(models[:3])}, ...) and the tables ({', '.join(tables[0].models[:3])}, ...) "
+            f"must share two LLMs; they share {len(shared)}"
+        )
+    return [table.among(shared) for table in tables]
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"beside: {path} is no {NAME}.json ({error})") from error
+    if not isinstance(result, dict) or not {"title", "unit", "curves", "singles"} <= result.keys():
+        raise ConfigError(f"beside: {path} is no {NAME}.json")
+    return result

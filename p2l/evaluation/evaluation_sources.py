@@ -1,0 +1,195 @@
+"""Where an evaluation gets its votes and rankings from: files, the hub, or a checkpoint that ranks them now."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
+from tqdm import tqdm
+
+from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.readers import read_table
+from p2l.data.vote_table import VoteTable, load_votes
+from p2l.errors import ConfigError, DataError
+from p2l.evaluation.ranked_tables import HIDDEN, EvaluationData, plain_votes, ranked_votes, read_checkpoint_file
+from p2l.evaluation.ranked_votes import RankedVotes
+from p2l.files import write_whole
+from p2l.models import Checkpoint, load_checkpoint
+from p2l.models.backbone import DTypeName
+from p2l.models.checkpoint import model_names
+from p2l.models.predict import TOKEN_BUDGET, predict
+from p2l.outcomes import get_family
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LOSS_TYPE = "bt"
+EVAL_OUTPUT, MODEL_LIST, RECIPE = "eval_output.jsonl", "model_list.json", "training_config.json"
+_PROMPTS_AT_ONCE = 2048  # between two steps of the progress bar
+
+
+@dataclass(frozen=True)
+class EvaluationSource:
+    """One source of rankings and votes, or several to be evaluated in turn.
+
+    Attributes:
+        model_repo: hub repository or folder of a P2L checkpoint: the model list, and ``eval_output.jsonl`` where no
+            other source is given.
+        model_list_path: a local ``model_list.json``, in place of the repository's.
+        eval_path: votes with ``betas`` and ``eta``, in any format that p2l reads, such as ``eval_output.jsonl``.
+        checkpoint_path: the same as JSON by columns; of the model list, only the models of the table are evaluated.
+        hf_checkpoint_repo, hf_checkpoint_file: the same in a hub data set.
+        remove_last_hidden_json: write ``checkpoint_path`` again without ``last_hidden_state``, which is large.
+        model_path, votes: a P2L checkpoint, and a table of votes whose prompts it ranks now.
+        loss_type: the likelihood family; null: the checkpoint's, else "bt".
+        dtype, max_length, token_budget: of ``model_path``, as in ``load_checkpoint`` and ``predict``.
+    """
+
+    model_repo: str | None = None
+    model_list_path: str | None = None
+    eval_path: str | Sequence[str] | None = None
+    checkpoint_path: str | Sequence[str] | None = None
+    hf_checkpoint_repo: str | None = None
+    hf_checkpoint_file: str | Sequence[str] | None = None
+    remove_last_hidden_json: bool = False
+    model_path: str | None = None
+    votes: str | None = None
+    loss_type: str | None = None
+    dtype: DTypeName = "float32"
+    max_length: int | None = None
+    token_budget: int = TOKEN_BUDGET
+
+    def __post_init__(self) -> None:
+        names = ("eval_path", "checkpoint_path", "hf_checkpoint_repo", "model_path")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigError(f"give one source of rankings; {' and '.join(given)} came")
+        if not given and self.model_repo is None:
+            raise ConfigError(f"give a source of rankings: {', '.join(names)}, or model_repo with {EVAL_OUTPUT}")
+        for needed, by in (("hf_checkpoint_file", "hf_checkpoint_repo"), ("votes", "model_path")):
+            if (getattr(self, by) is None) != (getattr(self, needed) is None):
+                raise ConfigError(f"{by} and {needed} are given together or not at all")
+
+    @property
+    def paths(self) -> dict[str, list[str]]:
+        """The options that may name several files, with those that they name."""
+        options = {name: getattr(self, name) for name in ("eval_path", "checkpoint_path", "hf_checkpoint_file")}
+        return {n: [v] if isinstance(v, str) else list(v) for n, v in options.items() if v is not None}
+
+    def load(self, number: int = 0, *, with_rankings: bool = True) -> EvaluationData:
+        """The votes and rankings of the file with this number, checked; as ``p2l.evaluation.ranked_tables`` says.
+
+        ``with_rankings=False``: the votes alone, for leaderboards that ignore the prompt; needs no model list.
+        """
+        if self.model_path is not None and self.votes is not None:
+            return self._rank(self.model_path, self.votes)
+        models, family = self.model_list(), get_family(self._loss_type())
+        by_columns = self.checkpoint_path is not None or self.hf_checkpoint_repo is not None
+        if by_columns:
+            path = self._checkpoint_file(number)
+        else:
+            path = self.paths["eval_path"][number] if self.eval_path is not None else self._file_of_repo(EVAL_OUTPUT)
+        frame = read_checkpoint_file(path) if by_columns else read_table(path)
+        if not with_rankings:
+            return plain_votes(frame, family, models, path, only_met=by_columns)
+        if models is None:
+            raise ConfigError("give model_list_path=<model_list.json>, or model_repo=<checkpoint folder or hub id>")
+        return ranked_votes(frame, family, models, path, only_met=by_columns)
+
+    def model_list(self) -> tuple[str, ...] | None:
+        """The models that coefficients stand for, in their order; None if no list is given."""
+        if self.model_list_path is None and self.model_repo is None:
+            return None
+        path = Path(self.model_list_path or self._file_of_repo(MODEL_LIST))
+        return model_names(_read_json(path), path, DataError)
+
+    def _loss_type(self) -> str:
+        if self.loss_type is not None or self.model_repo is None:
+            return self.loss_type or DEFAULT_LOSS_TYPE
+        try:
+            recipe = Path(self._file_of_repo(RECIPE))
+        except _NoSuchFileError:
+            return DEFAULT_LOSS_TYPE
+        return str(_read_json(recipe).get("loss_type") or DEFAULT_LOSS_TYPE)
+
+    def _file_of_repo(self, name: str) -> str:
+        assert self.model_repo is not None
+        folder = Path(self.model_repo).expanduser()
+        if not folder.is_dir():
+            return _download(self.model_repo, name, "model")
+        if not (folder / name).exists():
+            raise _NoSuchFileError(f"{folder} has no {name}; scripts/train.py and trainer.validate write one")
+        return str(folder / name)
+
+    def _checkpoint_file(self, number: int) -> str:
+        if self.hf_checkpoint_repo is not None:
+            return _download(self.hf_checkpoint_repo, self.paths["hf_checkpoint_file"][number], "dataset")
+        path = self.paths["checkpoint_path"][number]
+        if self.remove_last_hidden_json:
+            _remove_hidden(path)
+        return path
+
+    def _rank(self, model_path: str, votes: str) -> EvaluationData:
+        checkpoint = load_checkpoint(model_path, loss_type=self.loss_type, dtype=self.dtype, max_length=self.max_length)
+        table, report = load_votes(votes, models=checkpoint.models)
+        log.info("votes from %s: %s", votes, report)
+        rankings = rank_all(checkpoint, table, self.token_budget)
+        ranked = RankedVotes(table.battles, rankings, table.prompt_index, table.prompt_index)
+        return EvaluationData(ranked, table.frame, checkpoint.family)
+
+
+class _NoSuchFileError(DataError):
+    """The folder or repository is there and can be read, but has no file of this name."""
+
+
+def rank_all(checkpoint: Checkpoint, table: VoteTable, token_budget: int = TOKEN_BUDGET) -> Ranking:
+    """The ranking of each prompt of a table, with a progress bar."""
+    prompts = [list(turns) for turns in table.prompts]
+    parts = [
+        predict(checkpoint, prompts[start : start + _PROMPTS_AT_ONCE], token_budget=token_budget)
+        for start in tqdm(
+            range(0, len(prompts), _PROMPTS_AT_ONCE), desc="ranking", unit_scale=_PROMPTS_AT_ONCE, disable=None
+        )
+    ]
+    etas = [part.eta for part in parts if part.eta is not None]
+    return Ranking(torch.cat([part.coefs for part in parts]), torch.cat(etas) if etas else None)
+
+
+def load_train(source: str, models: Sequence[str]) -> tuple[BattleTable, Any]:
+    """Training votes and their rows; votes on models that the list does not know are skipped, counted and logged."""
+    frame = read_table(source, "train")
+    battles, report = load_battles(frame, models=models)
+    log.info("training votes from %s: %s", source, report)
+    return battles, frame.iloc[report.kept_rows()].reset_index(drop=True)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def _remove_hidden(path: str) -> None:
+    columns = _read_json(Path(path))
+    if isinstance(columns, dict) and columns.pop(HIDDEN, None) is not None:
+        with write_whole(path) as file:
+            json.dump(columns, file)
+
+
+def _download(repo: str, name: str, kind: str) -> str:
+    try:
+        return hf_hub_download(repo_id=repo, filename=name, repo_type=kind)
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = str(error).strip().split("\n")[0]
+        kind_of_error = _NoSuchFileError if isinstance(error, RemoteEntryNotFoundError) else DataError
+        raise kind_of_error(
+            f"{repo} is no local folder, and {name} of that hub {kind} cannot be read: {reason}"
+        ) from error

@@ -1,0 +1,70 @@
+"""Votes beside the ranking that predicts each of them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from p2l.data.battle_table import BattleTable
+from p2l.outcomes import OutcomeFamily
+from p2l.outcomes.battle_likelihood import battle_log_probs
+from p2l.types import Battle, Ranking
+
+
+@dataclass(frozen=True, eq=False)
+class RankedVotes:
+    """Votes, the ranking that predicts each, and the prompt it is on.
+
+    Vote i is predicted by row ``ranking_index[i]`` of ``rankings``; votes with equal ``prompt_index`` are not
+    independent of each other.
+    """
+
+    battles: BattleTable
+    rankings: Ranking
+    ranking_index: Int64[np.ndarray, " votes"]
+    prompt_index: Int64[np.ndarray, " votes"]
+
+    def __len__(self) -> int:
+        return len(self.battles)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.battles.models
+
+    def counts(self) -> Float[Tensor, " rankings"]:
+        """How many votes each ranking predicts."""
+        counts = np.bincount(self.ranking_index, minlength=len(self.rankings.coefs))
+        return torch.from_numpy(counts).double()
+
+    def select(self, rows: Int64[np.ndarray, " selected"]) -> "RankedVotes":
+        """The votes at these positions, with the rankings and prompts that they use."""
+        used, ranking_index = np.unique(self.ranking_index[rows], return_inverse=True)
+        _, prompt_index = np.unique(self.prompt_index[rows], return_inverse=True)
+        return RankedVotes(
+            self.battles.select(rows),
+            self.rankings.map(lambda x: x[torch.from_numpy(used)]),
+            ranking_index.astype(np.int64),
+            prompt_index.astype(np.int64),
+        )
+
+    def among(self, known: Bool[np.ndarray, " models"]) -> "RankedVotes":
+        """The votes between two models of these."""
+        rows = np.flatnonzero(known[self.battles.model_a] & known[self.battles.model_b])
+        return self.select(rows)
+
+    def under(self, leaderboard: Ranking) -> "RankedVotes":
+        """The same votes, predicted by one leaderboard for all prompts."""
+        one = Ranking(leaderboard.coefs[None], None if leaderboard.eta is None else leaderboard.eta.reshape(1))
+        return replace(self, rankings=one, ranking_index=np.zeros(len(self), dtype=np.int64))
+
+    def log_probs(self, family: OutcomeFamily) -> Float[Tensor, "votes outcomes"]:
+        """Log-probability of every outcome of each vote."""
+        index = (self.ranking_index, self.battles.model_a, self.battles.model_b)
+        return battle_log_probs(family, self.rankings, Battle(*map(torch.from_numpy, index)))
+
+    def targets(self, family: OutcomeFamily) -> Float[Tensor, "votes outcomes"]:
+        """The share of each outcome in each vote."""
+        kinds = torch.from_numpy(self.battles.kinds).double()
+        return kinds @ family.target_matrix(kinds)

@@ -1,0 +1,73 @@
+"""How well rankings predict the votes of a table: log loss and accuracy, and paired comparisons with intervals."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2l.data.vote_table import VoteTable
+from p2l.errors import DataError
+from p2l.evaluation.scoring_rules import accuracy, log_loss
+from p2l.outcomes import OutcomeFamily
+from p2l.outcomes.battle_likelihood import battle_log_probs
+from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
+from p2l.types import Battle, Ranking
+
+
+@dataclass(frozen=True)
+class VoteScores:
+    """Log loss (nats) and accuracy of each vote, and the prompt each vote is on.
+
+    Accuracy is the vote's share in the most probable outcome: 0 or 1 for a hard vote. ``DataError`` where all weights
+    are 0.
+    """
+
+    log_loss: np.ndarray
+    accuracy: np.ndarray
+    weight: np.ndarray
+    prompt_index: np.ndarray
+
+    def __post_init__(self) -> None:
+        if not self.weight.any():
+            raise DataError("all votes have weight 0: there is nothing to score")
+
+    def mean(self) -> dict[str, float]:
+        return {
+            "log_loss": float(np.average(self.log_loss, weights=self.weight)),
+            "accuracy": float(np.average(self.accuracy, weights=self.weight)),
+        }
+
+
+def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> VoteScores:
+    """Score every vote of ``table`` by the ranking of its prompt: row i of ``rankings`` is prompt i.
+
+    A single leaderboard (coefs of one dimension) is used for all prompts.
+    """
+    if rankings.coefs.ndim == 1:
+        rankings = one_for_all(rankings, len(table.prompts))
+    battle = Battle(*(torch.from_numpy(x) for x in (table.prompt_index, table.model_a, table.model_b)))
+    log_probs = battle_log_probs(family, rankings, battle)
+    targets = torch.from_numpy(table.kinds).to(log_probs.dtype) @ family.target_matrix(log_probs)
+    losses, hits = log_loss(log_probs, targets), accuracy(log_probs, targets)
+    return VoteScores(losses.double().numpy(), hits.double().numpy(), table.weight, table.prompt_index)
+
+
+def one_for_all(leaderboard: Ranking, num_prompts: int) -> Ranking:
+    """The same leaderboard for every prompt."""
+    eta: Tensor | None = None if leaderboard.eta is None else leaderboard.eta.reshape(1).expand(num_prompts)
+    return Ranking(leaderboard.coefs.expand(num_prompts, -1), eta)
+
+
+def bootstrap_difference(
+    ours: VoteScores, other: VoteScores, metric: str, *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Mean of ``metric`` under ``ours`` minus under ``other``, with a bootstrap interval over prompts.
+
+    Whole prompts are drawn with replacement, since votes on one prompt are not independent.
+    """
+    difference = (getattr(ours, metric) - getattr(other, metric)) * ours.weight
+    sums = np.stack([np.bincount(ours.prompt_index, weights=column) for column in (difference, ours.weight)], axis=1)
+    (samples,) = resampled_sums(sums, seed=seed)
+    total = sums.sum(axis=0)
+    return percentile_interval(total[0] / total[1], samples[:, 0] / samples[:, 1], level)

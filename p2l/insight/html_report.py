@@ -1,0 +1,265 @@
+"""The answers as one HTML page that needs nothing else: no script, no network; light or dark, narrow or wide."""
+
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from p2l.html import Html, join, safe, table, tag, whisker
+from p2l.insight.analysis import Insight, kinds_of
+from p2l.insight.figures import cluster_map, colour, heat_map
+from p2l.insight.groups import CLUSTER
+from p2l.insight.regression import BETTER, OVERALL, WORSE, RegressionTest
+
+SHOWN, EXAMPLES, LOSSES = 20, 3, 10
+EXAMPLE_CHARACTERS = 220
+VERDICT_CLASSES = {"strength": "up", "higher": "up", BETTER: "up", "weakness": "down", "lower": "down", WORSE: "down"}
+
+
+def render(insight: Insight, title: str) -> str:
+    """The page."""
+    sections = [(name, content) for name, content in _sections(insight) if content]
+    links = (tag("a", name, attributes={"href": f"#{_anchor(name)}"}) for name, _ in sections)
+    body = join(
+        tag("section", tag("h2", name), content, attributes={"id": _anchor(name)}) for name, content in sections
+    )
+    style = Html(files("p2l.insight").joinpath("page.css").read_text(encoding="utf-8"))
+    meta = Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">')
+    head = tag("head", meta, tag("title", title), tag("style", style))
+    page = tag("body", _header(insight, title), tag("nav", *links), tag("main", body), _footer(insight))
+    return "<!doctype html>\n" + tag("html", head, page, attributes={"lang": "en"})
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
+
+
+def _sections(insight: Insight) -> list[tuple[str, Html | None]]:
+    return [
+        ("Leaderboard", _leaderboard(insight)),
+        ("Own against reference", _comparison(insight.reference, "reference")),
+        ("Changes since before", _comparison(insight.before, "before")),
+        ("Regression test", _regression(insight)),
+        ("Strengths and weaknesses", _strengths(insight)),
+        ("LLMs by group", _heat_maps(insight)),
+        ("Clusters of prompts", _clusters(insight)),
+    ]
+
+
+def _header(insight: Insight, title: str) -> Html:
+    best = insight.overall.table(insight.questions.level).iloc[0]
+    tiles = [
+        ("prompts", f"{len(insight.ranked):,}"),
+        ("LLMs", f"{len(insight.ranked.models):,}"),
+        ("groups", f"{len(insight.groups):,}"),
+        ("best on all prompts", best["model"]),
+    ]
+    if insight.regression is not None:
+        tiles.append((f"{insight.regression.new} against {insight.regression.old}", insight.regression.verdict))
+    shown = (tag("div.tile", tag("strong", value), tag("small", name)) for name, value in tiles)
+    said = "What a P2L model says about LLMs on these prompts. No vote on them was needed, and none was used."
+    return tag("header", tag("h1", title), tag("p.soft", said), tag("div.tiles", *shown))
+
+
+def _leaderboard(insight: Insight) -> Html:
+    level = insight.questions.level
+    found = insight.overall.table(level)
+    head = ("Rank", "LLM", "", "Elo", "Interval", "Range", "Win rate")
+
+    def part(some: pd.DataFrame) -> Html:
+        scale = _scale(some["elo_low"], some["elo_high"], some["elo"])
+        rows = [
+            (
+                row.rank,
+                safe(row.model),
+                whisker(row.elo, row.elo_low, row.elo_high, scale),
+                f"{row.elo:+.0f}",
+                _interval(row.elo_low, row.elo_high, 0),
+                str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}–{row.rank_worst}",
+                f"{row.win_rate:.1%}",
+            )
+            for row in some.itertuples()
+        ]
+        return table(head, rows, wide=("Interval", "Win rate"))
+
+    text = (
+        f"Elo points above the mean LLM, with intervals over prompts ({level:.0%}). Range: the ranks that these allow."
+    )
+    return join((tag("p.soft", text), _first_and_rest(found, part)))
+
+
+def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
+    if found is None:
+        return None
+    scale = _scale(found["low"], found["high"], found["difference"], 0.0)
+    head = ("Rank", f"Rank {name}", "LLM", "", "Elo", "Interval", "Verdict")
+
+    def part(some: pd.DataFrame) -> Html:
+        rows = [
+            (row.rank, row.reference_rank, safe(row.model), *_difference(row, scale), _verdict(row.verdict))
+            for row in some.itertuples()
+        ]
+        return table(head, rows, wide=("Interval", "Verdict"))
+
+    text = (
+        f"How much higher an LLM stands on these prompts than on the leaderboard named {name}: Elo points, both at one "
+        "spread. Verdicts: discoveries over the LLMs (Benjamini and Hochberg)."
+    )
+    return join((tag("p.soft", text), _first_and_rest(found, part)))
+
+
+def _difference(row: Any, scale: tuple[float, float]) -> tuple[Html, str, str]:
+    """Three cells of a row with difference, low and high."""
+    picture = whisker(row.difference, row.low, row.high, scale, zero=0)
+    return picture, _signed(row.difference, 0), _interval(row.low, row.high, 0)
+
+
+def _strengths(insight: Insight) -> Html | None:
+    if not insight.groups:
+        return None
+    found = insight.differences[insight.differences["model"].isin(insight.focus)]
+    scale = _scale(found["low"], found["high"], found["difference"], 0.0)
+    head = ("Group", "Kind", "Prompts", "", "Elo", "Interval", "Rank", "Verdict")
+    text = (
+        "Where an LLM stands higher or lower than on all prompts, in Elo points. Some prompts set LLMs further apart "
+        "than others, so each group is first put at the spread of all prompts. Verdicts: discoveries at a false "
+        f"discovery rate of {1 - insight.questions.level:.0%} over the groups of the LLM (Benjamini and Hochberg)."
+    )
+    parts = [tag("p.soft", text)]
+    for model in insight.focus:
+        of_model = found[found["model"] == model]
+        rows = [
+            (safe(row.group), safe(row.kind), row.prompts, *_difference(row, scale), row.rank, _verdict(row.verdict))
+            for row in of_model.itertuples()
+        ]
+        parts.append(tag("h3", f"{model}: rank {of_model['overall_rank'].iloc[0]} on all prompts"))
+        parts.append(table(head, rows, wide=("Kind", "Prompts", "Interval", "Verdict")))
+    return join(parts)
+
+
+def _heat_maps(insight: Insight) -> Html | None:
+    if not insight.groups:
+        return None
+    legend = (
+        "lower than on all prompts",
+        tag("span.legend"),
+        "higher. The number is the rank in the group: a leader can be first and still lead by less. Only discoveries "
+        "are coloured; a cell's tooltip has the Elo points.",
+    )
+    return join((tag("p.soft", *legend), *(heat_map(insight, kind, SHOWN) for kind in kinds_of(insight))))
+
+
+def _regression(insight: Insight) -> Html | None:
+    test = insight.regression
+    if test is None:
+        return None
+    found = test.table
+    scale = _scale(found["low"], found["high"], found["score"], 0.5)
+    shares = [name for name in ("win", "lose", "tie", "both_bad") if name in found]
+    titles = [name.replace("_", " ").capitalize() for name in shares]
+    rows = [
+        (
+            tag("strong", row["group"]) if row["group"] == OVERALL else safe(row["group"]),
+            row["prompts"],
+            whisker(row["score"], row["low"], row["high"], scale, zero=0.5),
+            f"{row['score']:.1%}",
+            _interval(100 * row["low"], 100 * row["high"], 1, plus=False),
+            *(f"{row[name]:.0%}" for name in shares),
+            _verdict(row["verdict"]),
+        )
+        for row in found.to_dict("records")
+    ]
+    text = (
+        f"How {test.new} fares against {test.old}: its probability of winning plus half of what is neither a win nor a "
+        f"loss, averaged over prompts. Better or worse: the whole interval is more than {100 * test.margin:g} points "
+        f"away from 50%; the intervals of the groups hold together at {insight.questions.level:.0%} (Bonferroni)."
+    )
+    head = ("Group", "Prompts", "", "Score", "Interval", *titles, "Verdict")
+    compared = table(head, rows, wide=("Prompts", "Interval", *titles))
+    return join((tag("p.soft", text), compared, _losses(insight, test)))
+
+
+def _losses(insight: Insight, test: RegressionTest) -> Html:
+    texts = insight.ranked.texts()
+    rows = [(f"{test.scores[i]:.1%}", _short(texts[i])) for i in test.losses(LOSSES)]
+    return tag("details", tag("summary", f"Where it does worst: {len(rows)} prompts"), table(("Score", "Prompt"), rows))
+
+
+def _clusters(insight: Insight) -> Html | None:
+    clusters = insight.clusters
+    if clusters is None:
+        return None
+    led = {group.name: board for group, board in insight.groups if group.kind == CLUSTER}
+    names, texts = np.array(insight.ranked.models), insight.ranked.texts()
+    rows = []
+    for i, name in enumerate(clusters.names):
+        board, central = led.get(name), clusters.examples[i][:EXAMPLES]
+        rows.append(
+            (
+                tag("span.swatch", i + 1, attributes={"style": f"background:{colour(i)}"}),
+                safe(name),
+                f"{(clusters.labels == i).sum():,}",
+                "–" if board is None else f"{board.spread:.0f}",
+                safe("" if board is None else ", ".join(names[np.argsort(-board.elo)[:3]])),
+                tag("ul.examples", *(tag("li", _short(texts[row])) for row in central)),
+            )
+        )
+    text = "Prompts of like embeddings, and the words frequent in a cluster and rare elsewhere (c-TF-IDF)."
+    head = ("", "Cluster", "Prompts", "Spread", "Best LLMs", "Its most central prompts")
+    shown = table(head, rows, wide=("Prompts", "Spread", "Best LLMs"))
+    return join((tag("p.soft", text), cluster_map(clusters, texts), shown))
+
+
+def _footer(insight: Insight) -> Html:
+    small = ", ".join(f"{group.name} ({len(group.rows)})" for group in insight.small[:30])
+    notes = [
+        "Intervals tell how far a number would move with other prompts of the same sort. They do not hold the error of "
+        "the P2L model: where it is wrong about an LLM on some topic, more prompts do not help.",
+        "A group's leaderboard is the projection of its prompts' rankings, the one leaderboard closest to them in "
+        "cross-entropy; each distinct prompt counts once.",
+        f"Likelihood family: {insight.ranked.family.name}.",
+    ]
+    if insight.clusters is not None:
+        notes.append("Clusters were made from the same prompts, and kept as given when intervals were computed.")
+    if small:
+        notes.append(f"Left out, with fewer than {insight.questions.min_prompts} prompts: {small}.")
+    return tag("footer", *(tag("p", note) for note in notes))
+
+
+def _first_and_rest(found: pd.DataFrame, part: Callable[[pd.DataFrame], Html]) -> Html:
+    """The first rows, and the rest on demand."""
+    if len(found) <= SHOWN + 5:
+        return part(found)
+    rest = tag("details", tag("summary", f"The other {len(found) - SHOWN}"), part(found.iloc[SHOWN:]))
+    return join((part(found.iloc[:SHOWN]), rest))
+
+
+def _verdict(verdict: str) -> Html:
+    return tag(f"span.{VERDICT_CLASSES.get(verdict, 'soft')}", verdict)
+
+
+def _interval(low: float, high: float, digits: int, *, plus: bool = True) -> str:
+    return "–" if low != low else f"{_signed(low, digits, plus=plus)} to {_signed(high, digits, plus=plus)}"
+
+
+def _signed(number: float, digits: int, *, plus: bool = True) -> str:
+    """A number of so many digits; a zero has no sign."""
+    number = round(number, digits) + 0.0
+    return f"{number:{'+' if plus and number else ''}.{digits}f}"
+
+
+def _scale(*values: object) -> tuple[float, float]:
+    """From the least to the greatest of all values, with a little room."""
+    every = np.concatenate([np.atleast_1d(np.asarray(some, dtype=np.float64)) for some in values])
+    low, high = np.nanmin(every), np.nanmax(every)
+    room = 0.04 * (high - low) or 1.0
+    return float(low - room), float(high + room)
+
+
+def _short(prompt: str) -> Html:
+    """The beginning of a prompt, on one line; its script says which way it runs."""
+    text = " ".join(prompt[: 4 * EXAMPLE_CHARACTERS].split())
+    text = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS]} ..."
+    return tag("span", text, attributes={"dir": "auto"})

@@ -1,0 +1,191 @@
+"""Prompts with their rankings: ranked by a checkpoint, or read from a table that ``scripts/predict.py`` wrote."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float32
+
+from p2l.data.prompt_encoder import turns_of
+from p2l.errors import DataError, PromptError
+from p2l.insight.embeddings import HIDDEN, Vectors, embed, rank_and_read
+from p2l.models import Checkpoint
+from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class RankedPrompts:
+    """Distinct prompts and what a P2L model says about each.
+
+    Attributes:
+        prompts: the user turns of each.
+        rankings: coefs (prompts, models), eta (prompts,) or None.
+        models: the LLMs.
+        family: of the rankings.
+        categories: for each category column, the labels of each prompt; none, one or several.
+        embedding: a vector for each prompt, for clusters and the map; None where none was asked for.
+    """
+
+    prompts: tuple[tuple[str, ...], ...]
+    rankings: Ranking
+    models: tuple[str, ...]
+    family: OutcomeFamily
+    categories: Mapping[str, Sequence[Labels]]
+    embedding: Vectors | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def texts(self) -> list[str]:
+        """Each prompt as one text, its turns apart by a blank line."""
+        return ["\n\n".join(turns) for turns in self.prompts]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table holds what: the prompt, and columns of categories (text, or lists of texts)."""
+
+    prompt: str = "prompt"
+    categories: tuple[str, ...] = ()
+
+
+def rank_table(
+    frame: pd.DataFrame,
+    checkpoint: Checkpoint,
+    columns: Columns,
+    *,
+    embedding: str | None = None,
+    token_budget: int = 16384,
+    source: str = "the table",
+) -> RankedPrompts:
+    """Rank the distinct prompts of a table, each counted once; a row without text is left out, and logged.
+
+    DataError where a column is missing, or no row has a prompt.
+    """
+    frame, prompts = _distinct(frame, columns, source)
+    rankings, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
+    _check_finite(rankings, source)
+    categories = {name: _labels(frame[name]) for name in columns.categories}
+    vectors = embed(embedding, prompts, hidden.numpy(), token_budget) if embedding else None
+    return RankedPrompts(tuple(prompts), rankings, checkpoint.models, checkpoint.family, categories, vectors)
+
+
+def read_rankings(
+    frame: pd.DataFrame,
+    models: Sequence[str],
+    family: OutcomeFamily,
+    columns: Columns,
+    *,
+    embedding: str | None = None,
+    token_budget: int = 16384,
+    source: str = "the table",
+) -> RankedPrompts:
+    """The prompts of a table that holds rankings: ``coefs``, ``eta`` where the family has one, as predict.py writes.
+
+    ``embedding="hidden"`` reads ``last_hidden_state``. DataError where a column is missing, rankings are not numbers,
+    or their length is not that of ``models``.
+    """
+    frame, prompts = _distinct(frame, columns, source)
+    needed = ["coefs", *(["eta"] if family.num_eta else []), *(["last_hidden_state"] if embedding == HIDDEN else [])]
+    _check_columns(frame, needed, source, "scripts/predict.py writes them (last_hidden_state with hidden=true)")
+    coefs = _matrix(frame["coefs"], source)
+    if coefs.shape[1] != len(models):
+        raise DataError(f"{source} ranks {coefs.shape[1]} LLMs, but {len(models)} are named; give its own checkpoint")
+    eta = torch.tensor(_numbers(frame["eta"], source)) if family.num_eta else None
+    rankings = Ranking(torch.from_numpy(coefs), eta)
+    _check_finite(rankings, source)
+    hidden = _matrix(frame["last_hidden_state"], source) if embedding == HIDDEN else None
+    vectors = embed(embedding, prompts, hidden, token_budget) if embedding else None
+    categories = {name: _labels(frame[name]) for name in columns.categories}
+    return RankedPrompts(tuple(prompts), rankings, tuple(models), family, categories, vectors)
+
+
+def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
+    """The first row of each prompt (the same text in other categories is another prompt), and those."""
+    _check_columns(frame, [columns.prompt, *columns.categories], source, "give column= and categories=[...]")
+    first: dict[tuple[object, ...], int] = {}
+    bad = []
+    values = [frame[name].map(str) for name in columns.categories]
+    for row, value in enumerate(frame[columns.prompt]):
+        try:
+            turns = turns_of(value)
+        except PromptError:
+            bad.append(row)
+            continue
+        first.setdefault((turns, *(column.iloc[row] for column in values)), row)
+    if not first:
+        raise DataError(f"{source}: no row of column {columns.prompt!r} holds a prompt (a text, or a list of texts)")
+    if bad:
+        log.warning("%d of %d rows hold no prompt (row %d first) and are left out", len(bad), len(frame), bad[0])
+    log.info("%s: %d rows, %d distinct prompts", source, len(frame), len(first))
+    prompts = [turns_of(frame[columns.prompt].iloc[row]) for row in first.values()]
+    return frame.iloc[list(first.values())].reset_index(drop=True), prompts
+
+
+def _check_columns(frame: pd.DataFrame, needed: Sequence[str], source: str, what_to_do: str) -> None:
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        has = ", ".join(map(str, frame.columns))
+        raise DataError(f"{source} has no column {', '.join(missing)}; {what_to_do}. It has: {has}")
+
+
+def _labels(column: pd.Series) -> list[Labels]:
+    return [_labels_of(value) for value in column]
+
+
+def _labels_of(value: object) -> Labels:
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return tuple(dict.fromkeys(str(item) for item in value if item is not None))
+    return () if pd.isna(value) or str(value).strip() == "" else (str(value),)
+
+
+def _matrix(column: pd.Series, source: str) -> Float32[np.ndarray, "prompts values"]:
+    sizes = {len(value) if isinstance(value, (list, np.ndarray)) else -1 for value in column}
+    if -1 in sizes or len(sizes) > 1:
+        found = "rows without one" if -1 in sizes else f"the lengths {sorted(sizes)}"
+        raise DataError(f"{source}: column {column.name!r} must hold lists of numbers, of one length; found {found}")
+    try:
+        return np.stack(column.to_list()).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{source}: column {column.name!r} holds something other than numbers: {error}") from error
+
+
+def _numbers(column: pd.Series, source: str) -> Float32[np.ndarray, " prompts"]:
+    try:
+        return column.to_numpy(dtype=np.float32, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{source}: column {column.name!r} holds something other than numbers: {error}") from error
+
+
+def _check_finite(rankings: Ranking, source: str) -> None:
+    fine = rankings.coefs.isfinite().all(dim=1)
+    if rankings.eta is not None:
+        fine &= rankings.eta.isfinite()
+    if not fine.all():
+        bad = torch.nonzero(~fine)[:, 0]
+        raise DataError(
+            f"{source}: the rankings of {len(bad)} of {len(fine)} prompts hold NaN or infinity, prompt {int(bad[0])} "
+            f"first; rank them again in float32"
+        )
+
+
+def align(other: RankedPrompts, to: RankedPrompts, source: str = "the other table") -> RankedPrompts:
+    """The rankings that ``other`` has for the prompts of ``to``; DataError where it lacks one, or ranks other LLMs."""
+    if other.models != to.models or other.family != to.family:
+        raise DataError(
+            f"{source} must hold rankings of the same LLMs in the same family; give those of such a checkpoint"
+        )
+    position = {turns: i for i, turns in enumerate(other.prompts)}
+    missing = [turns for turns in to.prompts if turns not in position]
+    if missing:
+        raise DataError(f"{source} lacks {len(missing)} of the {len(to)} prompts, {missing[0][0][:60]!r} first")
+    at = torch.tensor([position[turns] for turns in to.prompts])
+    return replace(to, rankings=other.rankings.map(lambda x: x[at]))

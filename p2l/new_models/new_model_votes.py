@@ -1,0 +1,107 @@
+"""The votes that new models are added with, and what must be known of them first."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from p2l.data.adapters import adapt
+from p2l.data.battle_table import BattleColumns
+from p2l.data.readers import read_table
+from p2l.data.vote_sources import VoteSplits
+from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
+from p2l.errors import ConfigError, DataError
+from p2l.leaderboard.graph import components
+from p2l.leaderboard.vote_counts import gather, shares_of
+from p2l.outcomes import OutcomeFamily
+
+log = logging.getLogger(__name__)
+
+FEW_VOTES = 100
+
+
+def votes_with(
+    source: str,
+    known: Sequence[str],
+    new: Sequence[str] | None,
+    family: OutcomeFamily,
+    *,
+    split: str = "train",
+    refit: bool = False,
+    max_skipped_share: float = 0.05,
+) -> tuple[VoteTable, tuple[str, ...]]:
+    """The votes of a file, folder or hub dataset that a new model took part in, and the names of the new models.
+
+    ``new`` None takes the names that are not ``known``, sorted. ``refit`` allows known ones in ``new``. Few votes, and
+    models that never met a known one, are logged. Raises ``ConfigError`` where a model of ``new`` is known already,
+    ``DataError`` where no model is new or one has no vote with evidence in ``family``.
+    """
+    frame = adapt(read_table(source, split))
+    names = tuple(new) if new is not None else _unknown(frame, known, source)
+    _check_names(names, known, source, refit)
+    models = (*known, *(name for name in names if name not in known))
+    frame, report = validate_votes(frame, max_skipped_share=max_skipped_share, models=models, source=source)
+    log.info("votes from %s: %s", source, report)
+    table = VoteTable.from_frame(frame, models)
+    positions = [models.index(name) for name in names]
+    rows = np.flatnonzero(np.isin(table.model_a, positions) | np.isin(table.model_b, positions))
+    if len(rows) < len(table):
+        log.info("%d votes between known models are not looked at", len(table) - len(rows))
+    if not len(rows):
+        raise DataError(f"{source} has no vote with {', '.join(names)}")
+    votes = VoteSplits(table.select(rows)).with_evidence_for(family).train
+    _check_counts(votes, names, known, family)
+    return votes, names
+
+
+def _unknown(frame: pd.DataFrame, known: Sequence[str], source: str) -> tuple[str, ...]:
+    columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
+    found = {name for side in (columns.model_a, columns.model_b) for name in side.values if name is not None}
+    return tuple(sorted(found - set(known)))
+
+
+def _check_names(names: tuple[str, ...], known: Sequence[str], source: str, refit: bool) -> None:
+    if not names:
+        raise DataError(
+            f"no model in {source} is new: the checkpoint ranks all of them; give new=[<names>] refit=true to fit rows "
+            f"of known models anew"
+        )
+    if len(set(names)) < len(names):
+        raise ConfigError(f"new names a model twice: {next(n for n in names if names.count(n) > 1)}")
+    ranked = [name for name in names if name in known]
+    if ranked and not refit:
+        raise ConfigError(
+            f"the checkpoint ranks {', '.join(ranked)} already; give refit=true to fit such rows anew, or leave them "
+            f"out of new"
+        )
+
+
+def _check_counts(votes: VoteTable, names: tuple[str, ...], known: Sequence[str], family: OutcomeFamily) -> None:
+    counts = dict(zip(votes.models, votes_of_models(votes), strict=True))
+    if silent := [name for name in names if counts[name] == 0]:
+        raise DataError(
+            f"no vote carries evidence under {family.name!r} on {', '.join(silent)}; give votes with each new "
+            f"model, or leave it out of new"
+        )
+    if few := [f"{name} ({counts[name]:.0f})" for name in names if counts[name] < FEW_VOTES]:
+        log.warning("fewer than %d votes: the rows of %s are mostly prior", FEW_VOTES, ", ".join(few))
+    if family.shift_invariant and (apart := _never_met(votes, names, known, family)):
+        log.warning(
+            "%s never met a known model, not even by way of others: only the prior says how strong they are beside "
+            "the known ones",
+            ", ".join(apart),
+        )
+
+
+def votes_of_models(votes: VoteTable) -> list[float]:
+    """The weight of the votes that each model took part in."""
+    a, b = (np.bincount(side, votes.weight, len(votes.models)) for side in (votes.model_a, votes.model_b))
+    return [float(count) for count in a + b]
+
+
+def _never_met(votes: VoteTable, names: tuple[str, ...], known: Sequence[str], family: OutcomeFamily) -> list[str]:
+    rows = gather(votes.battles)
+    part = components(rows, shares_of(rows.weight, family))
+    anchored = {part[i] for i, name in enumerate(votes.models) if name in known and name not in names}
+    return [name for name in names if part[votes.models.index(name)] not in anchored]

@@ -1,0 +1,205 @@
+"""Rows of the head for new models, fitted to their votes: features frozen, known rows and eta as they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from p2l.data.prompt_encoder import Prompt
+from p2l.data.vote_table import VoteTable
+from p2l.errors import ConfigError
+from p2l.heads import RankingHead
+from p2l.insight.embeddings import rank_and_read
+from p2l.models import Checkpoint
+from p2l.new_models.extend_checkpoint import layers_of
+from p2l.new_models.row_likelihood import Evidence
+from p2l.new_models.row_prior import RowPrior
+from p2l.outcomes import OutcomeFamily
+from p2l.types import Ranking
+
+Precision = Literal["float32", "bfloat16"]
+PENALTIES = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
+_LEVEL_PENALTY = 0.04  # the mean coefficient of a new model lies within 5 nats of the known ones', give or take
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a checkpoint says of prompts: their rankings, what the rows of the head multiply, and gamma (family ba)."""
+
+    ranking: Ranking
+    features: Float64[np.ndarray, "prompts features"]
+    gamma: Float64[np.ndarray, " prompts"]
+
+
+@dataclass(frozen=True, eq=False)
+class RowFit:
+    """Fitted rows.
+
+    Attributes:
+        models: the LLMs that they belong to.
+        weight, bias: the rows.
+        coefs: the mean coefficient of each (nats) over the prompts of the votes.
+        covariance: of ``coefs``: the sandwich over prompts, with the known rows taken as exact.
+        penalty: of the coordinates, as cross-validation picked it; ``held_out`` are the nats a vote of all tried.
+        log_loss: nats a vote, on these votes.
+    """
+
+    models: tuple[str, ...]
+    weight: Float64[np.ndarray, "models features"]
+    bias: Float64[np.ndarray, " models"]
+    coefs: Float64[np.ndarray, " models"]
+    covariance: Float64[np.ndarray, "models models"]
+    penalty: float
+    held_out: dict[float, float]
+    log_loss: float
+
+
+def read_prompts(
+    checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = 4096, precision: Precision = "bfloat16"
+) -> Reading:
+    """One pass of the frozen network over the prompts, on its device; ``precision`` is that of its matrix products."""
+    device = next(checkpoint.model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+        ranking, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
+    return reading_of(checkpoint.model.head, ranking, hidden)
+
+
+@torch.no_grad()
+def reading_of(head: RankingHead, ranking: Ranking, hidden: Float[Tensor, "prompts hidden"]) -> Reading:
+    """The reading of prompts whose hidden states are known."""
+    first, last = layers_of(head)
+    hidden = hidden.to(last.weight)
+    gamma = head.gamma_head(hidden)[:, 0] if head.family.has_threshold else hidden.new_zeros(len(hidden))
+    return Reading(ranking, first(hidden).double().cpu().numpy(), gamma.double().cpu().numpy())
+
+
+def fit_rows(
+    head: RankingHead,
+    known: Sequence[str],
+    votes: VoteTable,
+    reading: Reading,
+    new: Sequence[str],
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    folds: int = 5,
+    seed: int = 0,
+) -> RowFit:
+    """Fit a row for each of ``new`` to the votes that one of them took part in.
+
+    Minimises, over the coordinates of the rows that ``RowPrior`` makes of the known ones,
+    -sum_v w_v log P(outcome of v) + sum over new models of (0.04 t^2 + penalty sum_j u_j^2) / 2, in float64; with a
+    penalty of 1 the new rows are expected to spread like the known ones. Votes between new models count too.
+
+    Args:
+        head: ranks the ``known`` models.
+        known: their names, in the order of its rows.
+        votes: on models of both lists; those on known models alone are not looked at.
+        reading: of the prompts of ``votes``.
+        new: the models to fit; one that is known gets its row anew.
+        penalties: to choose from, by the log loss of votes on left-out prompts; a single one is taken as it is.
+        folds: of this cross-validation.
+        seed: of the folds.
+
+    Raises ``ConfigError`` where a penalty is not positive, there are fewer than 2 folds, or no known model is left.
+    """
+    if not penalties or min(penalties) <= 0:
+        raise ConfigError(f"penalties must be positive, and one at least; got {list(penalties)}")
+    if folds < 2:
+        raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
+    prior = _prior(head, known, reading, new)
+    evidence = _evidence(head.family, known, votes, reading, new, prior)
+    held_out = _held_out(evidence, len(new), penalties, folds, seed) if len(penalties) > 1 else {}
+    chosen = min(held_out, key=lambda p: held_out[p]) if held_out else float(penalties[0])
+    penalty = _penalty(chosen, len(new), evidence)
+    found = evidence.fit(penalty, np.zeros_like(penalty))
+    rows = prior.rows(found.reshape(len(new), -1))
+    levels = np.arange(len(new)) * prior.num_coordinates
+    return RowFit(
+        models=tuple(new),
+        weight=rows[:, :-1],
+        bias=rows[:, -1],
+        coefs=rows[:, :-1] @ reading.features.mean(axis=0) + rows[:, -1] - reading.gamma.mean(),
+        covariance=evidence.covariance(found, penalty)[np.ix_(levels, levels)],
+        penalty=chosen,
+        held_out=held_out,
+        log_loss=evidence.log_loss(found),
+    )
+
+
+def _prior(head: RankingHead, known: Sequence[str], reading: Reading, new: Sequence[str]) -> RowPrior:
+    kept = [i for i, name in enumerate(known) if name not in set(new)]
+    if not kept:
+        raise ConfigError("no known model is left to compare the new ones with; fit fewer anew, or train")
+    _, last = layers_of(head)
+    weight, bias = (x.detach().double().cpu().numpy()[kept] for x in (last.weight, last.bias))
+    return RowPrior.of_rows(weight, bias, reading.features.mean(axis=0))
+
+
+def _evidence(
+    family: OutcomeFamily,
+    known: Sequence[str],
+    votes: VoteTable,
+    reading: Reading,
+    new: Sequence[str],
+    prior: RowPrior,
+) -> Evidence:
+    new_place, old_place = (_places(votes.models, names) for names in (new, known))
+    rows = np.flatnonzero((new_place[votes.model_a] >= 0) | (new_place[votes.model_b] >= 0))
+    at, eta = votes.prompt_index[rows], reading.ranking.eta
+    inputs = np.column_stack([reading.features, np.ones(len(reading.features))])
+    centre, along = inputs @ prior.centre - reading.gamma, inputs @ prior.directions
+    coefs = reading.ranking.coefs.double().numpy()
+
+    def side(models: Int64[np.ndarray, " votes"]) -> tuple[csr_matrix, Float64[np.ndarray, " votes"]]:
+        place = new_place[models]
+        return _design(place, along[at], len(new)), np.where(place >= 0, centre[at], coefs[at, old_place[models]])
+
+    (design_a, offset_a), (design_b, offset_b) = side(votes.model_a[rows]), side(votes.model_b[rows])
+    kinds = votes.kinds[rows].astype(np.float64) * votes.weight[rows, None]
+    shares = kinds @ np.asarray(family.targets, dtype=np.float64)
+    eta_at = None if eta is None else eta.double().numpy()[at]
+    return Evidence(family, design_a, design_b, offset_a, offset_b, eta_at, shares, at)
+
+
+def _places(models: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " models"]:
+    """The position of each model in a list of names, -1 where it is not in it."""
+    place = {name: i for i, name in enumerate(names)}
+    return np.array([place.get(model, -1) for model in models], dtype=np.int64)
+
+
+def _design(
+    model: Int64[np.ndarray, " votes"], along: Float64[np.ndarray, "votes coordinates"], num_new: int
+) -> csr_matrix:
+    """A row for each vote: ``along`` in the columns of its model, nothing where that is -1."""
+    size = along.shape[1]
+    votes = np.flatnonzero(model >= 0)
+    columns = model[votes, None] * size + np.arange(size)
+    where = (np.repeat(votes, size), columns.ravel())
+    return csr_matrix((along[votes].ravel(), where), shape=(len(model), num_new * size))
+
+
+def _penalty(penalty: float, num_new: int, evidence: Evidence) -> Float64[np.ndarray, " parameters"]:
+    of_a_model = np.full(evidence.design_a.shape[1] // num_new, float(penalty))
+    of_a_model[0] = _LEVEL_PENALTY
+    return np.tile(of_a_model, num_new)
+
+
+def _held_out(
+    evidence: Evidence, num_new: int, penalties: Sequence[float], folds: int, seed: int
+) -> dict[float, float]:
+    """For each penalty the log loss, nats a vote, of votes on prompts that the fit had not seen."""
+    prompts, prompt = np.unique(evidence.prompt_index, return_inverse=True)
+    fold = (np.random.default_rng(seed).permutation(len(prompts)) % folds)[prompt]
+    losses = np.zeros(len(penalties))
+    for left_out in range(min(folds, len(prompts))):
+        rest, seen = (evidence.select(np.flatnonzero(mask)) for mask in (fold == left_out, fold != left_out))
+        found = np.zeros(evidence.design_a.shape[1])
+        for i, penalty in enumerate(penalties):
+            found = seen.fit(_penalty(penalty, num_new, evidence), found)
+            losses[i] += rest.log_loss(found) * rest.shares.sum()
+    return dict(zip(map(float, penalties), (losses / evidence.shares.sum()).tolist(), strict=True))

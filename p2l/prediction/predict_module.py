@@ -1,0 +1,63 @@
+"""The LightningModule and callback that rank prompts and keep each batch as it is done."""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from p2l.data.encoding import PromptBatch
+from p2l.models import P2LModel
+from p2l.prediction.prediction_parts import Parts
+from p2l.types import Ranking
+
+
+class Predicted(NamedTuple):
+    """The rankings of a batch, and the hidden states that the head read, if asked for."""
+
+    prompt_index: Tensor
+    ranking: Ranking
+    hidden: Tensor | None
+
+
+class PredictModule(LightningModule):
+    """Ranks batches of prompts."""
+
+    def __init__(self, model: P2LModel, *, keep_hidden: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.keep_hidden = keep_hidden
+
+    def predict_step(self, batch: PromptBatch, batch_idx: int) -> Predicted:
+        hidden = self.model.hidden(batch.input_ids, batch.attention_mask)
+        return Predicted(batch.prompt_index, self.model.head(hidden), hidden if self.keep_hidden else None)
+
+
+class KeepParts(Callback):
+    """Writes the predictions of every batch to a file of its own, on every rank, as soon as they are made."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Predicted,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.parts.add(_frame(outputs))
+
+
+def _frame(prediction: Predicted) -> pd.DataFrame:
+    columns = {
+        "prompt": prediction.prompt_index.cpu().numpy(),
+        "coefs": list(prediction.ranking.coefs.float().cpu().numpy()),
+    }
+    if prediction.ranking.eta is not None:
+        columns["eta"] = prediction.ranking.eta.float().cpu().numpy()
+    if prediction.hidden is not None:
+        columns["last_hidden_state"] = list(prediction.hidden.float().cpu().numpy())
+    return pd.DataFrame(columns)

@@ -1,0 +1,1 @@
+"""Measure routing: measured scores, policies, cost-quality curves."""

@@ -1,1 +1,0 @@
-"""An OpenAI-compatible server that answers each request by the best model within its budget."""

@@ -1,0 +1,1 @@
+"""Servers: scores over HTTP and the OpenAI-compatible router."""

@@ -1,0 +1,1 @@
+"""Collect concurrent prompts into batches, for the endpoint, the router and the explorer."""

@@ -1,0 +1,250 @@
+"""Many requests, one network: prompts are encoded on one thread and ranked on others, in batches without a timer.
+
+While the network runs one batch, the next one gathers; a lane that is free takes what is there.
+"""
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+import torch
+
+from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.errors import P2LError
+from p2l.models.predict import Predictor
+from p2l.serving.batching.prompt_queue import Waiting, by_wanted
+from p2l.serving.batching.rank_request import Call, Item, answer, call_soon, each_or_alone, ranking_of
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+# A prompt is counted at a token for so many characters until it is encoded.
+CHARS_PER_TOKEN = 4
+# Prompts encoded in one go; more would keep the network waiting for the first of them.
+ENCODE_TOGETHER = 32
+
+
+class OverloadedError(P2LError):
+    """The queue is full; ``retry_after`` is when it should have room again, in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the server has as much waiting as it takes on; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class TimedOutError(P2LError):
+    """The answer was not there in time."""
+
+
+class ForwardError(P2LError):
+    """The network cannot rank this prompt."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """What the batcher tells of its work; called from its threads."""
+
+    def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None: ...
+    def dropped(self, prompts: int) -> None: ...
+    def refused(self, reason: str) -> None: ...
+    def waiting(self, prompts: int, tokens: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """How much may wait, and for how long.
+
+    Attributes:
+        prompts: most prompts that wait or run; an empty queue takes any one call.
+        tokens: most tokens of them, by estimate (characters / 4) until they are encoded.
+        seconds: most time between a request and its answer.
+    """
+
+    prompts: int = 512
+    tokens: int = 262_144
+    seconds: float = 60.0
+
+
+def share_of(cores: int, lanes: int) -> int:
+    """The threads of a batch that runs beside others."""
+    return max(1, cores // lanes)
+
+
+class Batcher:
+    """Ranks the prompts of concurrent asyncio calls in common batches.
+
+    A call that is cancelled is dropped before its forward pass. An exception in a batch is the matter of the prompt
+    that causes it alone: each prompt of the batch is then run by itself.
+
+    Args:
+        predictor: ranks; its ``forward`` is called from as many threads as there are lanes.
+        limits: of the queue; over them a call is refused at once.
+        token_budget: most tokens of a batch, padding included.
+        lanes: batches that run at the same time, each on its share of the cores: a CPU gets more done in two passes
+            side by side than in one that all cores wait for each other in.
+        observer: is told of batches, the queue and dropped prompts.
+        device_lost: is called, from a lane's thread, where an accelerator has failed: no later pass of this process
+            can succeed. The prompts of the pass get errors.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        limits: QueueLimits | None = None,
+        token_budget: int = 2048,
+        lanes: int = 1,
+        observer: Observer | None = None,
+        device_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.predictor = predictor
+        self.limits = limits or QueueLimits()
+        self._observer, self._device_lost = observer, device_lost
+        self._to_encode: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._waiting = Waiting(token_budget, lanes, predictor.pads)
+        self._lanes, self._cores = lanes, torch.get_num_threads()
+        self._lock = threading.Lock()
+        self._prompts = self._tokens = 0
+        self._rate = 0.0  # tokens a second of late batches
+        self._threads = [
+            threading.Thread(target=self._encode_all, name="p2l-encode", daemon=True),
+            *(
+                threading.Thread(target=self._forward_all, args=(lane,), name=f"p2l-forward-{lane}", daemon=True)
+                for lane in range(lanes)
+            ),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def rank(self, prompts: Sequence[Prompt]) -> Ranking:
+        """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32.
+
+        OverloadedError if the queue is full, TimedOutError after ``limits.seconds``, ForwardError if the network cannot
+        rank one of them, PromptError if one is not text.
+        """
+        if not prompts:
+            return self.predictor.rank([])
+        sizes = [self._estimate(prompt) for prompt in prompts]
+        self._admit(sizes)
+        call = Call.of(len(prompts))
+        for position, (prompt, size) in enumerate(zip(prompts, sizes, strict=True)):
+            self._to_encode.put(Item(call, position, prompt, size))
+        late = TimedOutError(f"no answer within {self.limits.seconds:g} s")
+        alarm = call.loop.call_later(self.limits.seconds, call.fail, late)
+        try:
+            return ranking_of(await call.future)
+        finally:
+            call.given_up = True
+            alarm.cancel()
+
+    def close(self) -> None:
+        """Finish what was taken, then stop the threads."""
+        self._to_encode.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _estimate(self, prompt: Prompt) -> int:
+        characters = sum(map(len, turns_of(prompt)))
+        return min(self.predictor.encoder.format.max_length, 8 + characters // CHARS_PER_TOKEN)
+
+    def _admit(self, sizes: list[int]) -> None:
+        with self._lock:
+            prompts, tokens = self._prompts + len(sizes), self._tokens + sum(sizes)
+            too_late = 0 < self._rate * self.limits.seconds < self._tokens
+            if self._prompts and (prompts > self.limits.prompts or tokens > self.limits.tokens or too_late):
+                if self._observer:
+                    self._observer.refused("overloaded")
+                raise OverloadedError(max(1, math.ceil(self._tokens / self._rate)) if self._rate else 1)
+            self._prompts, self._tokens = prompts, tokens
+            self._tell_waiting()
+
+    def _leave(self, items: Sequence[Item]) -> None:
+        with self._lock:
+            self._prompts -= len(items)
+            self._tokens -= sum(item.tokens for item in items)
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Under the lock, so that the last word is the newest."""
+        if self._observer:
+            self._observer.waiting(self._prompts, self._tokens)
+
+    def _encode_all(self) -> None:
+        closed = False
+        while not closed:
+            items = [self._to_encode.get()]
+            while len(items) < ENCODE_TOGETHER and not self._to_encode.empty():
+                items.append(self._to_encode.get())
+            closed = None in items
+            wanted, left = by_wanted([item for item in items if item is not None])
+            self._drop(left)
+            if wanted:
+                self._encode(wanted)
+        self._waiting.close()
+
+    def _encode(self, items: list[Item]) -> None:
+        done = each_or_alone(items, self._encode_together, self._blame)
+        with self._lock:
+            self._tokens += sum(len(item.ids) - item.tokens for item in done)
+        for item in done:
+            item.tokens = len(item.ids)
+        if done:
+            self._waiting.add(done)
+
+    def _encode_together(self, items: list[Item]) -> None:
+        encoded = self.predictor.encode([item.prompt for item in items])
+        for i, item in enumerate(items):
+            item.ids = encoded[i]
+
+    def _forward_all(self, lane: int) -> None:
+        while True:
+            batch, dropped, alone = self._waiting.take(lane)
+            if not batch and not dropped:
+                return
+            self._drop(cast(list[Item], dropped))
+            if batch:
+                if self._lanes > 1:
+                    torch.set_num_threads(self._cores if alone else share_of(self._cores, self._lanes))
+                self._forward(cast(list[Item], batch), 1 if alone else self._lanes)
+                self._waiting.done()
+
+    def _forward(self, items: list[Item], side_by_side: int) -> None:
+        start = time.perf_counter()
+        done = each_or_alone(items, self._forward_together, self._blame)
+        seconds = time.perf_counter() - start
+        tokens, widest = sum(item.tokens for item in items), max(item.tokens for item in items)
+        rate = side_by_side * tokens / max(seconds, 1e-9)
+        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+        if self._observer:
+            computed = widest * len(items) if self.predictor.pads else tokens
+            self._observer.batch_done(len(items), tokens, computed, seconds)
+        self._leave(done)
+        answer(done)
+
+    def _forward_together(self, items: list[Item]) -> None:
+        ranking = self.predictor.forward([item.ids for item in items])
+        if not all(bool(torch.isfinite(x).all()) for x in (ranking.coefs, ranking.eta) if x is not None):
+            raise ForwardError("the network's coefficients for this prompt are not finite")
+        coefs = ranking.coefs.numpy()
+        etas = [None] * len(items) if ranking.eta is None else ranking.eta.tolist()
+        for i, item in enumerate(items):
+            item.call.rows[item.position] = (coefs[i], etas[i])
+
+    def _blame(self, item: Item, error: Exception) -> None:
+        log.error("a prompt of %d tokens failed: %s: %s", item.tokens, type(error).__name__, error)
+        self._leave([item])
+        reason = error if isinstance(error, P2LError) else ForwardError("this prompt cannot be ranked")
+        call_soon(item.call.loop, item.call.fail, reason)
+        if isinstance(error, torch.AcceleratorError):
+            self._device_lost()
+
+    def _drop(self, items: Sequence[Item]) -> None:
+        if items:
+            self._leave(items)
+            if self._observer:
+                self._observer.dropped(len(items))

@@ -1,0 +1,70 @@
+"""From settings to the parts of a server; the worker process and the Ray deployment are made of them."""
+
+import contextlib
+import logging
+
+import torch
+
+from p2l.models import load_checkpoint
+from p2l.models.backbone import DTypeName
+from p2l.models.predict import Predictor
+from p2l.serving.batching.batcher import QueueLimits
+from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
+from p2l.serving.endpoint.endpoint_settings import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, DTypeChoice, Settings
+from p2l.serving.endpoint.scoring_service import Service
+from p2l.serving.http.request_guard import App
+
+log = logging.getLogger(__name__)
+
+
+def make_service(settings: Settings, device: str) -> Service:
+    """A service without a model yet."""
+    budget = settings.token_budget or (CPU_TOKEN_BUDGET if device == "cpu" else GPU_TOKEN_BUDGET)
+    limits = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.timeout)
+    return Service(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device))
+
+
+def make_app(settings: Settings, service: Service) -> App:
+    """The HTTP interface of a service."""
+    limits = InputLimits(settings.max_body, settings.max_turns, settings.max_prompts)
+    return create_app(service, keys=settings.keys, limits=limits, log_prompts=settings.log_prompts)
+
+
+def load_predictor(settings: Settings, device: str) -> Predictor:
+    """The predictor that the settings describe."""
+    checkpoint = load_checkpoint(
+        settings.model_path,
+        head_type=settings.head_type,
+        loss_type=settings.loss_type,
+        max_length=settings.max_length,
+        dtype=choose_dtype(settings.dtype, device),
+        attn_implementation=settings.attn_implementation,
+        quantization=settings.quantization,
+    )
+    return Predictor(checkpoint, device=device, compiled=settings.compile)
+
+
+def choose_device(cuda: bool) -> str:
+    """A GPU if one is wanted and there; without one the CPU, with a warning."""
+    if cuda and not torch.cuda.is_available():
+        log.warning("no GPU found: running on the CPU, which suits small models; --no-cuda says that this is meant")
+    return "cuda" if cuda and torch.cuda.is_available() else "cpu"
+
+
+def choose_lanes(device: str) -> int:
+    """Two on a CPU with the threads for it; a GPU runs one batch after the other."""
+    return 2 if device == "cpu" and torch.get_num_threads() > 1 else 1
+
+
+def choose_dtype(dtype: DTypeChoice, device: str) -> DTypeName:
+    """``auto``: bfloat16, as published; float32 on a CPU that lacks instructions for it, where it would be slow."""
+    if dtype != "auto":
+        return dtype
+    flags = "" if device != "cpu" else _cpu_flags()
+    return "bfloat16" if device != "cpu" or "avx512_bf16" in flags or "bf16" in flags.split() else "float32"
+
+
+def _cpu_flags() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        return next((line for line in file if line.startswith(("flags", "Features"))), "")
+    return ""

@@ -1,0 +1,78 @@
+"""From the rankings of many prompts to named leaderboards."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from p2l.errors import ConfigError
+from p2l.outcomes import OutcomeFamily
+from p2l.serving.endpoint.schemas import LeaderboardsRequest
+from p2l.types import Ranking
+
+
+class UnknownModelError(ConfigError):
+    """A request names a model that the checkpoint does not rank."""
+
+
+class LeaderboardView:
+    """What one request wants to see of leaderboards: which models, how many, against whom.
+
+    UnknownModelError names the models of the checkpoint that are nearest to a name that it lacks.
+    """
+
+    def __init__(self, request: LeaderboardsRequest, models: Sequence[str], family: OutcomeFamily) -> None:
+        self._family = family
+        self._position = {name: i for i, name in enumerate(models)}
+        self._names = list(dict.fromkeys(request.models or models))
+        self._columns = torch.tensor([self._find(name) for name in self._names])
+        self._reference = None if request.reference is None else self._find(request.reference)
+        self._pairs = [(self._find(a), self._find(b), a, b) for a, b in request.pairs]
+        self._top_k = min(request.top_k or len(self._names), len(self._names))
+
+    def _find(self, name: str) -> int:
+        if name in self._position:
+            return self._position[name]
+        near = difflib.get_close_matches(name, self._position, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; GET /models names all"
+        raise UnknownModelError(f"unknown model {name[:200]!r}{hint}")
+
+    def show(self, rankings: Ranking) -> list[dict[str, Any]]:
+        """The leaderboard of each prompt, as ``schemas.Leaderboard`` has it."""
+        coefs = rankings.coefs[:, self._columns]
+        best, order = (values[:, : self._top_k] for values in coefs.sort(dim=-1, descending=True, stable=True))
+        wins = self._wins(rankings, best)
+        etas = [None] * len(coefs) if rankings.eta is None else rankings.eta.tolist()
+        rows = zip(etas, order.tolist(), best.tolist(), wins, self._outcomes(rankings), strict=True)
+        return [
+            {"eta": eta, "ranking": self._entries(places, values, win), "pairs": pairs}
+            for eta, places, values, win, pairs in rows
+        ]
+
+    def _entries(self, places: list[int], coefs: list[float], wins: list[float | None]) -> list[dict[str, Any]]:
+        return [
+            {"rank": rank, "model": self._names[place], "coef": coef, "win_probability": win}
+            for rank, (place, coef, win) in enumerate(zip(places, coefs, wins, strict=True), start=1)
+        ]
+
+    def _wins(self, rankings: Ranking, best: torch.Tensor) -> list[list[float | None]]:
+        if self._reference is None:
+            return [[None] * best.shape[1]] * len(best)
+        eta = None if rankings.eta is None else rankings.eta[:, None]
+        reference = rankings.coefs[:, self._reference, None]
+        return self._family.log_probs(best, reference, eta)[..., 0].exp().tolist()
+
+    def _outcomes(self, rankings: Ranking) -> list[list[dict[str, Any]]]:
+        if not self._pairs:
+            return [[]] * len(rankings.coefs)
+        a, b = (torch.tensor([pair[side] for pair in self._pairs]) for side in (0, 1))
+        eta = None if rankings.eta is None else rankings.eta[:, None]
+        probs = self._family.log_probs(rankings.coefs[:, a], rankings.coefs[:, b], eta).exp().tolist()
+        return [
+            [
+                {"model_a": name_a, "model_b": name_b, "outcomes": dict(zip(self._family.outcomes, row, strict=True))}
+                for (_, _, name_a, name_b), row in zip(self._pairs, rows, strict=True)
+            ]
+            for rows in probs
+        ]

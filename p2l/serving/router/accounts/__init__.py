@@ -1,0 +1,1 @@
+"""Keys' budgets: ledger, reservations, pricing."""

@@ -1,0 +1,41 @@
+"""Prometheus metrics; with several workers, of all of them (``PROMETHEUS_MULTIPROC_DIR``)."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+
+from p2l.serving.endpoint.endpoint_metrics import exposition
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """Counters and histograms; labels hold routes, statuses and configured names, nothing of a client's."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "p2l_router_requests", "Requests by route and status", ("route", "status"), registry=self.registry
+        )
+        self.routing = self._seconds("routing_seconds", "Time to score a prompt and choose")
+        self.latency = self._seconds("request_seconds", "Time to the whole answer", ("route",))
+        self.first_chunk = self._seconds("first_chunk_seconds", "Time to the first chunk of a stream", ("model",))
+        self.choices = self._counter("choices", "Answers by model", ("model",))
+        self.attempts = self._counter("upstream_failures", "Failed attempts by model and reason", ("model", "reason"))
+        self.fallbacks = self._counter("fallbacks", "Answers by another model than the one chosen", ("model",))
+        self.cost = self._counter("cost", "Cost of answers, in the unit of the configuration", ("model",))
+        self.tokens = self._counter("tokens", "Tokens of answers by model and kind", ("model", "kind"))
+        self.reloads = self._counter("reloads", "Reloads of the configuration", ("result",))
+        self.streams = Gauge(
+            "p2l_router_open_streams", "Streams under way", registry=self.registry, multiprocess_mode="livesum"
+        )
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(f"p2l_router_{name}", text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+        return Histogram(f"p2l_router_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
+
+    def text(self) -> bytes:
+        """All metrics, in Prometheus's text form."""
+        return exposition(self.registry)

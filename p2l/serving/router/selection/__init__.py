@@ -1,0 +1,1 @@
+"""Select the models for a request."""

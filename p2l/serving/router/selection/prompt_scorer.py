@@ -1,0 +1,186 @@
+"""Where the ranking of a prompt comes from: a P2L endpoint, a P2L model in this process, or chance."""
+
+import asyncio
+import math
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import orjson
+import torch
+
+from p2l.errors import CheckpointError, ConfigError, P2LError
+from p2l.models import is_p2l_checkpoint, load_checkpoint, local_folder
+from p2l.models.predict import Predictor
+from p2l.outcomes import BT, GRK, OutcomeFamily
+from p2l.serving.batching.batcher import Batcher, OverloadedError
+from p2l.serving.endpoint.assembly import choose_lanes
+from p2l.serving.router.api_error import ApiError, invalid
+from p2l.serving.router.config.server_config import CallConfig
+from p2l.serving.router.upstream.client import Pool
+from p2l.serving.router.upstream.upstream_call import Call, UpstreamError
+from p2l.types import Ranking
+
+_CALLS = CallConfig(connect_timeout=2.0, read_timeout=10.0)
+# a P2L endpoint's defaults; a model of 8192 tokens looks at no more than so many characters, the last ones
+_MAX_TURNS, _MAX_CHARACTERS, _MAX_BYTES = 1000, 1 << 18, (1 << 20) - 1024
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Ranks prompts."""
+
+    family: OutcomeFamily
+
+    async def models(self) -> tuple[str, ...]:
+        """The names of the coefficients, in their order; none where any will do; ``UpstreamError`` if not known yet."""
+
+    async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
+        """The ranking of these models on one prompt; ``UpstreamError`` if there is none."""
+
+    async def close(self) -> None: ...
+
+
+class RandomScorer:
+    """Uniform draws, for debugging."""
+
+    family = BT
+
+    def __init__(self, seed: int | None) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    async def models(self) -> tuple[str, ...]:
+        return ()
+
+    async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
+        return Ranking(torch.from_numpy(self._rng.random(len(names), dtype=np.float32)), None)
+
+    async def close(self) -> None:
+        pass
+
+
+class EndpointScorer:
+    """A P2L endpoint over HTTP (``python -m p2l.endpoint``), asked by its published form."""
+
+    def __init__(self, pool: Pool, url: str, key: str, family: OutcomeFamily) -> None:
+        self.family = family
+        self._pool = pool
+        self._url = url.rstrip("/")
+        self._headers = {"api-key": key}
+        self._names: tuple[str, ...] | None = None
+
+    async def models(self) -> tuple[str, ...]:
+        if self._names is None:
+            try:
+                found = await self._pool.fetch("GET", f"{self._url}/models", self._headers, 10.0)
+            except UpstreamError as error:
+                error.ours = False  # whoever asks, the list is the same
+                raise
+            names = found.get("models") if isinstance(found, dict) else None
+            if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+                raise UpstreamError("malformed", "the P2L endpoint sent no list of models")
+            self._names = tuple(names)
+        return self._names
+
+    async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
+        call = Call(f"{self._url}/predict", self._headers, {"prompt": latest(turns)})
+        try:
+            payload = await self._pool.json(call, _CALLS, _CALLS.read_timeout)
+        except UpstreamError as error:
+            if error.reason not in ("connection", "http_502", "http_503"):
+                raise
+            payload = await self._pool.json(call, _CALLS, _CALLS.read_timeout)  # a worker of it may have died
+        return self._ranking(payload, len(names))
+
+    def _ranking(self, payload: object, num_models: int) -> Ranking:
+        coefs = payload.get("coefs") if isinstance(payload, dict) else None
+        eta = payload.get("eta") if isinstance(payload, dict) else None
+        if not isinstance(coefs, list) or not all(_finite(coef) for coef in coefs):
+            raise UpstreamError("malformed", "the P2L endpoint sent no coefficients")
+        if len(coefs) != num_models:
+            self._names = None  # it was started anew with another model
+            raise UpstreamError("malformed", "the P2L endpoint sent coefficients of other models than it lists")
+        if not self.family.num_eta:
+            return Ranking(torch.tensor(coefs, dtype=torch.float32), None)
+        known = eta if _finite(eta) else 0.0  # published endpoints send null for 0
+        return Ranking(torch.tensor(coefs, dtype=torch.float32), torch.tensor(known, dtype=torch.float32))
+
+    async def close(self) -> None:
+        pass
+
+
+class ModelScorer:
+    """A P2L model in this process; the prompts of requests at the same time make common batches."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.family = predictor.family
+        self._names = tuple(predictor.models)
+        self._batcher = Batcher(predictor, lanes=choose_lanes(predictor.device.type))
+
+    @classmethod
+    def of_path(cls, path: str) -> "ModelScorer":
+        """Of a checkpoint's folder or hub id, on a GPU where there is one."""
+        return cls(Predictor(load_checkpoint(path), device="cuda" if torch.cuda.is_available() else "cpu"))
+
+    async def models(self) -> tuple[str, ...]:
+        return self._names
+
+    async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
+        try:
+            ranking = await self._batcher.rank([turns])
+        except OverloadedError as error:
+            raise UpstreamError("overloaded", str(error), status=503, retry_after=float(error.retry_after)) from None
+        except P2LError as error:
+            raise UpstreamError(type(error).__name__, "the prompt could not be scored") from None
+        return ranking.map(lambda x: x[0])
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._batcher.close)
+
+
+def check_checkpoint(path: str) -> None:
+    """``CheckpointError`` where there is no P2L checkpoint; that of a hub id is downloaded."""
+    if not is_p2l_checkpoint(local_folder(path)):
+        raise CheckpointError(f"--router-model-path: {path} is no P2L checkpoint: it has no model_list.json")
+
+
+def make_scorer(kind: str, pool: Pool, *, url: str | None, key: str, path: str | None, seed: int | None) -> Scorer:
+    """The scorer of the published router types, or of a model's path."""
+    if path is not None:
+        return ModelScorer.of_path(path)
+    if kind == "random":
+        return RandomScorer(seed)
+    if kind not in ("bt-endpoint", "grk-endpoint", "bag-endpoint"):
+        raise ConfigError(f"unknown router type {kind!r}; known: random, bt-endpoint, grk-endpoint, bag-endpoint")
+    if url is None:
+        raise ConfigError(f"the router type {kind} needs --router-model-endpoint or --router-model-path")
+    return EndpointScorer(pool, url, key, BT if kind == "bt-endpoint" else GRK)
+
+
+def latest(turns: tuple[str, ...]) -> list[str]:
+    """The end of a conversation, as much of it as a P2L endpoint takes, without the NULs that it refuses."""
+    turns = tuple(turn.replace("\0", "") for turn in turns[-_MAX_TURNS:])
+    room = _MAX_CHARACTERS
+    while len(orjson.dumps(kept := _last(turns, room))) > _MAX_BYTES:
+        room //= 2
+    return kept
+
+
+def _last(turns: tuple[str, ...], room: int) -> list[str]:
+    kept = []
+    for turn in reversed(turns):
+        kept.append(turn[-room:])
+        room -= len(turn)
+        if room <= 0:
+            break
+    return kept[::-1]
+
+
+def unscored(error: UpstreamError) -> ApiError:
+    """What the client is told where a prompt cannot be scored."""
+    if error.ours:
+        return invalid("the P2L endpoint does not take this prompt; send less text", "messages", "scoring_refused")
+    return ApiError(503, "the prompt could not be scored; try again", "scoring_failed", headers={"retry-after": "1"})
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

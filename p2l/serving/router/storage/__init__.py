@@ -1,0 +1,1 @@
+"""State, decisions and votes on disk."""

@@ -1,0 +1,92 @@
+"""Feedback in PostgreSQL (``pip install "p2l[postgres]"``), over one pool of connections for each worker."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import anyio
+
+from p2l.errors import ConfigError
+from p2l.serving.router.storage.stores import Row, StoreError
+
+_WAIT = 1.0  # seconds for a connection
+_LONGEST = 5.0  # seconds for a statement
+_RECONNECT = 3.0  # seconds of waits that double; the next statement starts anew, so that a restart is noticed soon
+_SCHEMA_LOCK = 0x70326C  # workers make the tables one after the other
+
+
+class PostgresStore:
+    """Connections are tried before they are lent, so that a server that was started anew is found again."""
+
+    def __init__(self, url: str) -> None:
+        if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+            raise ConfigError('feedback in PostgreSQL needs its driver: pip install "p2l[postgres]"')
+        import psycopg
+        from psycopg_pool import AsyncConnectionPool
+
+        try:
+            psycopg.conninfo.conninfo_to_dict(url)
+        except psycopg.Error:
+            form = "postgresql://user@host:port/database, special characters percent-encoded"
+            raise ConfigError(f"--feedback: this is not a URL of PostgreSQL; its form is {form}") from None
+        logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its texts quote the connection
+        self._errors, self._unreached = psycopg.Error, (psycopg.OperationalError, psycopg.InterfaceError)
+        self._schema: str | None = None
+        self._making = asyncio.Lock()
+        self._pool: Any = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=4,
+            open=False,
+            timeout=_WAIT,
+            reconnect_timeout=_RECONNECT,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 3},
+        )
+
+    async def open(self, schema: str) -> None:
+        self._schema = schema.replace("integer key", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY").replace(
+            " REAL", " DOUBLE PRECISION"
+        )
+        await self._pool.open()
+
+    async def rows(self, statement: str, values: Row = ()) -> list[Row]:
+        async with self._cursor() as cursor:
+            await cursor.execute(statement.replace("?", "%s"), values)
+            found: list[Row] = await cursor.fetchall()
+            return found
+
+    async def write(self, statement: str, rows: Sequence[Row]) -> int:
+        async with self._cursor() as cursor, cursor.connection.transaction():
+            await cursor.executemany(statement.replace("?", "%s"), rows)
+            return int(cursor.rowcount)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def _cursor(self) -> AsyncIterator[Any]:
+        """A cursor for some seconds; any failure is a ``StoreError``."""
+        try:
+            with anyio.fail_after(_LONGEST):
+                async with self._pool.connection() as connection, connection.cursor() as cursor:
+                    await self._make_tables(connection)
+                    yield cursor
+        except TimeoutError:
+            raise StoreError("Timeout", again=True) from None
+        except self._errors as error:
+            reason = getattr(error, "sqlstate", None) or type(error).__name__
+            raise StoreError(reason, again=isinstance(error, self._unreached)) from None
+
+    async def _make_tables(self, connection: Any) -> None:
+        if self._schema is None:
+            return
+        async with self._making:
+            if self._schema is not None:
+                async with connection.transaction():
+                    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+                    await connection.execute(self._schema)
+                self._schema = None

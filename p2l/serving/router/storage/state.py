@@ -1,0 +1,29 @@
+"""What the workers of one server share, in one SQLite file: spending, rates, sessions, and who made responses."""
+
+import sqlite3
+from pathlib import Path
+
+from p2l.sqlite import make_tables, open_sqlite
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS accounts (
+    name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
+    tokens REAL NOT NULL, updated REAL NOT NULL);
+"""
+_MODELS = """
+CREATE TABLE IF NOT EXISTS {table} (
+    owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (owner, session)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {table}_expire ON {table} (expires);
+"""
+
+
+def open_state(path: str | Path | None) -> sqlite3.Connection:
+    """The state in a file, or in memory; statements commit by themselves.
+
+    A crash of the machine may lose the last moments of it, a crash of the server nothing.
+    """
+    connection = open_sqlite(path or ":memory:", "OFF")
+    models = "".join(_MODELS.format(table=table) for table in ("sessions", "responses"))
+    make_tables(connection, path or ":memory:", _SCHEMA + models)
+    return connection

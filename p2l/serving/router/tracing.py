@@ -1,0 +1,91 @@
+"""Spans of each chat where OpenTelemetry's API is installed; its SDK is set up as ``opentelemetry-instrument`` does.
+
+    chat                the client's request, child of its ``traceparent``; ends with the last chunk of a stream
+    ├── score           the ranking of the prompt; the P2L endpoint gets this span as its parent
+    ├── choose          the decision
+    └── attempt         one call of one model, up to its first chunk; the upstream gets this span as its parent
+
+Spans hold configured names, numbers and statuses: nothing of a prompt, a key or the text of an error. Only W3C's trace
+context goes on to others; a client's ``baggage`` does not.
+"""
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+from p2l.serving.router.api_error import ApiError
+from p2l.serving.router.upstream.upstream_call import UpstreamError
+
+Attributes = Mapping[str, str | int | float | bool]
+
+if find_spec("opentelemetry") is None:
+    _trace: Any = None
+    _propagator: Any = None
+else:
+    from opentelemetry import trace as _trace
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    _propagator = TraceContextTextMapPropagator()
+
+
+class Tracer:
+    """Starts spans; does nothing where OpenTelemetry is not installed. ``provider``: None for the global one."""
+
+    def __init__(self, provider: Any = None) -> None:
+        self._tracer = None if _trace is None else _trace.get_tracer("p2l.router", tracer_provider=provider)
+
+    def request(self, name: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
+        """A client's request; its span ends by ``end``, or with an error here. Gives the span, None without tracing."""
+        if self._tracer is None:
+            return nullcontext()
+        kind = _trace.SpanKind.SERVER
+        return _within(self._tracer.start_span(name, context=_propagator.extract(headers), kind=kind), ends=False)
+
+    def span(
+        self, name: str, attributes: Attributes | None = None, *, calls: bool = False
+    ) -> AbstractContextManager[Any]:
+        """A step of the request; ``calls``: it asks another server."""
+        if self._tracer is None:
+            return nullcontext()
+        kind = _trace.SpanKind.CLIENT if calls else _trace.SpanKind.INTERNAL
+        return _within(self._tracer.start_span(name, kind=kind, attributes=attributes), ends=True)
+
+
+@contextmanager
+def _within(span: Any, *, ends: bool) -> Iterator[Any]:
+    with _trace.use_span(span, end_on_exit=ends, record_exception=False, set_status_on_exception=False):
+        try:
+            yield span
+        except BaseException as error:
+            span.set_status(_trace.StatusCode.ERROR)
+            span.set_attribute("error.type", _kind(error))
+            if not ends:
+                span.end()
+            raise
+
+
+def _kind(error: BaseException) -> str:
+    """A word of ours; messages and codes may be an upstream's."""
+    if isinstance(error, UpstreamError):
+        return error.reason
+    return str(error.status) if isinstance(error, ApiError) else type(error).__name__
+
+
+def tell(span: Any, attributes: Attributes) -> None:
+    """Add to a span."""
+    if span is not None:
+        span.set_attributes(attributes)
+
+
+def end(span: Any, attributes: Attributes) -> None:
+    """End the span of a request."""
+    if span is not None:
+        span.set_attributes(attributes)
+        span.end()
+
+
+def inject(headers: MutableMapping[str, str]) -> None:
+    """Name the span of the moment in the headers of a call."""
+    if _propagator is not None:
+        _propagator.inject(headers)

@@ -1,0 +1,1 @@
+"""Calls to the models: client, fallback, circuit breaker, providers."""

@@ -1,0 +1,59 @@
+"""OpenAI's Responses API at an upstream that declares it: bodies and events pass as they came."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from p2l.serving.router.config.server_config import ModelConfig
+from p2l.serving.router.upstream.providers import openai
+from p2l.serving.router.upstream.upstream_call import JSON, Call, UpstreamError, malformed
+
+_ENDS = ("response.completed", "response.incomplete", "response.failed")
+
+
+def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> Call:
+    """The client's body with the model's name; what the configuration sets fills in what the client left out."""
+    defaults: dict[str, Any] = {
+        "temperature": model.temp,
+        "top_p": model.top_p,
+        "max_output_tokens": model.max_tokens,
+        "instructions": model.system_prompt,
+    }
+    filled = {name: value for name, value in defaults.items() if value is not None and body.get(name) is None}
+    out = {**(model.extra_fields or {}), **body, **filled, "model": model.name}
+    return Call(openai.base_url(model) + "/responses", openai.headers(model), out)
+
+
+def answer(payload: JSON) -> JSON:
+    """A response, checked as far as we read it."""
+    if not isinstance(payload.get("id"), str) or not isinstance(payload.get("output"), list):
+        raise malformed("a response without id or output")
+    return payload
+
+
+class EventReader:
+    """Events as ``{"type", "number", "data", "delta", "response"}``: ``data`` as it came, the rest as it has it."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.ended = False
+
+    def read(self, data: bytes) -> Iterator[JSON]:
+        if data == b"[DONE]":
+            self.ended = True
+            return
+        try:
+            event = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise malformed("an event that is not JSON") from None
+        kind = event.get("type") if isinstance(event, dict) else None
+        if not isinstance(kind, str) or not kind.isprintable():
+            raise malformed("an event without a type")
+        if kind == "error":
+            raise UpstreamError("stream_error", "the model reported an error in its stream")
+        self.finished = self.ended = kind in _ENDS
+        response = event.get("response")
+        known = response if isinstance(response, dict) else {}
+        number, delta = event.get("sequence_number"), event.get("delta")
+        yield {"type": kind, "number": number, "data": data, "delta": delta, "response": known}

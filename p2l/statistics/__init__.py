@@ -1,0 +1,1 @@
+"""Statistics that leaderboards, evaluation, insight and routing share: bootstrap and intervals."""

@@ -1,0 +1,97 @@
+"""Votes predicted: log loss and accuracy of validation and test votes, beside the marginal leaderboard's."""
+
+import json
+import logging
+from pathlib import Path
+
+import pandas as pd
+from lightning import LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+
+from p2l.data import VoteDataModule
+from p2l.data.vote_table import VoteTable
+from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
+from p2l.evaluation.vote_scores import score_votes
+from p2l.files import write_whole
+from p2l.leaderboard import fit_votes
+from p2l.training.callbacks.ranking_callback import WithRankings
+from p2l.training.lightning_module import P2LModule
+from p2l.types import Ranking
+
+log = logging.getLogger(__name__)
+
+_JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso", "date_unit": "us"}
+
+
+class EvaluateVotes(WithRankings):
+    """Scores validation and test votes by the rankings of their prompts, over all ranks.
+
+    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, the same for test. At the
+    end of ``trainer.validate``, when all is done with the weights, it writes ``eval_output.jsonl`` (the votes with
+    ``betas`` and ``eta``, as published), and on ``trainer.test`` ``test_report.json`` (the comparison with the marginal
+    fit, with intervals over prompts).
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self._marginal: Ranking | None = None
+        self._validated: tuple[VoteTable, Ranking] | None = None
+        self.comparison: Comparison | None = None
+
+    def evaluate(
+        self, split: str, trainer: Trainer, module: P2LModule, data: VoteDataModule, votes: VoteTable, rankings: Ranking
+    ) -> None:
+        marginal = self._fit(module, data)
+        self._log(split, module, votes, rankings, marginal)
+        if split == "val" and trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero:
+            self._validated = votes, rankings
+        if split == "test":
+            self.comparison = compare_to_marginal(module.family, rankings, marginal, votes)
+            if trainer.is_global_zero:
+                log.info("test votes\n%s", self.comparison)
+                with write_whole(self.folder / "test_report.json") as file:
+                    json.dump(self.comparison.to_dict(), file, indent=1)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._validated is not None:
+            write_eval_output(self.folder / "eval_output.jsonl", *self._validated)
+            self._validated = None
+
+    def _log(self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking) -> None:
+        ours = score_votes(module.family, rankings, votes).mean()
+        theirs = score_votes(module.family, marginal, votes).mean()
+        # all ranks have the same numbers; sync_dist says so to Lightning
+        module.log(f"{split}/log_loss", ours["log_loss"], prog_bar=True, sync_dist=True)
+        module.log(f"{split}/accuracy", ours["accuracy"], prog_bar=True, sync_dist=True)
+        module.log(f"{split}/log_loss_minus_marginal", ours["log_loss"] - theirs["log_loss"], sync_dist=True)
+
+    def _fit(self, module: P2LModule, data: VoteDataModule) -> Ranking:
+        if self._marginal is None:
+            self._marginal = fit_votes(data.table("train"), module.family)
+        return self._marginal
+
+
+def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
+    """The votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file.
+
+    Columns that JSON cannot hold, such as images, are left out, and named in a warning.
+    """
+    fits = [name for name in votes.frame if _fits_json(votes.frame[[name]])]
+    if left_out := [str(name) for name in votes.frame if name not in fits]:
+        log.warning("%s is without the columns %s, which JSON cannot hold", path.name, ", ".join(left_out))
+    frame = votes.frame[fits].copy()
+    betas = rankings.coefs.double().numpy().round(6)
+    frame["betas"] = [betas[i].tolist() for i in votes.prompt_index]
+    if rankings.eta is not None:
+        frame["eta"] = rankings.eta.double().numpy()[votes.prompt_index]
+    with write_whole(path) as file:
+        frame.to_json(file, **_JSON_LINES)
+
+
+def _fits_json(frame: pd.DataFrame) -> bool:
+    try:
+        frame.to_json(**_JSON_LINES)
+    except (ValueError, OverflowError):  # bytes that are no text; objects without end
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""Leaderboards of example prompts, printed and plotted when a run is over."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+
+import pandas as pd
+from lightning import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+from rich.table import Table
+
+from p2l.data import VoteDataModule
+from p2l.data.encoding import encode_prompts
+from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.leaderboard import leaderboard_tables, plot_leaderboards
+from p2l.training.callbacks.end_of_run import AtEnd
+from p2l.training.callbacks.rank_prompts import rank_prompts
+from p2l.training.lightning_module import P2LModule
+
+
+class ExampleLeaderboards(AtEnd):
+    """Prints the top of each example prompt's leaderboard and writes ``leaderboards.png``; W&B gets the picture."""
+
+    def __init__(self, folder: str, prompts: Sequence[Prompt], top: int = 8) -> None:
+        self.folder, self.prompts, self.top = Path(folder), list(prompts), top
+
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        encoded = encode_prompts(data.encoder, self.prompts, progress=False)
+        rankings = rank_prompts(trainer, module, encoded, data.eval_token_budget)
+        if not trainer.is_global_zero:
+            return
+        tables = leaderboard_tables(data.models, rankings, module.model.head.family)
+        titles = [" / ".join(turns_of(prompt)) for prompt in self.prompts]
+        self._print(titles, tables)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        picture = self.folder / "leaderboards.png"
+        plot_leaderboards(titles, tables).savefig(picture, dpi=120)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("leaderboards", [str(picture)])
+
+    def _print(self, titles: list[str], tables: list[pd.DataFrame]) -> None:
+        console = Console()
+        for title, table in zip(titles, tables, strict=True):
+            console.print(shorten(title, 70, placeholder=" ..."), style="italic", markup=False)
+            shown = Table()
+            for column in ("rank", "model", "coef", "elo", "win rate"):
+                shown.add_column(column, justify="left" if column == "model" else "right")
+            for row in table.head(self.top).itertuples():
+                shown.add_row(str(row.rank), row.model, f"{row.coef:+.2f}", f"{row.elo:+.0f}", f"{row.win_rate:.1%}")
+            console.print(shown)

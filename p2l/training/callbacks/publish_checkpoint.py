@@ -1,0 +1,85 @@
+"""Write the published-format checkpoint of a run."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+from p2l.data import VoteDataModule
+from p2l.models import Checkpoint, push_checkpoint, save_checkpoint
+from p2l.models.saving import save_description
+from p2l.training.callbacks.end_of_run import AtEnd
+from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.lightning_module import P2LModule
+from p2l.training.sharding import FSDP2Strategy
+
+log = logging.getLogger(__name__)
+
+
+class PublishCheckpoint(AtEnd):
+    """Writes ``folder`` in the published format at the end of a run, and pushes it to the hub if asked.
+
+    Args:
+        folder: where the checkpoint goes.
+        recipe: what ``training_config.json`` is to say; the final metrics are added.
+        push_to_hub: repository id, or None.
+        description: where all but the weights goes at the start of the fit, so that ``scripts/publish.py`` can make a
+            checkpoint of any that the run has saved; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        recipe: Mapping[str, Any] | None = None,
+        push_to_hub: str | None = None,
+        description: str | None = None,
+    ) -> None:
+        self.folder, self.recipe, self.push_to_hub = Path(folder), dict(recipe or {}), push_to_hub
+        self.description = description
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # before the strategy takes the model apart
+        if self.description is not None and stage == "fit" and trainer.is_global_zero:
+            module, data = parts_of(trainer, pl_module)
+            save_description(self.description, Checkpoint(module.model, data.encoder, data.models, self.recipe))
+
+    def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        state_dict = full_state_dict(trainer, module)  # on all ranks: shards are gathered
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
+        recipe = {**self.recipe, "metrics": metrics}
+        checkpoint = Checkpoint(module.model, data.encoder, data.models, recipe)
+        save_checkpoint(self.folder, checkpoint, state_dict=state_dict)
+        log.info("checkpoint: %s", self.folder)
+        if self.push_to_hub:
+            log.info("pushed: %s", push_checkpoint(self.folder, self.push_to_hub))
+
+
+def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:
+    """The whole state of ``module.model``, whatever the strategy has made of it; call it on all ranks."""
+    strategy = trainer.strategy
+    if isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3:
+        # ZeRO-3 leaves empty parameters in the module; the engine gathers them (key: that of the LightningModule)
+        engine: Any = strategy.model
+        return _inner(engine._zero3_consolidated_16bit_state_dict())
+    if isinstance(strategy, (FSDPStrategy, FSDP2Strategy)):
+        assert strategy.model is not None
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        return _inner(get_model_state_dict(strategy.model, options=options))
+    return module.model.state_dict()
+
+
+def _inner(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    prefix = "model."
+    return {key[len(prefix) :]: _alone(value) for key, value in state.items() if key.startswith(prefix)}
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor with no more storage than its own: gathered shards leave padding behind, which safetensors refuses."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

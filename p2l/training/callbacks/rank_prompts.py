@@ -1,0 +1,47 @@
+"""Rankings of many prompts from a module in training: as its strategy runs it, in its precision."""
+
+from collections.abc import Sequence
+
+import torch
+from lightning import Trainer
+from torch import Tensor
+
+from p2l.data.encoding import EncodedPrompts
+from p2l.data.packing import pack_within
+from p2l.models.predict import evaluating
+from p2l.training.lightning_module import P2LModule
+from p2l.types import Ranking
+
+RankedPart = tuple[Tensor, Ranking]  # positions of prompts, and their rankings
+
+
+@torch.no_grad()
+def rank_prompts(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
+    """The ranking of each prompt, in float32 on the CPU. Call it on all ranks, since shards are gathered."""
+    strategy, parts = trainer.strategy, []
+    with evaluating(module):
+        for members in pack_within(prompts.lengths, token_budget):
+            batch = strategy.batch_to_device(prompts.pad(members))
+            parts.append(to_cpu(strategy.validation_step(batch, 0)))
+    return assemble(parts, len(prompts))
+
+
+def to_cpu(outputs: object) -> RankedPart:
+    """What ``P2LModule.validation_step`` returned, in float32 on the CPU."""
+    assert isinstance(outputs, dict)
+    ranking: Ranking = outputs["ranking"]
+    return outputs["prompt_index"].cpu(), ranking.map(lambda x: x.float().cpu())
+
+
+def assemble(parts: Sequence[RankedPart], num_prompts: int) -> Ranking:
+    """The rankings in the order of the prompts; NaN for a prompt in no part."""
+    index = torch.cat([index for index, _ in parts])
+    coefs = torch.cat([ranking.coefs for _, ranking in parts])
+    etas = [ranking.eta for _, ranking in parts if ranking.eta is not None]
+    table = torch.full((num_prompts, coefs.shape[1]), torch.nan)
+    table[index] = coefs
+    if not etas:
+        return Ranking(table, None)
+    eta = torch.full((num_prompts,), torch.nan)
+    eta[index] = torch.cat(etas)
+    return Ranking(table, eta)

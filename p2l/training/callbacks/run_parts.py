@@ -1,0 +1,14 @@
+"""The parts of a run that Lightning hands to hooks under wider types."""
+
+from lightning import LightningModule, Trainer
+
+from p2l.data import VoteDataModule
+from p2l.training.lightning_module import P2LModule
+
+
+def parts_of(trainer: Trainer, pl_module: LightningModule) -> tuple[P2LModule, VoteDataModule]:
+    """The module and the data of a run, as what they are."""
+    data = getattr(trainer, "datamodule", None)
+    if not isinstance(pl_module, P2LModule) or not isinstance(data, VoteDataModule):
+        raise TypeError(f"a P2LModule and a VoteDataModule are needed; got {type(pl_module)} and {type(data)}")
+    return pl_module, data

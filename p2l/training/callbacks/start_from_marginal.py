@@ -1,0 +1,18 @@
+"""Start the head from the leaderboard of all votes."""
+
+from lightning import Callback, LightningModule, Trainer
+
+from p2l.leaderboard import fit_votes
+from p2l.training.callbacks.run_parts import parts_of
+
+
+class StartFromMarginal(Callback):
+    """Sets the head's bias to the marginal fit of the training votes, so that training starts where one leaderboard
+    for all prompts ends. It does nothing when a run is resumed."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit" or trainer.ckpt_path is not None:
+            return
+        module, data = parts_of(trainer, pl_module)
+        head = module.model.head
+        head.set_bias(fit_votes(data.table("train"), head.family))

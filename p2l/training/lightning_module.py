@@ -1,0 +1,141 @@
+"""The LightningModule: it runs the model and hands the rest to what it was given."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from p2l.data import VoteDataModule
+from p2l.data.batches import VoteBatch
+from p2l.data.encoding import PromptBatch
+from p2l.models import P2LModel
+from p2l.outcomes import OutcomeFamily
+from p2l.outcomes.battle_likelihood import battle_log_probs
+from p2l.training.progress import count_in
+from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What is minimised: see ``p2l.losses``."""
+
+    def view_of(self, family: OutcomeFamily) -> OutcomeFamily: ...
+
+    def __call__(self, log_probs: Tensor, targets: Tensor, weight: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class OptimizerRecipe(Protocol):
+    """Makes the optimizer of a model: see ``p2l.training.optimizers``."""
+
+    def build(self, model: P2LModel) -> Optimizer: ...
+
+
+@runtime_checkable
+class SchedulerRecipe(Protocol):
+    """Makes the learning rate schedule of an optimizer: see ``p2l.training.schedules``."""
+
+    def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler: ...
+
+
+class P2LModule(LightningModule):
+    """Trains a P2LModel on votes.
+
+    ``train/loss`` is the mean loss of the votes of the optimizer step, in nats. Validation and test steps return
+    ``prompt_index`` and ``ranking`` of prompts; ``p2l.training.callbacks.EvaluateVotes`` turns them into metrics.
+
+    Args:
+        model: what is trained.
+        objective: what is minimised.
+        optimizer, scheduler: recipes; no scheduler keeps the rates as they are.
+        seed: of dropout. The noise of a micro-batch depends on the seed, the step and the share of the votes alone, so
+            that a run that was stopped and resumed draws what it would have drawn.
+    """
+
+    model: P2LModel
+    _step_loss: Tensor
+
+    def __init__(
+        self,
+        model: P2LModel,
+        objective: Objective,
+        optimizer: OptimizerRecipe,
+        scheduler: SchedulerRecipe | None = None,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.family: OutcomeFamily = objective.view_of(model.head.family)
+        self.seed = seed
+        self._optimizer, self._scheduler = optimizer, scheduler
+        self._sharded = False
+        self.register_buffer("_step_loss", torch.zeros(()), persistent=False)
+
+    def configure_model(self) -> None:
+        strategy = self.trainer.strategy
+        if isinstance(strategy, FSDP2Strategy) and not self._sharded:
+            assert self.device_mesh is not None
+            shard(self.model, self.device_mesh, strategy.policy)
+            self._sharded = True
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.trainer.training:
+            count_in(self.trainer.accumulate_grad_batches, checkpoint["loops"]["fit_loop"])
+
+    def on_train_batch_start(self, batch: VoteBatch, batch_idx: int) -> None:
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        share = self.global_rank * data_parallel_size(self.trainer) // self.trainer.world_size
+        place = np.random.SeedSequence((self.seed, self.global_step, part, share))
+        torch.manual_seed(int(place.generate_state(1)[0]))
+
+    def training_step(self, batch: VoteBatch, batch_idx: int) -> Float[Tensor, ""]:
+        ranking = self.model(batch.prompts.input_ids, batch.prompts.attention_mask)
+        log_probs = battle_log_probs(self.family, ranking, batch.battle)
+        targets = batch.kinds.to(log_probs.dtype) @ self.family.target_matrix(log_probs)
+        loss = self.objective(log_probs, targets, batch.weight).sum() * batch.scale
+        self._log_step_loss(loss.detach(), batch_idx)
+        if self.trainer.strategy.handles_gradient_accumulation:
+            # Lightning divides the loss by the accumulated micro-batches, and so does DeepSpeed; once is right
+            return loss * self.trainer.accumulate_grad_batches
+        return loss
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        return {
+            "prompt_index": batch.prompt_index,
+            "ranking": self.model(batch.input_ids, batch.attention_mask),
+        }
+
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
+        return self.validation_step(batch, batch_idx)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._optimizer.build(self.model)
+        if self._scheduler is None:
+            return {"optimizer": optimizer}
+        schedule = self._scheduler.build(optimizer, self._num_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _num_steps(self) -> int:
+        """Optimizer steps of the run.
+
+        Not ``trainer.estimated_stepping_batches``: it makes the loader before a checkpoint is read, and Lightning then
+        never gives the loader its saved place, so that a resumed run would start its epoch again.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        assert isinstance(data, VoteDataModule)
+        steps = data.epochs * data.steps
+        return steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps)
+
+    def _log_step_loss(self, loss: Tensor, batch_idx: int) -> None:
+        parts = self.trainer.accumulate_grad_batches
+        self._step_loss += loss / parts
+        if (batch_idx + 1) % parts == 0:
+            self.log("train/loss", self._step_loss.clone(), prog_bar=True, sync_dist=True)
+            self._step_loss.zero_()

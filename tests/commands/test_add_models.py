@@ -1,0 +1,64 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from p2l.commands.add_models import AddModelsJob
+from p2l.models import load_checkpoint, save_checkpoint
+from p2l.models.predict import predict
+from p2l.types import OUTCOMES
+from tests.running import run_script
+
+PROMPTS = [f"prompt number {i}" for i in range(40)]
+
+
+def few_votes(path, known, count: int = 240) -> str:
+    """The good one wins against all, the bad one is as bad as the other."""
+    rng = np.random.default_rng(0)
+    good = np.arange(count) % 2 == 0
+    frame = pd.DataFrame(
+        {
+            "prompt": [PROMPTS[i % len(PROMPTS)] for i in range(count)],
+            "model_a": np.where(good, "good", "bad"),
+            "model_b": rng.choice(known, count),
+            "winner": np.where(good, OUTCOMES[0].value, OUTCOMES[3].value),
+        }
+    )
+    frame.to_parquet(path, index=False)
+    return str(path)
+
+
+def test_the_script_adds_models_and_says_where_they_stand(tiny_checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "old", tiny_checkpoint)
+    votes, out = few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models), tmp_path / "out"
+    arguments = (f"model_path={tmp_path / 'old'}", f"votes={votes}", f"output_dir={out}", "precision=float32")
+    status, output = run_script(*arguments, script="add_models")
+    assert status == 0, output
+    old, new = load_checkpoint(str(tmp_path / "old")), load_checkpoint(str(out / "checkpoint"))
+    assert new.models == (*old.models, "bad", "good")
+    before, after = predict(old, PROMPTS), predict(new, PROMPTS)
+    torch.testing.assert_close(after.coefs[:, :4], before.coefs, rtol=0, atol=1e-5)
+    assert (after.coefs[:, 5] > after.coefs[:, 4] + 1).all()
+    report = json.loads((out / "report.json").read_text())
+    assert report["new"] == {"bad": {"votes": 120.0}, "good": {"votes": 120.0}}
+    table = pd.read_csv(out / "leaderboard.csv").set_index("model")
+    assert table["new"].to_dict() == {name: name in ("good", "bad") for name in new.models}
+    np.testing.assert_allclose(table.loc[list(new.models), "coef"], after.coefs.mean(0), atol=1e-4)
+    known = table[~table["new"]]
+    assert (known["low"] == known["high"]).all()
+    assert (table[table["new"]]["low"] < table[table["new"]]["high"]).all()
+    assert table.loc["good", "rank"] == 1 and (out / "leaderboard.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_refit_changes_no_other_row(tiny_checkpoint, tmp_path, precision):
+    frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", ["beta", "delta", "gamma"]))
+    frame.replace({"good": "alpha", "bad": "beta"}).query("model_a != model_b").to_parquet(tmp_path / "votes.parquet")
+    job = AddModelsJob(str(tmp_path / "votes.parquet"), str(tmp_path), new=["alpha"], refit=True, precision=precision)
+    larger = job.run(tiny_checkpoint)
+    assert larger.models == tiny_checkpoint.models
+    before, after = predict(tiny_checkpoint, PROMPTS), predict(larger, PROMPTS)
+    torch.testing.assert_close(after.coefs[:, 1:], before.coefs[:, 1:], rtol=0, atol=1e-6)
+    assert (after.coefs[:, 0] - before.coefs[:, 0]).abs().min() > 0.01

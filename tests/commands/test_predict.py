@@ -1,0 +1,147 @@
+"""The prediction job: a data set in, the same with coefs and eta out; interrupted runs go on."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightning import Trainer
+
+from p2l.commands.predict import PredictionJob
+from p2l.data.prompt_encoder import PromptFormat
+from p2l.errors import ConfigError, DataError
+from p2l.models import Checkpoint
+from p2l.models.predict import predict
+from p2l.prediction.prediction_parts import Parts
+
+PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> str:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": p, "id": i}) for i, p in enumerate(PROMPTS)), encoding="utf-8")
+    return str(path)
+
+
+def trainer() -> Trainer:
+    return Trainer(
+        accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+
+
+def run(job: PredictionJob, checkpoint: Checkpoint, name: str = "checkpoint") -> Path:
+    return job.run(checkpoint, trainer(), name)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "json", "jsonl"])
+def test_every_format_holds_the_rows_and_their_rankings(dataset, tiny_checkpoint, tmp_path, suffix):
+    output = run(PredictionJob(dataset, str(tmp_path / f"out.{suffix}"), token_budget=40), tiny_checkpoint)
+    frame = pd.read_parquet(output) if suffix == "parquet" else pd.read_json(output, lines=suffix == "jsonl")
+    expected = predict(tiny_checkpoint, PROMPTS)
+    assert frame["id"].tolist() == list(range(len(PROMPTS)))
+    np.testing.assert_allclose(np.stack(frame["coefs"]), expected.coefs.numpy(), atol=1e-5)
+    np.testing.assert_allclose(frame["eta"].to_numpy(float), expected.eta.numpy(), atol=1e-5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([f"out.{suffix}", "prompts.jsonl"])
+
+
+def test_hidden_states_give_the_coefficients(dataset, tiny_checkpoint, tmp_path):
+    frame = pd.read_parquet(run(PredictionJob(dataset, str(tmp_path / "o.parquet"), keep_hidden=True), tiny_checkpoint))
+    head = tiny_checkpoint.model.head.head
+    hidden = np.stack(frame["last_hidden_state"])
+    expected = hidden @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    np.testing.assert_allclose(np.stack(frame["coefs"]), expected, atol=1e-4)
+
+
+def test_rows_without_text_get_nulls_and_are_counted(tiny_checkpoint, tmp_path, caplog):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": ["hi"]}\n{"prompt": null}\n{"prompt": []}\n{"prompt": "there"}\n', encoding="utf-8")
+    frame = pd.read_parquet(run(PredictionJob(str(path), str(tmp_path / "o.parquet")), tiny_checkpoint))
+    assert frame["coefs"].isna().tolist() == [False, True, True, False]
+    assert frame["eta"].isna().tolist() == [False, True, True, False]
+    assert "2 of 4 rows hold no prompt (row 1 first)" in caplog.text
+
+
+def test_an_interrupted_run_goes_on_where_it_was(dataset, tiny_checkpoint, tmp_path, monkeypatch):
+    whole = pd.read_parquet(
+        run(PredictionJob(dataset, str(tmp_path / "whole.parquet"), token_budget=20), tiny_checkpoint)
+    )
+    job = PredictionJob(dataset, str(tmp_path / "o.parquet"), token_budget=20)
+    add, kept = Parts.add, []
+
+    def add_until_killed(self: Parts, frame: pd.DataFrame) -> None:
+        if len(kept) == 2:
+            raise RuntimeError("killed")
+        kept.append(frame["prompt"].tolist())
+        add(self, frame)
+
+    monkeypatch.setattr(Parts, "add", add_until_killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        run(job, tiny_checkpoint)
+    assert not Path(job.output).exists()
+
+    fed: list[int] = []
+
+    def add_and_note(self: Parts, frame: pd.DataFrame) -> None:
+        fed.extend(frame["prompt"].tolist())
+        add(self, frame)
+
+    monkeypatch.setattr(Parts, "add", add_and_note)
+    again = pd.read_parquet(run(job, tiny_checkpoint))
+    assert sorted([*fed, *(number for part in kept for number in part)]) == list(
+        range(5)
+    )  # five distinct prompts, each once
+    np.testing.assert_allclose(np.stack(again["coefs"]), np.stack(whole["coefs"]), atol=1e-6)
+
+
+def test_another_job_does_not_take_the_parts_of_an_unfinished_one(dataset, tiny_checkpoint, tmp_path):
+    parts = Parts(tmp_path / "o.parquet.parts")
+    parts.open({"model": "other"})
+    with pytest.raises(ConfigError, match=r"unfinished run with another .*model.*delete the folder"):
+        run(PredictionJob(dataset, str(tmp_path / "o.parquet")), tiny_checkpoint)
+
+
+@pytest.mark.parametrize("change", ["weights", "dtype", "max_length"])
+def test_another_network_does_not_go_on_with_the_parts_of_the_first(
+    change, dataset, tiny_checkpoint, tmp_path, monkeypatch
+):
+    job = PredictionJob(dataset, str(tmp_path / "o.parquet"))
+
+    def killed(self: Parts) -> pd.DataFrame:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "read", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(job, tiny_checkpoint)
+    if change == "weights":
+        with torch.no_grad():
+            tiny_checkpoint.model.head.head.bias += 1
+    elif change == "dtype":
+        tiny_checkpoint.model.bfloat16()
+    else:
+        tiny_checkpoint.encoder.format = PromptFormat(max_length=9)
+    with pytest.raises(ConfigError, match=f"another .*{'max_length' if change == 'max_length' else 'weights'}"):
+        run(job, tiny_checkpoint)
+
+
+def test_bad_options_are_named(dataset, tiny_checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match=r"must end in one of \.parquet"):
+        PredictionJob(dataset, "out.xlsx")
+    with pytest.raises(DataError, match=r"no column 'question'.*prompt, id"):
+        run(PredictionJob(dataset, str(tmp_path / "o.parquet"), column="question"), tiny_checkpoint)
+    taken = tmp_path / "taken.jsonl"
+    taken.write_text('{"prompt": "hi", "eta": 1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match="already has eta"):
+        run(PredictionJob(str(taken), str(tmp_path / "o.parquet")), tiny_checkpoint)
+
+
+def test_what_parquet_cannot_hold_is_said_before_anything_is_predicted(tiny_checkpoint, tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text('{"prompt": "hi", "x": 1}\n{"prompt": "there", "x": [1]}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"does not fit a parquet file.*output=<file>\.jsonl"):
+        run(PredictionJob(str(path), str(tmp_path / "o.parquet")), tiny_checkpoint)
+    assert not (tmp_path / "o.parquet.parts").exists()

@@ -1,0 +1,46 @@
+"""Whatever the OpenAPI document allows, and much that it does not, is never a 5xx."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.serving.router.conftest import Starter
+from tests.serving.router.fakes import KEY, Reply, Seen, completion, delta, model, stream
+from tests.serving.router.fakes_responses import events, response
+
+schemathesis = pytest.importorskip("schemathesis")
+
+
+# rich draws from `random` when it is imported, which schemathesis may do in the middle of an example
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
+def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
+    def answer(seen: Seen) -> Reply:
+        if seen.body.get("stream"):
+            return stream(*events("Hi"), done=False) if seen.path == "/responses" else stream(delta("Hi", "stop"))
+        return Reply(body=response() if seen.path == "/responses" else completion())
+
+    url = start.upstream(answer).url
+    models = {"m": model(url, capabilities={"responses": True}), "c": model(url, 2.0)}
+    running = start.router(models, {"embedding_configs": {"e": model(url)}}, feedback=str(tmp_path / "f.sqlite"))
+    schema = schemathesis.openapi.from_url(f"{running.url}/openapi.json")
+    drawn = [
+        operation.ok().as_strategy(generation_mode=mode)
+        for operation in schema.get_all_operations()
+        for mode in schemathesis.GenerationMode
+    ]
+    seen: set[tuple[str, int]] = set()
+
+    @settings(max_examples=400, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @given(st.one_of(drawn), st.sampled_from([KEY, KEY, KEY, "wrong"]))
+    def check(case: Any, key: str) -> None:
+        answer = case.call(headers={"authorization": f"Bearer {key}"})
+        seen.add((case.path, answer.status_code))
+        assert answer.status_code < 500, (case.as_curl_command(), answer.text)
+        if answer.status_code >= 400:
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+    check()
+    assert {("/v1/chat/completions", 200), ("/v1/chat/completions", 400), ("/v1/chat/completions", 403)} <= seen

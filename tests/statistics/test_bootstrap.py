@@ -1,0 +1,36 @@
+"""Resampled sums are those of multinomial counts, whatever the blocks."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from p2l.statistics import bootstrap
+from p2l.statistics.bootstrap import percentile_interval, resampled_sums
+
+
+def test_every_resample_has_as_many_prompts_and_the_expected_sum() -> None:
+    table = np.column_stack((np.ones(500), np.arange(500.0)))
+    (sums,) = resampled_sums(table, seed=1)
+    np.testing.assert_array_equal(sums[:, 0], 500)
+    spread = np.sqrt(500) * np.arange(500).std()
+    assert sums[:, 1].mean() == pytest.approx(table[:, 1].sum(), abs=4 * spread / np.sqrt(len(sums)))
+    assert sums[:, 1].std() == pytest.approx(spread, rel=0.06)
+
+
+def test_small_blocks_follow_the_same_law(monkeypatch) -> None:
+    monkeypatch.setattr(bootstrap, "_BLOCK", 7 * 2000)  # seven prompts in a block
+    table = np.column_stack((np.ones(100), np.arange(100.0)))
+    (sums,) = resampled_sums(table, seed=1)
+    np.testing.assert_array_equal(sums[:, 0], 100)
+    assert sums[:, 1].std() == pytest.approx(10 * np.arange(100).std(), rel=0.06)
+
+
+def test_tables_share_their_draws_and_may_be_sparse() -> None:
+    table = np.random.default_rng(0).random((40, 3))
+    dense, sparse = resampled_sums(table, csr_matrix(table), resamples=20)
+    np.testing.assert_allclose(dense, sparse)
+
+
+def test_a_resample_without_a_value_is_left_out_of_the_interval() -> None:
+    found = percentile_interval(0.5, np.array([0.4, np.nan, 0.6, np.inf]), level=1.0)
+    assert (found.low, found.high) == (0.4, 0.6)

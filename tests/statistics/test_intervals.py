@@ -1,0 +1,35 @@
+"""Intervals and ranks by hand."""
+
+import numpy as np
+import pytest
+
+from p2l.statistics.intervals import intervals, rank_ranges
+
+ESTIMATES = np.array([2.0, 1.9, 0.0])
+
+
+def test_normal_intervals() -> None:
+    low, high = intervals(ESTIMATES, np.diag([1.0, 0.25, 0.0]), None, 0.95)
+    assert high - ESTIMATES == pytest.approx([1.959964, 0.979982, 0.0])
+    assert ESTIMATES - low == pytest.approx([1.959964, 0.979982, 0.0])
+
+
+def test_percentiles_of_samples() -> None:
+    samples = np.linspace(0, 100, 1001)[:, None] * np.array([1.0, 2.0])
+    low, high = intervals(np.zeros(2), np.eye(2), samples, 0.9)
+    assert low == pytest.approx([5, 10]) and high == pytest.approx([95, 190])
+
+
+def test_ranks_that_the_intervals_allow() -> None:
+    best, worst = rank_ranges(ESTIMATES, np.diag([0.01, 0.01, 0.01]), None, 0.95)
+    assert best.tolist() == [1, 1, 3] and worst.tolist() == [2, 2, 3]
+
+
+def test_what_two_models_share_does_not_blur_their_order() -> None:
+    together = np.full((2, 2), 4.0) + np.diag([1e-4, 1e-4])
+    best, worst = rank_ranges(np.array([1.0, 0.9]), together, None, 0.95)
+    assert best.tolist() == worst.tolist() == [1, 2]
+    rng = np.random.default_rng(0)
+    samples = np.array([1.0, 0.9]) + rng.normal(scale=2, size=(500, 1)) + rng.normal(scale=0.01, size=(500, 2))
+    best, worst = rank_ranges(np.array([1.0, 0.9]), np.eye(2), samples, 0.95)
+    assert best.tolist() == worst.tolist() == [1, 2]
