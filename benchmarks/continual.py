@@ -90,14 +90,16 @@ def train(votes: VoteSplits, vectors: dict[str, Tensor], plan: BatchPlan, rate: 
     network = Network(vectors["train"].shape[1], len(table.models))
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.0)
     order, steps = plan.order(table, 0), plan.steps(table)
-    a, b, prompt, kinds = (torch.from_numpy(x) for x in (table.model_a, table.model_b, table.prompt_index, table.kinds))
+    a, b, prompt, outcome_shares = (
+        torch.from_numpy(x) for x in (table.model_a, table.model_b, table.prompt_index, table.outcome_shares)
+    )
     measured = set(np.linspace(0, steps, POINTS + 1).astype(int).tolist())
     losses, shares = [], []
     for step in range(steps):
         rows = torch.from_numpy(order[step * plan.batch_size : (step + 1) * plan.batch_size])
         ranking = network(vectors["train"][prompt[rows]])
         log_probs = battle_log_probs(GRK, ranking, Battle(torch.arange(len(rows)), a[rows], b[rows]))
-        loss = -(kinds[rows] * log_probs).sum(-1).mean()
+        loss = -(outcome_shares[rows] * log_probs).sum(-1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

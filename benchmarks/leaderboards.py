@@ -116,9 +116,9 @@ def our_scale(_: str) -> Callable[[], list[float]]:
 
     rng, rows = np.random.default_rng(0), np.arange(SCALE_PROMPTS)
     a = rng.integers(MODELS, size=SCALE_PROMPTS)
-    kinds = np.eye(4, dtype=np.float32)[rng.integers(4, size=SCALE_PROMPTS)]
+    outcome_shares = np.eye(4, dtype=np.float32)[rng.integers(4, size=SCALE_PROMPTS)]
     b, weight = (a + rng.integers(1, MODELS, size=SCALE_PROMPTS)) % MODELS, np.ones(SCALE_PROMPTS, dtype=np.float32)
-    battles = BattleTable(a, b, kinds, weight, tuple(f"model-{i:03d}" for i in range(MODELS)))
+    battles = BattleTable(a, b, outcome_shares, weight, tuple(f"model-{i:03d}" for i in range(MODELS)))
     boards = Leaderboards(RankedVotes(battles, Ranking(*rankings(SCALE_PROMPTS)), rows, rows), GRK, None, "none")
     plan = SubsetPlan(SCALE_METRICS, SCALE_SIZES, SCALE_SAMPLES)
 

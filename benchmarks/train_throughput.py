@@ -72,7 +72,7 @@ def plain_batches(table: VoteTable, prompts: EncodedPrompts, step: int, batch_si
         yield VoteBatch(
             prompts.pad(table.prompt_index[few]),
             battle,
-            torch.from_numpy(table.kinds[few]),
+            torch.from_numpy(table.outcome_shares[few]),
             torch.from_numpy(table.weight[few]),
             scale,
         )
@@ -90,7 +90,7 @@ def run_step(model: P2LModel, batches: Iterable[VoteBatch], optimizer: torch.opt
     for batch in batches:
         ranking = model(batch.prompts.input_ids, batch.prompts.attention_mask)
         log_probs = battle_log_probs(GRK, ranking, batch.battle)
-        targets = batch.kinds @ GRK.target_matrix(log_probs)
+        targets = batch.outcome_shares @ GRK.target_matrix(log_probs)
         (objective(log_probs, targets, batch.weight).sum() * batch.scale).backward()
         speed.votes += len(batch.weight)
         speed.tokens += int(batch.prompts.attention_mask.sum())

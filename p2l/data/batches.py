@@ -34,7 +34,7 @@ class VoteBatch(NamedTuple):
 
     prompts: PromptBatch
     battle: Battle
-    kinds: Float[Tensor, "votes 4"]
+    outcome_shares: Float[Tensor, "votes 4"]
     weight: Float[Tensor, " votes"]
     scale: Float[Tensor, ""]
 
@@ -178,7 +178,7 @@ class VoteLoader:
         return VoteBatch(
             self.prompts.pad(prompts),
             battle,
-            torch.from_numpy(table.kinds[rows]),
+            torch.from_numpy(table.outcome_shares[rows]),
             torch.from_numpy(table.weight[rows]),
             scale,
         )

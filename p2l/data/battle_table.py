@@ -61,13 +61,13 @@ def _rows_text(rows: list[int]) -> str:
 class BattleTable:
     """Votes as arrays, without prompts: for statistics that need none.
 
-    ``model_a`` and ``model_b`` point into ``models``; ``kinds`` is each vote as a distribution over
+    ``model_a`` and ``model_b`` point into ``models``; ``outcome_shares`` is each vote as a distribution over
     ``p2l.types.OUTCOMES`` (one-hot for a hard vote).
     """
 
     model_a: Int64[np.ndarray, " votes"]
     model_b: Int64[np.ndarray, " votes"]
-    kinds: Float32[np.ndarray, "votes 4"]
+    outcome_shares: Float32[np.ndarray, "votes 4"]
     weight: Float32[np.ndarray, " votes"]
     models: tuple[str, ...]
 
@@ -82,7 +82,9 @@ class BattleTable:
 
     def select(self, rows: Int64[np.ndarray, " selected"]) -> "BattleTable":
         """The votes at these positions, in this order; ``models`` stay as they are."""
-        return BattleTable(self.model_a[rows], self.model_b[rows], self.kinds[rows], self.weight[rows], self.models)
+        return BattleTable(
+            self.model_a[rows], self.model_b[rows], self.outcome_shares[rows], self.weight[rows], self.models
+        )
 
 
 def load_battles(
@@ -191,7 +193,7 @@ class BattleColumns:
         return BattleTable(
             model_a=self.model_a.positions(models)[rows],
             model_b=self.model_b.positions(models)[rows],
-            kinds=self._kinds()[rows],
+            outcome_shares=self._outcome_shares()[rows],
             weight=weight[rows].astype(np.float32),
             models=tuple(models),
         )
@@ -202,7 +204,7 @@ class BattleColumns:
     def _winner_index(self) -> Int64[np.ndarray, " votes"]:
         return self.winner.positions([outcome.value for outcome in OUTCOMES])
 
-    def _kinds(self) -> Float32[np.ndarray, "votes 4"]:
+    def _outcome_shares(self) -> Float32[np.ndarray, "votes 4"]:
         hard = np.eye(len(OUTCOMES), dtype=np.float32)[self._winner_index()]
         if self.soft is None:
             return hard

@@ -82,7 +82,7 @@ class FileVotes:
 
 
 def _with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:
-    counts = (table.kinds @ np.asarray(family.targets, dtype=np.float32)).sum(-1) > 0
+    counts = (table.outcome_shares @ np.asarray(family.targets, dtype=np.float32)).sum(-1) > 0
     if counts.all():
         return table
     log.info("%s: %d of %d votes are ties, which say nothing under %s", name, (~counts).sum(), len(table), family.name)

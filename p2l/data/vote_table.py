@@ -92,7 +92,7 @@ class VoteTable:
     """Votes as arrays. Several votes on one prompt share its text, so it can be encoded once.
 
     ``prompts`` are the unique prompts (user turns), in order of appearance, and ``prompt_index`` points into them;
-    ``model_a`` and ``model_b`` point into ``models``; ``kinds`` is each vote as a distribution over
+    ``model_a`` and ``model_b`` point into ``models``; ``outcome_shares`` is each vote as a distribution over
     ``p2l.types.OUTCOMES`` (one-hot for a hard vote); ``frame`` holds the same rows with all their columns.
     """
 
@@ -100,7 +100,7 @@ class VoteTable:
     prompt_index: Int64[np.ndarray, " votes"]
     model_a: Int64[np.ndarray, " votes"]
     model_b: Int64[np.ndarray, " votes"]
-    kinds: Float32[np.ndarray, "votes 4"]
+    outcome_shares: Float32[np.ndarray, "votes 4"]
     weight: Float32[np.ndarray, " votes"]
     models: tuple[str, ...]
     frame: pd.DataFrame
@@ -122,7 +122,7 @@ class VoteTable:
             prompt_index=prompt_index,
             model_a=battles.model_a,
             model_b=battles.model_b,
-            kinds=battles.kinds,
+            outcome_shares=battles.outcome_shares,
             weight=battles.weight,
             models=battles.models,
             frame=frame,
@@ -131,7 +131,7 @@ class VoteTable:
     @property
     def battles(self) -> BattleTable:
         """The same votes without their prompts."""
-        return BattleTable(self.model_a, self.model_b, self.kinds, self.weight, self.models)
+        return BattleTable(self.model_a, self.model_b, self.outcome_shares, self.weight, self.models)
 
     def select(self, rows: Int64[np.ndarray, " selected"]) -> "VoteTable":
         """The votes at these positions, in this order, with the prompts they use; ``models`` stay as they are."""
@@ -142,7 +142,7 @@ class VoteTable:
             prompt_index=prompt_index.astype(np.int64),
             model_a=self.model_a[rows],
             model_b=self.model_b[rows],
-            kinds=self.kinds[rows],
+            outcome_shares=self.outcome_shares[rows],
             weight=self.weight[rows],
             models=self.models,
             frame=self.frame.iloc[rows].reset_index(drop=True),

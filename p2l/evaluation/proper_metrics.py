@@ -105,7 +105,7 @@ def _routing(scored: ScoredVotes, best: int) -> dict[str, np.ndarray]:
     columns = {}
     for name, model in (("routed", top), ("best", np.full(len(votes), best))):
         is_a, is_b = votes.battles.model_a == model, votes.battles.model_b == model
-        score = is_a * (votes.battles.kinds @ SCORE_A) + is_b * (votes.battles.kinds @ SCORE_B)
+        score = is_a * (votes.battles.outcome_shares @ SCORE_A) + is_b * (votes.battles.outcome_shares @ SCORE_B)
         columns[name] = score * votes.battles.weight
         columns[f"{name} weight"] = (is_a | is_b) * votes.battles.weight.astype(np.float64)
     return columns

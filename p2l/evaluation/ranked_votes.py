@@ -66,5 +66,5 @@ class RankedVotes:
 
     def targets(self, family: OutcomeFamily) -> Float[Tensor, "votes outcomes"]:
         """The share of each outcome in each vote."""
-        kinds = torch.from_numpy(self.battles.kinds).double()
-        return kinds @ family.target_matrix(kinds)
+        outcome_shares = torch.from_numpy(self.battles.outcome_shares).double()
+        return outcome_shares @ family.target_matrix(outcome_shares)

@@ -79,7 +79,7 @@ class ScoredVotes:
 
     def share(self, event: "Event") -> Float[Tensor, " votes"]:
         """How much of each vote is the event."""
-        return torch.from_numpy(self.votes.battles.kinds[:, event.kinds].sum(axis=1)).double()
+        return torch.from_numpy(self.votes.battles.outcome_shares[:, event.kinds].sum(axis=1)).double()
 
 
 @dataclass(frozen=True)

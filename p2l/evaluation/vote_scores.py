@@ -48,7 +48,7 @@ def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> V
         rankings = one_for_all(rankings, len(table.prompts))
     battle = Battle(*(torch.from_numpy(x) for x in (table.prompt_index, table.model_a, table.model_b)))
     log_probs = battle_log_probs(family, rankings, battle)
-    targets = torch.from_numpy(table.kinds).to(log_probs.dtype) @ family.target_matrix(log_probs)
+    targets = torch.from_numpy(table.outcome_shares).to(log_probs.dtype) @ family.target_matrix(log_probs)
     losses, hits = log_loss(log_probs, targets), accuracy(log_probs, targets)
     return VoteScores(losses.double().numpy(), hits.double().numpy(), table.weight, table.prompt_index)
 

@@ -39,14 +39,14 @@ def held_out_losses(family: OutcomeFamily, leaderboard: Ranking, votes: BattleTa
     eta = None if leaderboard.eta is None else leaderboard.eta.reshape(1)
     a, b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
     log_probs = battle_log_probs(family, Ranking(leaderboard.coefs[None], eta), Battle(torch.zeros_like(a), a, b))
-    kinds, weight = torch.from_numpy(votes.kinds).double(), torch.from_numpy(votes.weight).double()
-    own = kinds @ family.target_matrix(log_probs)
+    outcome_shares, weight = torch.from_numpy(votes.outcome_shares).double(), torch.from_numpy(votes.weight).double()
+    own = outcome_shares @ family.target_matrix(log_probs)
     wins = log_probs[:, :2] - log_probs[:, :2].logsumexp(-1, keepdim=True)
-    losses = {"own": _mean(own, log_probs, weight), "decisive": _mean(kinds[:, :2], wins, weight)}
+    losses = {"own": _mean(own, log_probs, weight), "decisive": _mean(outcome_shares[:, :2], wins, weight)}
     if log_probs.shape[1] == 2:
         return losses | {"with_ties": float("nan")}
     merged = torch.cat((log_probs[:, :2], log_probs[:, 2:].logsumexp(-1, keepdim=True)), dim=1)
-    no_winner = torch.cat((kinds[:, :2], kinds[:, 2:].sum(1, keepdim=True)), dim=1)
+    no_winner = torch.cat((outcome_shares[:, :2], outcome_shares[:, 2:].sum(1, keepdim=True)), dim=1)
     return losses | {"with_ties": _mean(no_winner, merged, weight)}
 
 

@@ -74,11 +74,11 @@ def gather(
     """The rows of a table; ``covariates`` and ``pair_weights`` as in ``p2l.leaderboard.fit``."""
     weight = votes.weight * _inverse_propensity(votes) if pair_weights == "uniform" else votes.weight
     names, columns = _covariate_columns(covariates)
-    kind = votes.kinds.argmax(axis=1)
-    hard = (votes.kinds[np.arange(len(votes)), kind] == 1).all()
+    kind = votes.outcome_shares.argmax(axis=1)
+    hard = (votes.outcome_shares[np.arange(len(votes)), kind] == 1).all()
     if hard and columns is None:
         return _counted(votes, kind, weight)
-    by_kind = (votes.kinds * weight[:, None]).astype(np.float64)
+    by_kind = (votes.outcome_shares * weight[:, None]).astype(np.float64)
     row = np.arange(len(votes))
     return VoteRows(votes.models, votes.model_a, votes.model_b, by_kind, row, None, weight, columns, names)
 

@@ -160,8 +160,8 @@ def _evidence(
         return _design(place, along[at], len(new)), np.where(place >= 0, centre[at], coefs[at, old_place[models]])
 
     (design_a, offset_a), (design_b, offset_b) = side(votes.model_a[rows]), side(votes.model_b[rows])
-    kinds = votes.kinds[rows].astype(np.float64) * votes.weight[rows, None]
-    shares = kinds @ np.asarray(family.targets, dtype=np.float64)
+    outcome_shares = votes.outcome_shares[rows].astype(np.float64) * votes.weight[rows, None]
+    shares = outcome_shares @ np.asarray(family.targets, dtype=np.float64)
     eta_at = None if eta is None else eta.double().numpy()[at]
     return Evidence(family, design_a, design_b, offset_a, offset_b, eta_at, shares, at)
 

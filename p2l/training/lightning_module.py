@@ -98,7 +98,7 @@ class P2LModule(LightningModule):
     def training_step(self, batch: VoteBatch, batch_idx: int) -> Float[Tensor, ""]:
         ranking = self.model(batch.prompts.input_ids, batch.prompts.attention_mask)
         log_probs = battle_log_probs(self.family, ranking, batch.battle)
-        targets = batch.kinds.to(log_probs.dtype) @ self.family.target_matrix(log_probs)
+        targets = batch.outcome_shares.to(log_probs.dtype) @ self.family.target_matrix(log_probs)
         loss = self.objective(log_probs, targets, batch.weight).sum() * batch.scale
         self._log_step_loss(loss.detach(), batch_idx)
         if self.trainer.strategy.handles_gradient_accumulation:

@@ -21,7 +21,7 @@ from tests.running import compose, run_script
 def write_votes(path: Path) -> pd.DataFrame:
     votes = draw_votes(GRK, make_truth(GRK, 4), 400, np.random.default_rng(0))
     names = np.array(votes.models)
-    winner = np.array([outcome.value for outcome in OUTCOMES])[votes.kinds.argmax(axis=1)]
+    winner = np.array([outcome.value for outcome in OUTCOMES])[votes.outcome_shares.argmax(axis=1)]
     frame = pd.DataFrame({"model_a": names[votes.model_a], "model_b": names[votes.model_b], "winner": winner})
     frame = frame.assign(math=np.arange(400) % 2 == 0, language="English", length=np.sin(np.arange(400)))
     frame.to_parquet(path)

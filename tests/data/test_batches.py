@@ -116,7 +116,7 @@ def test_every_vote_meets_its_own_prompt_models_and_outcome(world_size: int) -> 
             assert batch.prompts.input_ids[:, 0].tolist() == [1000 + i for i in batch.prompts.prompt_index.tolist()]
             assert batch.battle.model_a.tolist() == table.model_a[votes].tolist()
             assert batch.battle.model_b.tolist() == table.model_b[votes].tolist()
-            assert batch.kinds.tolist() == table.kinds[votes].tolist()
+            assert batch.outcome_shares.tolist() == table.outcome_shares[votes].tolist()
 
 
 @world_sizes
@@ -132,7 +132,7 @@ def test_an_empty_share_still_has_a_prompt_to_run() -> None:
     assert sorted(len(batch.weight) for batch in batches) == [0, 0, 1]
     for batch in batches:
         assert len(batch.prompts.input_ids) == 1
-        assert batch.kinds.shape == (len(batch.weight), 4)
+        assert batch.outcome_shares.shape == (len(batch.weight), 4)
         assert float(batch.scale) == 3.0
 
 

@@ -32,7 +32,7 @@ def test_bad_rows_by_reason_and_number() -> None:
     assert report.kept_rows().tolist() == [0, 1, 7]
     assert table.models == ("ant", "bee", "cat")
     assert table.model_a.tolist() == [0, 1, 2] and table.model_b.tolist() == [1, 0, 1]
-    assert table.kinds.argmax(axis=1).tolist() == [0, 2, 1] and table.weight.tolist() == [1.0, 2.0, 0.5]
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0, 2, 1] and table.weight.tolist() == [1.0, 2.0, 0.5]
 
 
 @pytest.mark.parametrize("winner", [["model_a"], np.array(["model_a", "tie"]), {"winner": "model_a"}])
@@ -40,7 +40,7 @@ def test_a_winner_of_several_parts_is_unknown(winner: object) -> None:
     winners = pd.Series([winner, "model_b", None, "both_bad"], dtype=object)
     table, report = load_battles(FRAME.iloc[[0] * 4].reset_index(drop=True).assign(winner=winners), max_skipped_share=1)
     assert report.skipped == {"missing value": [2], "unknown winner": [0]}
-    assert table.kinds.argmax(axis=1).tolist() == [1, 3]
+    assert table.outcome_shares.argmax(axis=1).tolist() == [1, 3]
 
 
 def test_a_vote_table_agrees() -> None:
@@ -49,7 +49,7 @@ def test_a_vote_table_agrees() -> None:
     table, ours = load_battles(FRAME, max_skipped_share=1.0)
     assert report == ours
     votes = VoteTable.from_frame(with_prompts.iloc[report.kept_rows()]).battles
-    for name in ("model_a", "model_b", "kinds", "weight"):
+    for name in ("model_a", "model_b", "outcome_shares", "weight"):
         np.testing.assert_array_equal(getattr(votes, name), getattr(table, name))
 
 

@@ -53,7 +53,7 @@ def test_a_family_without_ties_trains_without_them(tiny_recipe: ModelRecipe) -> 
     everything = len(data.table("train"))
     data.prepare(tiny_recipe.encoder(), BT)
     assert len(data.table("train")) < everything
-    assert data.table("train").kinds[:, 2:].sum() == 0
+    assert data.table("train").outcome_shares[:, 2:].sum() == 0
     assert len(data.prompts("train")) == len(data.table("train").prompts)
 
 

@@ -98,7 +98,7 @@ def test_outcomes_follow_the_model(arena):
         chosen = np.zeros(len(arena.models), dtype=bool)
         chosen[models] = True
         rows = chosen[votes.model_a] & chosen[votes.model_b]
-        observed = votes.kinds[rows].sum(axis=0)
+        observed = votes.outcome_shares[rows].sum(axis=0)
         expected = probs[votes.model_a[rows], votes.model_b[rows]].sum(axis=0)
         # votes of unequal probabilities vary a little less than a multinomial: the test is conservative
         assert ((observed - expected) ** 2 / expected).sum() < chi2.ppf(0.999, df=len(OUTCOMES) - 1)

@@ -54,7 +54,7 @@ def test_outcomes_follow_the_truth(stream, votes):
     coefs = stream.arena().true_coefs(votes.train.frame)
     rows = np.arange(len(votes.train))
     gap = coefs[rows, votes.train.model_a] - coefs[rows, votes.train.model_b]
-    won = votes.train.kinds.argmax(1)
+    won = votes.train.outcome_shares.argmax(1)
     assert ((gap > 0) == (won == 0))[won < 2].mean() > 0.7
     wide = (won < 2) & (np.abs(gap) > 3)
     assert ((gap > 0) == (won == 0))[wide].mean() > 0.9

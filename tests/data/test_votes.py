@@ -128,10 +128,11 @@ def test_a_vote_table_by_hand() -> None:
     assert votes.prompt_index.tolist() == [0, 1, 0, 1]
     assert votes.model_a.tolist() == [2, 0, 1, 0]
     assert votes.model_b.tolist() == [0, 1, 2, 2]
-    assert votes.kinds.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]]
+    assert votes.outcome_shares.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]]
     assert votes.weight.tolist() == [1, 0.5, 2, 1]
     dtypes = [
-        array.dtype.name for array in (votes.prompt_index, votes.model_a, votes.model_b, votes.kinds, votes.weight)
+        array.dtype.name
+        for array in (votes.prompt_index, votes.model_a, votes.model_b, votes.outcome_shares, votes.weight)
     ]
     assert dtypes == ["int64", "int64", "int64", "float32", "float32"]
     assert len(votes) == len(votes.frame) == 4
@@ -140,8 +141,8 @@ def test_a_vote_table_by_hand() -> None:
 def test_soft_and_hard_votes_in_one_table() -> None:
     none = dict.fromkeys(SOFT)
     votes = VoteTable.from_frame(table({**GOOD, **SOFT}, {**GOOD, **none}, {**GOOD, **SOFT, "p_tie": 0.5004}))
-    assert votes.kinds[:2].tolist() == [[0.25, 0.25, 0.5, 0], [1, 0, 0, 0]]
-    assert votes.kinds.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+    assert votes.outcome_shares[:2].tolist() == [[0.25, 0.25, 0.5, 0], [1, 0, 0, 0]]
+    assert votes.outcome_shares.sum(axis=1).tolist() == pytest.approx([1, 1, 1])
 
 
 def test_given_models_keep_their_order_and_must_cover_the_votes() -> None:
@@ -173,7 +174,7 @@ def test_selecting_rows_keeps_every_vote_what_it_was(rows: list[tuple], data: st
     assert part.models == votes.models
     assert part.frame["winner"].tolist() == [rows[i][2] for i in chosen]
     assert [part.models[i] for i in part.model_a] == [rows[i][1][0] for i in chosen]
-    assert [OUTCOMES[i].value for i in part.kinds.argmax(axis=1)] == [rows[i][2] for i in chosen]
+    assert [OUTCOMES[i].value for i in part.outcome_shares.argmax(axis=1)] == [rows[i][2] for i in chosen]
     assert len(part) == len(part.frame) == len(part.weight) == len(chosen)
 
 
@@ -203,7 +204,7 @@ def test_load_votes_from_file_to_arrays(tmp_path: Path) -> None:
     path.write_text("\n".join(map(json.dumps, rows)))
     votes, report = load_votes(str(path), models=("ant", "bee"))
     assert (len(votes), votes.models, votes.prompts) == (31, ("ant", "bee"), (("hello",),))
-    assert votes.kinds[-1].tolist() == [0, 0, 0, 1]
+    assert votes.outcome_shares[-1].tolist() == [0, 0, 0, 1]
     assert report.skipped == {"unknown model": [31]}
     with pytest.raises(DataError, match=r"votes\.jsonl: more than 1\.00%"):
         load_votes(str(path), models=("ant", "bee"), max_skipped_share=0.01)

@@ -95,7 +95,7 @@ def names(lines: list[str]) -> list[str]:
 def best_log_loss(coefs: torch.Tensor, family: OutcomeFamily, battles: BattleTable) -> float:
     """Log loss of a leaderboard with the eta, of a fine grid, that suits these votes best."""
     a, b = (torch.from_numpy(side) for side in (battles.model_a, battles.model_b))
-    targets = torch.from_numpy(battles.kinds).double() @ family.target_matrix(coefs)
+    targets = torch.from_numpy(battles.outcome_shares).double() @ family.target_matrix(coefs)
     etas = torch.linspace(-4, 6, 2001, dtype=torch.float64)[:, None]
     losses = -(targets * family.log_probs(coefs[a], coefs[b], etas)).sum(-1).mean(-1)
     return float(losses.min())

@@ -17,7 +17,7 @@ from p2l.types import Ranking
 def test_the_training_fit_is_read_at_the_models_of_the_votes(family, drawn_votes) -> None:
     votes = drawn_votes(family)
     battles = votes.battles
-    longer = BattleTable(4 - battles.model_a + 1, 4 - battles.model_b + 1, battles.kinds, battles.weight,
+    longer = BattleTable(4 - battles.model_a + 1, 4 - battles.model_b + 1, battles.outcome_shares, battles.weight,
                          ("aaa", *battles.models[::-1]))  # fmt: skip
     boards = Leaderboards(votes, family, longer, "none")
     expected = fit_votes(battles, family, ridge=RIDGE)

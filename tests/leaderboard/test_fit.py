@@ -50,9 +50,11 @@ def test_finds_the_truth_behind_expected_votes(family: OutcomeFamily) -> None:
 def test_agrees_with_scipy(family: OutcomeFamily, soft: bool) -> None:
     rng = np.random.default_rng(1)
     votes = draw_votes(GRK, make_truth(GRK, 4), 80, rng)
-    kinds = rng.dirichlet(np.ones(4), size=80).astype(np.float32) if soft else votes.kinds
-    votes = BattleTable(votes.model_a, votes.model_b, kinds, rng.uniform(0, 3, 80).astype(np.float32), votes.models)
-    shares = torch.from_numpy(kinds @ np.asarray(family.targets) * votes.weight[:, None])
+    outcome_shares = rng.dirichlet(np.ones(4), size=80).astype(np.float32) if soft else votes.outcome_shares
+    votes = BattleTable(
+        votes.model_a, votes.model_b, outcome_shares, rng.uniform(0, 3, 80).astype(np.float32), votes.models
+    )
+    shares = torch.from_numpy(outcome_shares @ np.asarray(family.targets) * votes.weight[:, None])
     ridge = 0.5
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -119,8 +121,8 @@ def test_bootstrap_and_sandwich_agree(family: OutcomeFamily) -> None:
 def test_votes_of_one_cluster_are_not_independent(soft: bool) -> None:
     votes = draw_votes(GRK, make_truth(GRK, 4), 300, np.random.default_rng(4))
     if soft:
-        kinds = (0.9 * votes.kinds + 0.025).astype(np.float32)
-        votes = BattleTable(votes.model_a, votes.model_b, kinds, votes.weight, votes.models)
+        outcome_shares = (0.9 * votes.outcome_shares + 0.025).astype(np.float32)
+        votes = BattleTable(votes.model_a, votes.model_b, outcome_shares, votes.weight, votes.models)
     one_each = fit(votes, GRK, cluster=np.arange(300))
     np.testing.assert_allclose(one_each.covariance, fit(votes, GRK).covariance, rtol=1e-9)
     thrice = votes.select(np.tile(np.arange(300), 3))

@@ -24,7 +24,7 @@ def plain_gradients(module, datamodule):
             torch.arange(len(votes)), torch.from_numpy(table.model_a[votes]), torch.from_numpy(table.model_b[votes])
         )
         log_probs = battle_log_probs(module.family, ranking, battle)
-        targets = torch.from_numpy(table.kinds[votes]) @ module.family.target_matrix(log_probs)
+        targets = torch.from_numpy(table.outcome_shares[votes]) @ module.family.target_matrix(log_probs)
         weight = torch.from_numpy(table.weight[votes])
         loss = module.objective(log_probs, targets, weight).sum() / len(rows)
         loss.backward()

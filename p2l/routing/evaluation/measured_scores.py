@@ -140,7 +140,7 @@ def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> Measured:
         raise ConfigError(f"costs: none of {', '.join(costs) or 'no models'} is among the models of the votes")
     shape = (len(votes.prompts), len(votes.models))
     total, weight = np.zeros(shape), np.zeros(shape)
-    share = votes.kinds.astype(np.float64) @ _VOTE_SCORE
+    share = votes.outcome_shares.astype(np.float64) @ _VOTE_SCORE
     for side, model in enumerate((votes.model_a, votes.model_b)):
         np.add.at(total, (votes.prompt_index, model), share[:, side] * votes.weight)
         np.add.at(weight, (votes.prompt_index, model), votes.weight)
