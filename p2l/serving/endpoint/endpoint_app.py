@@ -12,7 +12,7 @@ import p2l
 from p2l.data.prompt_encoder import Prompt
 from p2l.errors import PromptError
 from p2l.serving.endpoint.endpoint_metrics import CONTENT_TYPE
-from p2l.serving.endpoint.error_handlers import HANDLERS, in_json, unless_client_leaves
+from p2l.serving.endpoint.error_handlers import HANDLERS, in_json
 from p2l.serving.endpoint.fast_predict import Shortcut
 from p2l.serving.endpoint.leaderboard_view import LeaderboardView
 from p2l.serving.endpoint.schemas import (
@@ -24,7 +24,8 @@ from p2l.serving.endpoint.schemas import (
     Problem,
 )
 from p2l.serving.endpoint.scoring_service import Service
-from p2l.serving.http.api_keys import Keys
+from p2l.serving.http.api_keys import ApiKeys
+from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_guard import App, Gate, Receive
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def create_app(
     """
     limits = limits or InputLimits()
     app = FastAPI(title=TITLE, description=DESCRIPTION, version=p2l.__version__, strict_content_type=False)
-    known, predict = Keys(keys), _Predict(service, _Checked(limits, log_prompts))
+    known, predict = ApiKeys(dict.fromkeys(keys, True)), _Predict(service, _Checked(limits, log_prompts))
     _add_scoring(app, service, known, predict)
     _add_monitoring(app, service)
     for kind, handler in HANDLERS.items():
@@ -79,12 +80,12 @@ def create_app(
     return Gate(Shortcut(app, "/predict", known, PredictRequest, predict), service.metrics, limits.body_bytes)
 
 
-def _add_scoring(app: FastAPI, service: Service, keys: Keys, predict_one: "_Predict") -> None:
+def _add_scoring(app: FastAPI, service: Service, keys: ApiKeys[bool], predict_one: "_Predict") -> None:
     async def check_key(api_key: Annotated[str, Header(description="One of the server's keys.")]) -> None:
-        if not keys.accept(api_key.encode("latin-1")):
+        if not keys.owner(api_key.encode("latin-1")):
             raise HTTPException(403, "Unauthorized")
 
-    guards = [] if keys.open else [Depends(check_key)]
+    guards = [] if keys.is_empty else [Depends(check_key)]
 
     @app.get("/models", dependencies=guards, responses=_only(403, 422, 503), tags=["published"])
     async def models() -> ModelsResponse:
@@ -104,7 +105,7 @@ def _add_scoring(app: FastAPI, service: Service, keys: Keys, predict_one: "_Pred
         predict_one.check(body.prompts)
         predictor = service.batcher.predictor
         view = LeaderboardView(body, predictor.models, predictor.family)
-        rankings = await unless_client_leaves(request.receive, service.batcher.rank(body.prompts))
+        rankings = await run_until_disconnect(request.receive, service.batcher.rank(body.prompts))
         # a long answer takes milliseconds to put together
         shown = await asyncio.to_thread(view.show, rankings)
         return in_json({"family": predictor.family.name, "leaderboards": shown})
@@ -137,7 +138,7 @@ class _Predict:
 
     async def __call__(self, body: PredictRequest, receive: Receive) -> Response:
         self.check([body.prompt])
-        ranking = await unless_client_leaves(receive, self.service.batcher.rank([body.prompt]))
+        ranking = await run_until_disconnect(receive, self.service.batcher.rank([body.prompt]))
         eta = None if ranking.eta is None else float(ranking.eta[0])
         return in_json({"coefs": ranking.coefs[0].numpy(), "eta": eta})
 

@@ -1,8 +1,7 @@
 """What goes back to a client: answers in JSON, and what each error is told as."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 from fastapi import HTTPException, Request, Response
@@ -13,26 +12,9 @@ from p2l.errors import PromptError
 from p2l.serving.batching.batcher import ForwardError, OverloadedError, TimedOutError
 from p2l.serving.endpoint.leaderboard_view import UnknownModelError
 from p2l.serving.endpoint.scoring_service import NotReadyError
-from p2l.serving.http.request_guard import ClientLeftError, Receive
-
-T = TypeVar("T")
+from p2l.serving.http.api_error import ClientLeftError
 
 CLIENT_LEFT = 499
-
-
-async def unless_client_leaves(receive: Receive, work: Awaitable[T]) -> T:
-    """The result of ``work``, which is cancelled if the client closes its connection first."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(receive())  # the body was read: what comes now is the end
-    gone.add_done_callback(lambda _: task.cancel())
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if gone.done() and not gone.cancelled():
-            raise ClientLeftError from None
-        raise
-    finally:
-        gone.cancel()
 
 
 def in_json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

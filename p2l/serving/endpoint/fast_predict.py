@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2l.serving.endpoint.error_handlers import HANDLERS
-from p2l.serving.http.api_keys import Keys
+from p2l.serving.http.api_keys import ApiKeys
 from p2l.serving.http.request_guard import App, Message, Receive, Send
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -34,7 +34,7 @@ class Shortcut(Generic[Body]):
         self,
         app: App,
         path: str,
-        keys: Keys,
+        keys: ApiKeys[bool],
         schema: type[Body],
         answer: Callable[[Body, Receive], Awaitable[Response]],
     ) -> None:
@@ -60,7 +60,7 @@ class Shortcut(Generic[Body]):
 
     def _lets_in(self, headers: list[tuple[bytes, bytes]]) -> bool:
         sent = [value for name, value in headers if name == b"api-key"]
-        return self._keys.open or (len(sent) == 1 and self._keys.accept(sent[0]))
+        return self._keys.is_empty or (len(sent) == 1 and bool(self._keys.owner(sent[0])))
 
     def _read(self, message: Message) -> Body | None:
         if message["type"] != "http.request" or message.get("more_body"):

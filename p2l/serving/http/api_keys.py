@@ -1,47 +1,68 @@
-"""Which keys open the server, compared in constant time."""
+"""API keys: read from options, environment and file; compared by digest in constant time."""
 
 import hmac
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from p2l.errors import ConfigError
+from p2l.serving.http.api_error import ApiError
 
 KEYS_VARIABLE = "P2L_API_KEYS"
 
+Owner = TypeVar("Owner")
 
-class Keys:
-    """A set of keys; an empty one lets everybody in."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        # of one length, so that the comparison takes as long whatever comes
-        self._digests = [sha256(form).digest() for key in keys for form in _on_the_wire(key)]
+class ApiKeys(Generic[Owner]):
+    """The keys of a server, each with its owner; holds digests, not keys."""
+
+    def __init__(self, owners: Mapping[str, Owner]) -> None:
+        self._owners = [
+            (sha256(encoded).digest(), owner) for key, owner in owners.items() for encoded in _encodings(key)
+        ]
 
     @property
-    def open(self) -> bool:
-        return not self._digests
+    def is_empty(self) -> bool:
+        return not self._owners
 
-    def accept(self, key: bytes) -> bool:
-        """Whether the key is one of them; takes the same time wherever it is or is not."""
-        digest = sha256(key).digest()
-        return sum([hmac.compare_digest(digest, known) for known in self._digests]) > 0
+    def owner(self, key: bytes) -> Owner | None:
+        """Return the owner of a key, None for an unknown key; the time does not depend on the key."""
+        digest, found = sha256(key).digest(), None
+        for known, owner in self._owners:
+            if hmac.compare_digest(digest, known):
+                found = owner
+        return found
+
+    def authenticate_bearer(self, headers: Mapping[str, str]) -> Owner:
+        """Return the owner of the key in ``Authorization: Bearer``; ApiError 401 without a key, 403 for an unknown one.
+
+        The two statuses are those of the published router.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise ApiError(401, "an API key is needed: Authorization: Bearer <key>", "missing_api_key")
+        owner = self.owner(token.encode("latin-1"))
+        if owner is None:
+            raise ApiError(403, "the API key is not known", "invalid_api_key")
+        return owner
 
 
-def _on_the_wire(key: str) -> set[bytes]:
-    """How clients send it: most in UTF-8, some, requests among them, in Latin-1 where that has its letters."""
-    forms = {key.encode()}
+def _encodings(key: str) -> set[bytes]:
+    """Return the bytes that clients send for a key: most use UTF-8; some, like requests, use Latin-1 if it suffices."""
+    encodings = {key.encode("utf-8", "surrogateescape")}
     with suppress(UnicodeEncodeError):
-        forms.add(key.encode("latin-1"))
-    return forms
+        encodings.add(key.encode("latin-1"))
+    return encodings
 
 
 def read_keys(options: Iterable[str], file: str | None, environment: Mapping[str, str]) -> list[str]:
-    """The keys of the options and the environment, comma-separated, and of a file, one a line.
+    """Read the keys of options and environment, separated by commas, and of a file with one key a line.
 
-    ConfigError if the file cannot be read or holds none.
+    Raises ConfigError if the file cannot be read or holds no key.
     """
-    named = [key for text in (*options, environment.get(KEYS_VARIABLE, "")) for key in text.split(",")]
+    listed = [key for text in (*options, environment.get(KEYS_VARIABLE, "")) for key in text.split(",")]
     try:
         text = Path(file).read_text(encoding="utf-8-sig") if file else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -50,4 +71,4 @@ def read_keys(options: Iterable[str], file: str | None, environment: Mapping[str
     in_file = [line for line in lines if line and not line.startswith("#")]
     if file and not in_file:
         raise ConfigError(f"--api-key-file {file} holds no key; it has one key a line")
-    return list(dict.fromkeys([*(key.strip() for key in named if key.strip()), *in_file]))
+    return list(dict.fromkeys([*(key.strip() for key in listed if key.strip()), *in_file]))

@@ -2,10 +2,11 @@
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.http.api_error import ApiError
+from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.router_app import MAX_HEADER_BYTES
 
-_BODY = ApiError(431, "the headers are too large", "headers_too_large").body()
+_BODY = openai_error(ApiError(431, "the headers are too large", "headers_too_large"))
 _REFUSAL = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
     b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from p2l.serving.endpoint.endpoint_metrics import Metrics
+from p2l.serving.http.api_error import ClientLeftError
 
 log = logging.getLogger("p2l.endpoint.access")
 
@@ -15,10 +16,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
-
-class ClientLeftError(Exception):
-    """Nobody reads the answer."""
 
 
 class Gate:

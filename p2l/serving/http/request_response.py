@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -10,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from p2l.serving.http.api_error import ApiError, ClientLeftError
+from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.router.api.chat_request import parse, too_large
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.router.api.openai_error import openai_error
 
 BODY_SECONDS = 60.0
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
@@ -43,7 +46,7 @@ def json_response(payload: object, status: int = 200, headers: Mapping[str, str]
 
 
 def error_response(error: ApiError) -> Response:
-    return Response(error.body(), error.status, error.headers, "application/json")
+    return Response(openai_error(error), error.status, error.headers, "application/json")
 
 
 def header_text(value: object) -> str:
@@ -52,7 +55,7 @@ def header_text(value: object) -> str:
 
 
 class EventStream(Response):
-    """A stream of events that ends at once when the client leaves; ``finish`` is called at the end, always."""
+    """Server-sent events. A disconnect ends the stream at once; ``finish`` runs at the end in every case."""
 
     media_type = "text/event-stream"
 
@@ -65,27 +68,15 @@ class EventStream(Response):
         self._finish = finish
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_left(receive))
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            with suppress(ClientLeftError):
+                await run_until_disconnect(receive, self._send(send))
         finally:
-            leaving.cancel()
-            if not sending.done():
-                sending.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
             await self._frames.aclose()
             await self._finish()
-        if not sending.cancelled() and (error := sending.exception()) is not None:
-            raise error
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for frame in self._frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -11,11 +11,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from p2l.serving.http.api_error import ApiError
+from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_response import EventStream, header_text, json_response, read_json
 from p2l.serving.router.accounts.ledger import Bill, estimated_cost, true_cost
 from p2l.serving.router.accounts.output_characters import characters
 from p2l.serving.router.api.chat_request import Ask
-from p2l.serving.router.api_error import ApiError
 from p2l.serving.router.config.server_config import KeyConfig, ModelConfig, ServerConfig
 from p2l.serving.router.container import Service
 from p2l.serving.router.router_logs import event, log
@@ -145,7 +146,7 @@ async def answer(request: Request, form: Form) -> Response:
     started = time.perf_counter()
     service: Service = request.app.state.service
     snapshot = service.snapshot
-    key = snapshot.keyring.authenticate(request.headers)
+    key = snapshot.keys.authenticate_bearer(request.headers)
     service.ledger.count(key)
     with service.tracer.request(form.name, request.headers) as span:
         body = await read_json(request, service.options.max_body)
@@ -153,7 +154,7 @@ async def answer(request: Request, form: Form) -> Response:
         plan = await service.plan(snapshot.config, ask, key)
         service.metrics.routing.observe(time.perf_counter() - started)
         turn = Turn(service, snapshot.config, key, ask, plan, Bill(service.ledger, key), started, span)
-        return await _respond(turn, form)
+        return await run_until_disconnect(request.receive, _respond(turn, form))
 
 
 async def _respond(turn: Turn, form: Form) -> Response:

@@ -10,9 +10,10 @@ import numpy as np
 from p2l.errors import ConfigError
 from p2l.routing.scores import Optimizer
 from p2l.routing.stream_budget import StreamBudget
-from p2l.serving.router.accounts.ledger import Keyring, Ledger
+from p2l.serving.http.api_error import ApiError, invalid
+from p2l.serving.http.api_keys import ApiKeys
+from p2l.serving.router.accounts.ledger import Ledger
 from p2l.serving.router.api.chat_request import Ask
-from p2l.serving.router.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import KeyConfig, ServerConfig, load_config
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.router_metrics import Metrics
@@ -58,7 +59,7 @@ class Snapshot:
     """A configuration and what is made of it; a request keeps the one it started with."""
 
     config: ServerConfig
-    keyring: Keyring
+    keys: ApiKeys[KeyConfig]
 
     @classmethod
     def load(cls, options: Options) -> "Snapshot":
@@ -75,7 +76,8 @@ class Snapshot:
         default = not config.keys or api_key != DEFAULT_KEY
         if default and any(key.name == "default" for key in config.keys):
             raise ConfigError("keys: the name 'default' is that of --api-key")
-        return cls(config, Keyring((*config.keys, *((KeyConfig("default", api_key),) if default else ()))))
+        known = (*config.keys, *((KeyConfig("default", api_key),) if default else ()))
+        return cls(config, ApiKeys({key.key: key for key in known}))
 
 
 class Service:

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from p2l.serving.http.api_error import ApiError, ClientLeftError
 from p2l.serving.http.request_response import error_response, json_response
 from p2l.serving.router.api import chat_completions, responses_api, routes
 from p2l.serving.router.api.openapi import document
-from p2l.serving.router.api_error import ApiError
 from p2l.serving.router.config.hot_reload import Reloader
 from p2l.serving.router.container import Service
 from p2l.serving.router.router_logs import log
@@ -41,6 +41,7 @@ def make_app(service: Service) -> Starlette:
             ApiError: _api_error,
             HTTPException: _http_error,
             ClientDisconnect: _gone,
+            ClientLeftError: _gone,
         },
         lifespan=lifespan,
     )

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.upstream.upstream_call import UpstreamError
 
 Attributes = Mapping[str, str | int | float | bool]

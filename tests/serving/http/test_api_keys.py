@@ -1,15 +1,17 @@
 import pytest
 
 from p2l.errors import ConfigError
-from p2l.serving.http.api_keys import KEYS_VARIABLE, Keys, read_keys
+from p2l.serving.http.api_keys import KEYS_VARIABLE, ApiKeys, read_keys
 
 
-def test_any_key_opens_and_nothing_else_does():
-    keys = Keys(["one", "zwölf"])
-    assert keys.accept(b"one")
-    assert keys.accept("zwölf".encode()) and keys.accept("zwölf".encode("latin-1"))  # as curl and as requests send it
-    assert not any(keys.accept(key) for key in (b"", b"on", b"One", b"one ", b"zwolf", b"\xff"))
-    assert Keys([]).open and not keys.open
+def test_a_known_key_has_its_owner_and_no_other_key_has_one():
+    keys = ApiKeys({"one": 1, "zwölf": 12})
+    assert keys.owner(b"one") == 1
+    assert (
+        keys.owner("zwölf".encode()) == keys.owner("zwölf".encode("latin-1")) == 12
+    )  # as curl and as requests send it
+    assert not any(keys.owner(key) for key in (b"", b"on", b"One", b"one ", b"zwolf", b"\xff"))
+    assert ApiKeys({}).is_empty and not keys.is_empty
 
 
 def test_keys_come_from_options_environment_and_file(tmp_path):

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.accounts.ledger import Bill, Ledger, estimated_cost, true_cost
 from p2l.serving.router.accounts.output_characters import characters
-from p2l.serving.router.api_error import ApiError
 from p2l.serving.router.config.server_config import CallConfig, KeyConfig, ModelConfig, Prices
 from p2l.serving.router.selection.prompt_scorer import latest
 from p2l.serving.router.selection.sessions import Sessions

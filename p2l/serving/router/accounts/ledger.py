@@ -1,46 +1,17 @@
-"""Clients' keys, and what each may spend and how often it may ask."""
+"""What each client key may spend, and how often it may ask."""
 
-import hashlib
-import hmac
 import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import KeyConfig, ModelConfig, Prices
 from p2l.serving.router.router_logs import event
 
-_LONGEST_KEY = 1024
 _CLOSE = 1e-9  # sums of costs round
-
-
-class Keyring:
-    """Knows keys by their digests, all of which are compared at each request, in a time that tells nothing."""
-
-    def __init__(self, keys: Sequence[KeyConfig]) -> None:
-        self._keys = tuple((_digest(key.key), key) for key in keys)
-
-    def authenticate(self, headers: Mapping[str, str]) -> KeyConfig:
-        """The key of a request; ``ApiError`` 401 without one, 403 for one that is not known (as published)."""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise ApiError(401, "an API key is needed: Authorization: Bearer <key>", "missing_api_key")
-        if len(token) > _LONGEST_KEY:
-            raise ApiError(403, "the API key is not known", "invalid_api_key")
-        given, found = _digest(token), None
-        for digest, key in self._keys:
-            if hmac.compare_digest(given, digest):
-                found = key
-        if found is None:
-            raise ApiError(403, "the API key is not known", "invalid_api_key")
-        return found
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.request_response import json_response, read_json
 from p2l.serving.router.api.chat_request import read_ask
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.completion import Form, Turn, answer
 from p2l.serving.router.config.server_config import ServerConfig
 from p2l.serving.router.container import Service
@@ -44,7 +45,7 @@ def _event(turn: Turn, served: Served, chunk: JSON) -> bytes:
 
 
 def _failed(error: ApiError, last: JSON) -> bytes:
-    return b"data: " + error.body() + b"\n\n"
+    return b"data: " + openai_error(error) + b"\n\n"
 
 
 def _usage(chunk: JSON) -> JSON | None:
@@ -59,7 +60,7 @@ async def route(request: Request) -> Response:
     """The decision that a chat request would get, without a call."""
     service: Service = request.app.state.service
     snapshot = service.snapshot
-    key = snapshot.keyring.authenticate(request.headers)
+    key = snapshot.keys.authenticate_bearer(request.headers)
     service.ledger.count(key)
     body = await read_json(request, service.options.max_body)
     ask = read_ask(body, request.headers, snapshot.config.router.session_from_user)

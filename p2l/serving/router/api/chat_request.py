@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from p2l.serving.router.api_error import ApiError, invalid
+from p2l.serving.http.api_error import ApiError, invalid
 
 # fields that gateways behind us would take for orders: other models, other hosts, other keys
 FORBIDDEN_FIELDS = frozenset(

@@ -12,10 +12,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.request_response import header_text, json_response
 from p2l.serving.router.api.chat_request import Ask, read_ask, refuse_orders
 from p2l.serving.router.api.routes import enter, refusal
-from p2l.serving.router.api_error import ApiError, invalid
 from p2l.serving.router.completion import Form, Turn, answer
 from p2l.serving.router.container import Service
 from p2l.serving.router.upstream.fallback_client import Served
@@ -37,7 +37,7 @@ async def responses(request: Request) -> Response:
     """Answer by the best model that declares the Responses API."""
     service: Service = request.app.state.service
     if not any(model.capabilities.responses for model in service.snapshot.config.model_configs.values()):
-        service.snapshot.keyring.authenticate(request.headers)
+        service.snapshot.keys.authenticate_bearer(request.headers)
         told = "no model of this router declares the Responses API; use /v1/chat/completions"
         raise ApiError(501, told, "not_implemented")
     return await answer(request, RESPONSES)

@@ -5,10 +5,11 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
+from p2l.serving.http.api_error import ApiError, invalid
+from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_response import header_text, json_response, read_json
 from p2l.serving.router.accounts.ledger import Bill, true_cost
 from p2l.serving.router.api.chat_request import refuse_orders
-from p2l.serving.router.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import KeyConfig
 from p2l.serving.router.container import Service
 from p2l.serving.router.storage.feedback_store import read_vote
@@ -21,7 +22,7 @@ _STARTED = 1735689600  # 2025-01-01; clients want a number, and a model of ours 
 def enter(request: Request) -> tuple[Service, KeyConfig]:
     """The service and the client's key, one more request of which is counted."""
     service: Service = request.app.state.service
-    key = service.snapshot.keyring.authenticate(request.headers)
+    key = service.snapshot.keys.authenticate_bearer(request.headers)
     service.ledger.count(key)
     return service, key
 
@@ -34,14 +35,14 @@ def refusal(error: UpstreamError) -> ApiError:
 async def models(request: Request) -> Response:
     """The router's names, then the models that the key may reach."""
     service: Service = request.app.state.service
-    key = service.snapshot.keyring.authenticate(request.headers)
+    key = service.snapshot.keys.authenticate_bearer(request.headers)
     return json_response({"object": "list", "data": [_model(*entry) for entry in _listed(service, key)]})
 
 
 async def model(request: Request) -> Response:
     """One of them."""
     service: Service = request.app.state.service
-    key = service.snapshot.keyring.authenticate(request.headers)
+    key = service.snapshot.keys.authenticate_bearer(request.headers)
     wanted = request.path_params["name"]
     for name, owner in _listed(service, key):
         if name == wanted:
@@ -76,7 +77,8 @@ async def embeddings(request: Request) -> Response:
         raise ApiError(429, "this key's budget does not pay for an answer", "insufficient_quota")
     call = Call(openai.base_url(embedder) + "/embeddings", openai.headers(embedder), {**body, "model": embedder.name})
     try:
-        answer = await service.pool.json(call, config.calls, config.calls.total_timeout, config.secrets)
+        answering = service.pool.json(call, config.calls, config.calls.total_timeout, config.secrets)
+        answer = await run_until_disconnect(request.receive, answering)
     except UpstreamError as error:
         bill.release()
         raise refusal(error) from None

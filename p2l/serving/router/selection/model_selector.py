@@ -11,8 +11,8 @@ from p2l.outcomes import OutcomeFamily
 from p2l.routing.decision import Decision, make_router
 from p2l.routing.scores import Optimizer
 from p2l.routing.stream_budget import Spending, StreamBudget
+from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.api.chat_request import Ask
-from p2l.serving.router.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import ServerConfig
 from p2l.serving.router.selection.capabilities import Needs
 from p2l.types import Ranking

@@ -14,7 +14,7 @@ from p2l.models.predict import Predictor
 from p2l.outcomes import BT, GRK, OutcomeFamily
 from p2l.serving.batching.batcher import Batcher, OverloadedError
 from p2l.serving.endpoint.assembly import choose_lanes
-from p2l.serving.router.api_error import ApiError, invalid
+from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.upstream.client import Pool
 from p2l.serving.router.upstream.upstream_call import Call, UpstreamError

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from p2l.files import write_whole
-from p2l.serving.router.api_error import ApiError, invalid
+from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.storage.decision_writer import Writer
 from p2l.serving.router.storage.stores import Row, Store, StoreError

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from p2l.serving.router.api_error import invalid
+from p2l.serving.http.api_error import invalid
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.router_logs import log
 from p2l.serving.router.tracing import inject

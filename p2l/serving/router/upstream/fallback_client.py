@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.api.chat_request import Ask
-from p2l.serving.router.api_error import ApiError
 from p2l.serving.router.config.server_config import CallConfig, ModelConfig, ServerConfig
 from p2l.serving.router.tracing import Tracer
 from p2l.serving.router.upstream.circuit_breaker import Health

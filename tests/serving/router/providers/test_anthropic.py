@@ -5,7 +5,7 @@ from typing import Any
 import openai
 import pytest
 
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers.anthropic import ChunkReader, answer, request
 from tests.serving.router.conftest import Starter

@@ -6,7 +6,7 @@ import openai
 import orjson
 import pytest
 
-from p2l.serving.router.api_error import ApiError
+from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers.gemini import SAFETY, request
 from p2l.serving.router.upstream.providers.gemini_answers import ChunkReader, answer

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from p2l.serving.router.api_error import invalid
+from p2l.serving.http.api_error import invalid
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.selection.capabilities import answer_tokens
 from p2l.serving.router.upstream.providers.fields import (
