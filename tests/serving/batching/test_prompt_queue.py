@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from p2l.serving.batching import prompt_queue
 from p2l.serving.batching.prompt_queue import FIXED_COST_TOKENS, Waiting, choose_batch, first_that_fit, looked_at
 
 
@@ -103,7 +104,7 @@ class Leaving(Prompt):
 
     def __getattribute__(self, name: str) -> object:
         value = super().__getattribute__(name)
-        if name == "wanted" and sys._getframe(1).f_globals["__name__"] == waiting.__name__:
+        if name == "wanted" and sys._getframe(1).f_globals["__name__"] == prompt_queue.__name__:
             self.wanted = False
         return value
 
