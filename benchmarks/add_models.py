@@ -30,8 +30,8 @@ from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.predict import predict
-from p2l.new_models import extended, fit_rows, read_prompts
-from p2l.new_models.row_fit import Reading, RowFit
+from p2l.new_models import extend_checkpoint, extract_features, fit_rows
+from p2l.new_models.row_fit import PromptFeatures, RowFit
 from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
 from p2l.types import Ranking
 
@@ -91,19 +91,19 @@ class Cached:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.place = checkpoint, {}
-        self.parts: list[Reading] = []
+        self.parts: list[PromptFeatures] = []
 
-    def of(self, votes: VoteTable) -> Reading:
+    def of(self, votes: VoteTable) -> PromptFeatures:
         new = [prompt for prompt in votes.prompts if prompt not in self.place]
         if new:
             self.place |= {prompt: len(self.place) + i for i, prompt in enumerate(new)}
-            self.parts.append(read_prompts(self.checkpoint, new))
+            self.parts.append(extract_features(self.checkpoint, new))
         rows = [self.place[prompt] for prompt in votes.prompts]
         coefs, eta = (torch.cat([getattr(p.ranking, name) for p in self.parts])[rows] for name in ("coefs", "eta"))
         features, gamma = (
             np.concatenate([getattr(p, name) for p in self.parts])[rows] for name in ("features", "gamma")
         )
-        return Reading(Ranking(coefs, eta), features, gamma)
+        return PromptFeatures(Ranking(coefs, eta), features, gamma)
 
 
 def extend(checkpoint: Checkpoint, few: VoteTable, cache: Cached, new: list[str]) -> RowFit:
@@ -152,7 +152,7 @@ def main() -> None:
         drawn = draw(frame, new, options.votes_each, seed)
         few = VoteTable.from_frame(drawn, models)
         fitted = extend(without, few, cache, new)
-        larger = extended(without, new, fitted.weight, fitted.bias)
+        larger = extend_checkpoint(without, new, fitted.weight, fitted.bias)
         same = fit_votes(VoteTable.from_frame(pd.concat([known, drawn]), models), full.family)
         by_model["marginal, same votes"] = losses(same, votes, full)
         by_model["extended"] = losses(predict(larger, votes.prompts), votes, full)

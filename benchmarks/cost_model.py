@@ -12,7 +12,7 @@ import time
 import torch
 from transformers import AutoConfig, AutoModel
 
-from p2l.training.cost import H100, H200, STATES, BackboneShape, Device, Strategy, step_cost
+from p2l.training.training_cost import H100, H200, STATES, BackboneShape, Device, Strategy, step_cost
 
 # of the published configurations
 SHAPES = {

@@ -109,8 +109,8 @@ def evalica_marginal(_: str) -> Callable[[], list[float]]:
 def our_scale(_: str) -> Callable[[], list[float]]:
     from p2l.data.battle_table import BattleTable
     from p2l.evaluation import RankedVotes, SubsetPlan
-    from p2l.evaluation.candidates import Leaderboards, make_subject
-    from p2l.evaluation.subsets import aggregation_scale
+    from p2l.evaluation.candidates import Leaderboards, make_candidate
+    from p2l.evaluation.subset_comparisons import aggregation_scale
     from p2l.outcomes import GRK
     from p2l.types import Ranking
 
@@ -123,8 +123,8 @@ def our_scale(_: str) -> Callable[[], list[float]]:
     plan = SubsetPlan(SCALE_METRICS, SCALE_SIZES, SCALE_SAMPLES)
 
     def run() -> list[float]:
-        subject = make_subject("p2l", boards)
-        scale, _ = aggregation_scale(plan, subject, boards.of("marginal-gt"), boards.votes, GRK, seed=0)
+        candidate = make_candidate("p2l", boards)
+        scale, _ = aggregation_scale(plan, candidate, boards.of("marginal-gt"), boards.votes, GRK, seed=0)
         return [values[SCALE_METRICS[0]] for values in scale.values()]
 
     return run

@@ -21,7 +21,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from p2l.training.cost import H100, BackboneShape
+from p2l.training.training_cost import H100, BackboneShape
 
 ROOT = Path(__file__).parents[1]
 SKIPPED_STEPS = 5

@@ -16,9 +16,9 @@ from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals
 from p2l.leaderboard.table import ELO_POINTS_PER_NAT
 from p2l.models import Checkpoint, save_checkpoint
-from p2l.new_models.extend_checkpoint import extended
-from p2l.new_models.new_model_votes import votes_of_models, votes_with
-from p2l.new_models.row_fit import PENALTIES, Precision, Reading, RowFit, fit_rows, read_prompts
+from p2l.new_models.extend_checkpoint import extend_checkpoint
+from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
+from p2l.new_models.row_fit import PENALTIES, Precision, PromptFeatures, RowFit, extract_features, fit_rows
 from p2l.statistics.intervals import intervals, rank_ranges
 from p2l.types import Ranking
 
@@ -56,7 +56,7 @@ class AddModelsJob:
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
         """The checkpoint that ranks the new models too; its list is the old one with the new names appended."""
-        votes, new = votes_with(
+        votes, new = load_new_model_votes(
             self.votes,
             checkpoint.models,
             self.new,
@@ -68,7 +68,7 @@ class AddModelsJob:
         log.info("%d votes on %d prompts with %s", len(votes), len(votes.prompts), ", ".join(new))
         if torch.cuda.is_available():
             checkpoint.model.to("cuda")
-        reading = read_prompts(checkpoint, votes.prompts, token_budget=self.token_budget, precision=self.precision)
+        reading = extract_features(checkpoint, votes.prompts, token_budget=self.token_budget, precision=self.precision)
         fitted = fit_rows(
             checkpoint.model.head,
             checkpoint.models,
@@ -79,7 +79,7 @@ class AddModelsJob:
             folds=self.folds,
             seed=self.seed,
         )
-        larger = extended(checkpoint, new, fitted.weight, fitted.bias)
+        larger = extend_checkpoint(checkpoint, new, fitted.weight, fitted.bias)
         table = leaderboard_with(larger, reading, fitted, self.level)
         self._write(larger, votes, fitted, table)
         return larger
@@ -100,7 +100,9 @@ class AddModelsJob:
         log.info("checkpoint: %s", folder / "checkpoint")
 
 
-def leaderboard_with(checkpoint: Checkpoint, reading: Reading, fitted: RowFit, level: float = 0.95) -> pd.DataFrame:
+def leaderboard_with(
+    checkpoint: Checkpoint, reading: PromptFeatures, fitted: RowFit, level: float = 0.95
+) -> pd.DataFrame:
     """The mean coefficients over the prompts read, best first, with intervals of the fitted models.
 
     Columns: rank, rank_best, rank_worst, model, new, coef, low, high (nats), elo, elo_low, elo_high (points above the

@@ -27,7 +27,7 @@ from p2l.data import VoteDataModule
 from p2l.errors import ConfigError, P2LError
 from p2l.models import ModelRecipe
 from p2l.training import P2LModule
-from p2l.training.callbacks import AtEnd, PublishCheckpoint
+from p2l.training.callbacks import EndOfRun, PublishCheckpoint
 from p2l.training.published_recipe import published_recipe
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
 def _callbacks(cfg: DictConfig) -> list[Callback]:
     """The callbacks that are not null; those that read the final weights come after those that set them."""
     callbacks = [callback for callback in make(cfg.callbacks).values() if callback is not None]
-    return sorted(callbacks, key=lambda callback: isinstance(callback, AtEnd))
+    return sorted(callbacks, key=lambda callback: isinstance(callback, EndOfRun))
 
 
 def make_trainer(node: DictConfig, callbacks: list[Callback], logger: Logger | None = None) -> Trainer:

@@ -14,8 +14,8 @@ from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.insight.analysis import Insight, Questions, analyse
 from p2l.insight.embeddings import HIDDEN
-from p2l.insight.groups import CLUSTER
 from p2l.insight.html_report import render
+from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.ranked_prompts import Columns, RankedPrompts, align, rank_table, read_rankings
 from p2l.models import Checkpoint
 from p2l.outcomes import OutcomeFamily, get_family

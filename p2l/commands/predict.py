@@ -18,8 +18,8 @@ from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
 from p2l.models import Checkpoint
-from p2l.prediction.predict_module import KeepParts, PredictModule
-from p2l.prediction.prediction_parts import Parts
+from p2l.prediction.predict_module import PredictModule, SaveParts
+from p2l.prediction.prediction_parts import PredictionParts
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class PredictionJob:
         """
         frame = self._read()
         rows, prompts = _unique_prompts(frame[self.column])
-        parts = Parts(Path(f"{self.output}.parts"))
+        parts = PredictionParts(Path(f"{self.output}.parts"))
         if trainer.is_global_zero:
             parts.open({**self._describe(frame), "model": model_path, **_describe_network(checkpoint)})
         trainer.strategy.barrier()
@@ -96,7 +96,7 @@ class PredictionJob:
         digest = hashlib.sha256(text).hexdigest()
         return {"dataset": self.dataset, "column": self.column, "prompts": digest, "keep_hidden": self.keep_hidden}
 
-    def _predict(self, checkpoint: Checkpoint, trainer: Trainer, parts: Parts, prompts: list[Prompt]) -> None:
+    def _predict(self, checkpoint: Checkpoint, trainer: Trainer, parts: PredictionParts, prompts: list[Prompt]) -> None:
         done = parts.done()
         left = np.setdiff1d(np.arange(len(prompts)), done)
         if len(done):
@@ -111,7 +111,7 @@ class PredictionJob:
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        trainer.callbacks.append(KeepParts(parts))  # type: ignore[attr-defined]
+        trainer.callbacks.append(SaveParts(parts))  # type: ignore[attr-defined]
         module = PredictModule(checkpoint.model, keep_hidden=self.keep_hidden)
         trainer.predict(module, loader, return_predictions=False)
 

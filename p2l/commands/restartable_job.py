@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from p2l.errors import ConfigError
 from p2l.files import write_whole
 from p2l.scaling.points import RESULT_FILE, ScalingPoint
-from p2l.training.run import last_checkpoint
+from p2l.training.training_run import last_checkpoint
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from p2l.data.categories import Category
 from p2l.evaluation.arena_ratings import ArenaRatings
 from p2l.evaluation.category_evaluation import CategoryEvaluation
 from p2l.evaluation.category_metrics import CATEGORY_METRICS, LeaderboardPair
+from p2l.evaluation.evaluation_output import EvaluationOutput
 from p2l.evaluation.evaluation_sources import EvaluationSource
-from p2l.evaluation.output import EvaluationOutput
+from p2l.evaluation.evaluation_suite import EvaluationSuite
+from p2l.evaluation.metric_sections import EvaluationMetrics
 from p2l.evaluation.proper_metrics import proper_metrics
 from p2l.evaluation.ranked_votes import RankedVotes
-from p2l.evaluation.sections import EvaluationMetrics
 from p2l.evaluation.simple_metrics import SIMPLE_METRICS, ScoredVotes, UndefinedError, measure
-from p2l.evaluation.subsets import SubsetPlan
-from p2l.evaluation.suite import EvaluationSuite
+from p2l.evaluation.subset_comparisons import SubsetPlan
 from p2l.evaluation.vote_scores import VoteScores, bootstrap_difference, score_votes
 from p2l.statistics.bootstrap import Interval
 

@@ -80,7 +80,7 @@ class Leaderboards:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Candidate:
     """Votes with the rankings that are scored on them, the leaderboard of all, and that of subsets of the votes.
 
     ``of_subsets`` is None where the leaderboard does not depend on the votes.
@@ -91,12 +91,12 @@ class Subject:
     of_subsets: OfSubsets | None = None
 
 
-def make_subject(model_type: str, boards: Leaderboards) -> Subject:
+def make_candidate(model_type: str, boards: Leaderboards) -> Candidate:
     """What ``model_type`` names. Arena's rankings are scored on votes between two models that it rates."""
     votes, family = boards.votes, boards.family
     if model_type == "p2l":
         row_of_vote = torch.from_numpy(votes.ranking_index)
-        return Subject(
+        return Candidate(
             votes,
             aggregate(votes.rankings, family, weight=votes.counts()),
             lambda rows: aggregate_subsets(votes.rankings, family, row_of_vote[rows]),
@@ -106,7 +106,7 @@ def make_subject(model_type: str, boards: Leaderboards) -> Subject:
     if model_type == "marginal-gt":
         of_subsets = lambda rows: fit_subsets(votes.battles, family, rows, ridge=RIDGE)  # noqa: E731
     rated = rated_models(leaderboard)
-    scored = votes if rated.all() else votes.among(np.asarray(rated))
+    scored = votes if rated.all() else votes.between_models(np.asarray(rated))
     if not len(scored):
         raise UndefinedError("no vote is between two models that Arena rates")
-    return Subject(scored.under(leaderboard), leaderboard, of_subsets)
+    return Candidate(scored.predicted_by(leaderboard), leaderboard, of_subsets)

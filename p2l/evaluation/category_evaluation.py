@@ -13,8 +13,8 @@ from p2l.data.categories import Category, find_category
 from p2l.errors import DataError
 from p2l.evaluation.arena_ratings import NATS_PER_POINT, ArenaRatings
 from p2l.evaluation.candidates import MODEL_TYPES, Leaderboards, check_choice
+from p2l.evaluation.metric_sections import EvaluationMetrics
 from p2l.evaluation.ranked_tables import EvaluationData
-from p2l.evaluation.sections import EvaluationMetrics
 from p2l.evaluation.simple_metrics import UndefinedError
 from p2l.types import Ranking
 
@@ -71,7 +71,7 @@ class CategoryEvaluation:
         votes = data.votes.select(rows)
         train_votes, left_out = _in_category(category, train)
         board = self._arena_board(category, votes.models, arena)
-        sections, omitted = self.metrics.take(self.model_type, Leaderboards(votes, data.family, train_votes, board))
+        sections, omitted = self.metrics.compute(self.model_type, Leaderboards(votes, data.family, train_votes, board))
         return {**sections, "omitted": {**left_out, **omitted}}
 
     def _arena_board(self, category: Category, models: tuple[str, ...], arena: ArenaRatings | None) -> Ranking | str:

@@ -30,7 +30,7 @@ class LeaderboardPair:
     votes: RankedVotes | None = None
 
     @classmethod
-    def of_rated(
+    def between_rated(
         cls, models: tuple[str, ...], truth: Ranking, model: Ranking, family: OutcomeFamily, votes: RankedVotes | None
     ) -> "LeaderboardPair":
         """The models that have a coefficient (no NaN) on both sides; ``UndefinedError`` if there are not two."""
@@ -39,7 +39,7 @@ class LeaderboardPair:
             raise UndefinedError(f"{int(rated.sum())} models are on both leaderboards; two are needed")
         names = tuple(name for name, is_rated in zip(models, rated, strict=True) if is_rated)
         if votes is not None and not rated.all():
-            votes = votes.among(rated)
+            votes = votes.between_models(rated)
         truth, model = (Ranking(side.coefs[rated].double(), side.eta) for side in (truth, model))
         return cls(names, truth, model, family, votes)
 
@@ -71,7 +71,9 @@ def aggregated(metric: Callable[[ScoredVotes], float]) -> Callable[[LeaderboardP
             raise UndefinedError("no vote is between two models of both leaderboards")
         all_models = pair.votes.models
         spread_out = {name: _spread_out(side, pair.models, all_models) for name, side in pair.sides.items()}
-        return {name: metric(ScoredVotes(pair.votes.under(side), pair.family)) for name, side in spread_out.items()}
+        return {
+            name: metric(ScoredVotes(pair.votes.predicted_by(side), pair.family)) for name, side in spread_out.items()
+        }
 
     return both
 

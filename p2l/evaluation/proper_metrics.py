@@ -46,17 +46,17 @@ class _Sums:
     total: Float64[np.ndarray, " columns"]
     samples: Float64[np.ndarray, "resamples columns"]
 
-    def ratio(self, over: str, under: str, minus: tuple[str, str] | None = None) -> Interval:
+    def ratio(self, numerator: str, denominator: str, minus: tuple[str, str] | None = None) -> Interval:
         """A mean with its interval, or its difference from another on the same resamples."""
-        value, samples = (self._mean(sums, over, under) for sums in (self.total, self.samples))
+        value, samples = (self._mean(sums, numerator, denominator) for sums in (self.total, self.samples))
         if minus is not None:
             other = [self._mean(sums, *minus) for sums in (self.total, self.samples)]
             value, samples = value - other[0], samples - other[1]
         return percentile_interval(float(value), samples)
 
-    def _mean(self, sums: np.ndarray, over: str, under: str) -> Any:
+    def _mean(self, sums: np.ndarray, numerator: str, denominator: str) -> Any:
         with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no vote of the kind
-            return sums[..., self.names.index(over)] / sums[..., self.names.index(under)]
+            return sums[..., self.names.index(numerator)] / sums[..., self.names.index(denominator)]
 
 
 def proper_metrics(scored: ScoredVotes, baseline: Baseline | None, *, seed: int = 0) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def proper_metrics(scored: ScoredVotes, baseline: Baseline | None, *, seed: int 
     targets = targets / np.where(evidence > 0, evidence, 1)[:, None]
     columns = {"weight": weight, **_scores("", scored, scored.votes, targets, weight)}
     if baseline is not None:
-        columns |= _scores("marginal ", scored, scored.votes.under(baseline.leaderboard), targets, weight)
+        columns |= _scores("marginal ", scored, scored.votes.predicted_by(baseline.leaderboard), targets, weight)
         columns |= _routing(scored, int(baseline.leaderboard.coefs.argmax()))
     prompt_index = scored.votes.prompt_index
     table = np.stack([np.bincount(prompt_index, weights=column) for column in columns.values()], axis=1)

@@ -49,12 +49,12 @@ class RankedVotes:
             prompt_index.astype(np.int64),
         )
 
-    def among(self, known: Bool[np.ndarray, " models"]) -> "RankedVotes":
+    def between_models(self, known: Bool[np.ndarray, " models"]) -> "RankedVotes":
         """The votes between two models of these."""
         rows = np.flatnonzero(known[self.battles.model_a] & known[self.battles.model_b])
         return self.select(rows)
 
-    def under(self, leaderboard: Ranking) -> "RankedVotes":
+    def predicted_by(self, leaderboard: Ranking) -> "RankedVotes":
         """The same votes, predicted by one leaderboard for all prompts."""
         one = Ranking(leaderboard.coefs[None], None if leaderboard.eta is None else leaderboard.eta.reshape(1))
         return replace(self, rankings=one, ranking_index=np.zeros(len(self), dtype=np.int64))

@@ -25,7 +25,7 @@ from p2l.outcomes.family import BOTH_BAD, TIE
 
 _BLOCK = 1 << 16  # rankings whose quantiles are taken at once
 
-Subject = TypeVar("Subject")
+Measured = TypeVar("Measured")
 
 
 class UndefinedError(P2LError):
@@ -33,15 +33,15 @@ class UndefinedError(P2LError):
 
 
 def measure(
-    metrics: Mapping[str, Callable[[Subject], Any]], names: Sequence[str], subject: Subject
+    metrics: Mapping[str, Callable[[Measured], Any]], names: Sequence[str], measured: Measured
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The named metrics of a subject, and, by name, why others of them have no value."""
+    """Return the named metrics of ``measured`` by name, and why the others have no value."""
     check_names(names, metrics)
     values: dict[str, Any] = {}
     omitted: dict[str, str] = {}
     for name in names:
         try:
-            values[name] = metrics[name](subject)
+            values[name] = metrics[name](measured)
         except UndefinedError as reason:
             omitted[name] = str(reason)
     return values, omitted

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import ConfigError
+from p2l.insight.compare_leaderboards import compare_leaderboards
 from p2l.insight.embeddings import Vectors
-from p2l.insight.group_leaderboards import GroupLeaderboard, lead
-from p2l.insight.groups import CLUSTER, Clusters, Group, category_groups
-from p2l.insight.personal import compare_leaderboards
+from p2l.insight.group_leaderboards import GroupLeaderboard, group_leaderboard
+from p2l.insight.prompt_groups import CLUSTER, Clusters, Group, category_groups
 from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.regression import RegressionTest, compare_versions
 from p2l.insight.strengths import all_differences, model_index
@@ -106,23 +106,25 @@ def analyse(
     with other LLMs.
     """
     questions.check(ranked.models)
-    overall, level = lead_all(ranked), questions.level
+    overall, level = overall_leaderboard(ranked), questions.level
     groups, clusters = _groups(ranked, questions)
     large = [group for group in groups if len(group.rows) >= questions.min_prompts]
-    led = [(group, lead(ranked.models, ranked.family, ranked.rankings, group.rows)) for group in large]
+    boards = [(group, group_leaderboard(ranked.models, ranked.family, ranked.rankings, group.rows)) for group in large]
     return Insight(
         ranked=ranked,
         questions=questions,
         overall=overall,
-        groups=tuple(led),
+        groups=tuple(boards),
         small=tuple(group for group in groups if len(group.rows) < questions.min_prompts),
         clusters=clusters,
-        differences=all_differences(overall, led, level=level),
+        differences=all_differences(overall, boards, level=level),
         regression=_regression(ranked, large, questions),
-        reference=None if reference is None else compare_leaderboards(overall, lead_all(reference), level=level),
+        reference=None
+        if reference is None
+        else compare_leaderboards(overall, overall_leaderboard(reference), level=level),
         before=None
         if before is None
-        else compare_leaderboards(overall, lead_all(before), same_table=True, level=level),
+        else compare_leaderboards(overall, overall_leaderboard(before), same_table=True, level=level),
     )
 
 
@@ -137,9 +139,9 @@ def _groups(ranked: RankedPrompts, questions: Questions) -> tuple[list[Group], C
     return groups + (clusters.groups() if len(clusters.names) > 1 else []), clusters
 
 
-def lead_all(ranked: RankedPrompts) -> GroupLeaderboard:
+def overall_leaderboard(ranked: RankedPrompts) -> GroupLeaderboard:
     """The leaderboard of all prompts."""
-    return lead(ranked.models, ranked.family, ranked.rankings, np.arange(len(ranked)))
+    return group_leaderboard(ranked.models, ranked.family, ranked.rankings, np.arange(len(ranked)))
 
 
 def _clusters(texts: Sequence[str], embedding: Vectors, questions: Questions) -> Clusters:
@@ -158,7 +160,7 @@ def _regression(ranked: RankedPrompts, groups: Sequence[Group], questions: Quest
     )
 
 
-def kinds_of(insight: Insight) -> list[str]:
+def group_kinds(insight: Insight) -> list[str]:
     """The category columns, then "cluster", as far as they have groups."""
     kinds = list(dict.fromkeys(group.kind for group, _ in insight.groups))
     return sorted(kinds, key=lambda kind: kind == CLUSTER)

@@ -16,8 +16,8 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 
 from p2l.errors import ConfigError
-from p2l.insight.groups import Clusters
-from p2l.insight.names import name_clusters
+from p2l.insight.cluster_names import name_clusters
+from p2l.insight.prompt_groups import Clusters
 
 MOST_CLUSTERS = 16  # chosen unasked: more than a reader takes in
 COMPONENTS = 50

@@ -99,7 +99,7 @@ class GroupLeaderboard:
         return elo / spread, (moved - np.outer(wider, elo / spread)) / spread
 
 
-def lead(
+def group_leaderboard(
     models: Sequence[str], family: OutcomeFamily, rankings: Ranking, rows: Int64[np.ndarray, " prompts"]
 ) -> GroupLeaderboard:
     """The leaderboard of the prompts ``rows`` of ``rankings``, of which there must be one."""

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from p2l.html import Html, join, safe, table, tag, whisker
-from p2l.insight.analysis import Insight, kinds_of
-from p2l.insight.figures import cluster_map, colour, heat_map
-from p2l.insight.groups import CLUSTER
+from p2l.insight.analysis import Insight, group_kinds
+from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.regression import BETTER, OVERALL, WORSE, RegressionTest
+from p2l.insight.report_figures import cluster_map, colour, heat_map
 
 SHOWN, EXAMPLES, LOSSES = 20, 3, 10
 EXAMPLE_CHARACTERS = 220
@@ -148,7 +148,7 @@ def _heat_maps(insight: Insight) -> Html | None:
         "higher. The number is the rank in the group: a leader can be first and still lead by less. Only discoveries "
         "are coloured; a cell's tooltip has the Elo points.",
     )
-    return join((tag("p.soft", *legend), *(heat_map(insight, kind, SHOWN) for kind in kinds_of(insight))))
+    return join((tag("p.soft", *legend), *(heat_map(insight, kind, SHOWN) for kind in group_kinds(insight))))
 
 
 def _regression(insight: Insight) -> Html | None:
@@ -191,11 +191,11 @@ def _clusters(insight: Insight) -> Html | None:
     clusters = insight.clusters
     if clusters is None:
         return None
-    led = {group.name: board for group, board in insight.groups if group.kind == CLUSTER}
+    boards = {group.name: board for group, board in insight.groups if group.kind == CLUSTER}
     names, texts = np.array(insight.ranked.models), insight.ranked.texts()
     rows = []
     for i, name in enumerate(clusters.names):
-        board, central = led.get(name), clusters.examples[i][:EXAMPLES]
+        board, central = boards.get(name), clusters.examples[i][:EXAMPLES]
         rows.append(
             (
                 tag("span.swatch", i + 1, attributes={"style": f"background:{colour(i)}"}),

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from scipy.stats import t as student_t
 
 from p2l.errors import ConfigError
-from p2l.insight.groups import Group
+from p2l.insight.prompt_groups import Group
 from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.strengths import model_index
 

@@ -8,13 +8,13 @@ import pandas as pd
 
 from p2l.errors import ConfigError
 from p2l.insight.group_leaderboards import GroupLeaderboard, benjamini_hochberg, difference
-from p2l.insight.groups import Group
+from p2l.insight.prompt_groups import Group
 
-Led = Sequence[tuple[Group, GroupLeaderboard]]
+GroupLeaderboards = Sequence[tuple[Group, GroupLeaderboard]]
 
 
 def strengths_and_weaknesses(
-    model: str, overall: GroupLeaderboard, groups: Led, *, level: float = 0.95
+    model: str, overall: GroupLeaderboard, groups: GroupLeaderboards, *, level: float = 0.95
 ) -> pd.DataFrame:
     """One LLM on each group against all prompts, its best first.
 
@@ -28,10 +28,10 @@ def strengths_and_weaknesses(
 
 
 def all_differences(
-    overall: GroupLeaderboard, groups: Led, models: Sequence[str] | None = None, *, level: float = 0.95
+    overall: GroupLeaderboard, groups: GroupLeaderboards, models: Sequence[str] | None = None, *, level: float = 0.95
 ) -> pd.DataFrame:
     """``strengths_and_weaknesses`` of several LLMs (None: all), one after the other, with their name in ``model``."""
-    apart = [difference(led, overall, level=level) for _, led in groups]
+    apart = [difference(board, overall, level=level) for _, board in groups]
     tables = []
     for name in overall.models if models is None else models:
         i = model_index(overall.models, name)
@@ -40,19 +40,19 @@ def all_differences(
                 "model": name,
                 "kind": group.kind,
                 "group": group.name,
-                "prompts": len(led),
-                "rank": led.ranks[i],
+                "prompts": len(board),
+                "rank": board.ranks[i],
                 "overall_rank": overall.ranks[i],
-                "coef": float(led.ranking.coefs[i]),
+                "coef": float(board.ranking.coefs[i]),
                 "overall_coef": float(overall.ranking.coefs[i]),
-                "elo": led.elo[i],
+                "elo": board.elo[i],
                 "overall_elo": overall.elo[i],
                 "difference": of.value[i],
                 "low": of.low[i],
                 "high": of.high[i],
                 "p_value": of.p_value[i],
             }
-            for (group, led), of in zip(groups, apart, strict=True)
+            for (group, board), of in zip(groups, apart, strict=True)
         ]
         tables.append(_judged(pd.DataFrame(rows), 1 - level))
     return pd.concat(tables, ignore_index=True)

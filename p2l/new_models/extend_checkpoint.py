@@ -13,14 +13,14 @@ from p2l.heads import RankingHead
 from p2l.models import Checkpoint, P2LModel
 
 
-def layers_of(head: RankingHead) -> tuple[nn.Module, nn.Linear]:
+def head_layers(head: RankingHead) -> tuple[nn.Module, nn.Linear]:
     """The bottleneck of a low-rank head (else the identity), and the layer that has a row for each model."""
     first, last = head.head if isinstance(head.head, nn.Sequential) else (nn.Identity(), head.head)
     assert isinstance(last, nn.Linear)
     return first, last
 
 
-def extended(
+def extend_checkpoint(
     checkpoint: Checkpoint,
     models: Sequence[str],
     weight: Float64[np.ndarray, "models features"],
@@ -42,11 +42,11 @@ def extended(
 def _extended_head(
     old: RankingHead, positions: list[int], num_models: int, weight: np.ndarray, bias: np.ndarray
 ) -> RankingHead:
-    first, last = layers_of(old)
+    first, last = head_layers(old)
     hidden_size = first.in_features if isinstance(first, nn.Linear) else last.in_features
     new = RankingHead(hidden_size, num_models, old.family, rank=old.rank, eta_from=old.eta_from)
     new.to(last.weight)
-    rows = layers_of(new)[1]
+    rows = head_layers(new)[1]
     state = old.state_dict()
     for layer, name, values in ((rows.weight, "weight", weight), (rows.bias, "bias", bias)):
         layer[: old.num_models] = getattr(last, name)

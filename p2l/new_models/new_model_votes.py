@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FEW_VOTES = 100
 
 
-def votes_with(
+def load_new_model_votes(
     source: str,
     known: Sequence[str],
     new: Sequence[str] | None,

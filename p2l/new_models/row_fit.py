@@ -16,8 +16,8 @@ from p2l.errors import ConfigError
 from p2l.heads import RankingHead
 from p2l.insight.embeddings import rank_and_read
 from p2l.models import Checkpoint
-from p2l.new_models.extend_checkpoint import layers_of
-from p2l.new_models.row_likelihood import Evidence
+from p2l.new_models.extend_checkpoint import head_layers
+from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.new_models.row_prior import RowPrior
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
@@ -28,7 +28,7 @@ _LEVEL_PENALTY = 0.04  # the mean coefficient of a new model lies within 5 nats 
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class PromptFeatures:
     """What a checkpoint says of prompts: their rankings, what the rows of the head multiply, and gamma (family ba)."""
 
     ranking: Ranking
@@ -59,30 +59,30 @@ class RowFit:
     log_loss: float
 
 
-def read_prompts(
+def extract_features(
     checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = 4096, precision: Precision = "bfloat16"
-) -> Reading:
+) -> PromptFeatures:
     """One pass of the frozen network over the prompts, on its device; ``precision`` is that of its matrix products."""
     device = next(checkpoint.model.parameters()).device.type
     with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
         ranking, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
-    return reading_of(checkpoint.model.head, ranking, hidden)
+    return features_of_hidden(checkpoint.model.head, ranking, hidden)
 
 
 @torch.no_grad()
-def reading_of(head: RankingHead, ranking: Ranking, hidden: Float[Tensor, "prompts hidden"]) -> Reading:
+def features_of_hidden(head: RankingHead, ranking: Ranking, hidden: Float[Tensor, "prompts hidden"]) -> PromptFeatures:
     """The reading of prompts whose hidden states are known."""
-    first, last = layers_of(head)
+    first, last = head_layers(head)
     hidden = hidden.to(last.weight)
     gamma = head.gamma_head(hidden)[:, 0] if head.family.has_threshold else hidden.new_zeros(len(hidden))
-    return Reading(ranking, first(hidden).double().cpu().numpy(), gamma.double().cpu().numpy())
+    return PromptFeatures(ranking, first(hidden).double().cpu().numpy(), gamma.double().cpu().numpy())
 
 
 def fit_rows(
     head: RankingHead,
     known: Sequence[str],
     votes: VoteTable,
-    reading: Reading,
+    reading: PromptFeatures,
     new: Sequence[str],
     *,
     penalties: Sequence[float] = PENALTIES,
@@ -131,11 +131,11 @@ def fit_rows(
     )
 
 
-def _prior(head: RankingHead, known: Sequence[str], reading: Reading, new: Sequence[str]) -> RowPrior:
+def _prior(head: RankingHead, known: Sequence[str], reading: PromptFeatures, new: Sequence[str]) -> RowPrior:
     kept = [i for i, name in enumerate(known) if name not in set(new)]
     if not kept:
         raise ConfigError("no known model is left to compare the new ones with; fit fewer anew, or train")
-    _, last = layers_of(head)
+    _, last = head_layers(head)
     weight, bias = (x.detach().double().cpu().numpy()[kept] for x in (last.weight, last.bias))
     return RowPrior.of_rows(weight, bias, reading.features.mean(axis=0))
 
@@ -144,10 +144,10 @@ def _evidence(
     family: OutcomeFamily,
     known: Sequence[str],
     votes: VoteTable,
-    reading: Reading,
+    reading: PromptFeatures,
     new: Sequence[str],
     prior: RowPrior,
-) -> Evidence:
+) -> RowLikelihood:
     new_place, old_place = (_places(votes.models, names) for names in (new, known))
     rows = np.flatnonzero((new_place[votes.model_a] >= 0) | (new_place[votes.model_b] >= 0))
     at, eta = votes.prompt_index[rows], reading.ranking.eta
@@ -163,7 +163,7 @@ def _evidence(
     outcome_shares = votes.outcome_shares[rows].astype(np.float64) * votes.weight[rows, None]
     shares = outcome_shares @ np.asarray(family.targets, dtype=np.float64)
     eta_at = None if eta is None else eta.double().numpy()[at]
-    return Evidence(family, design_a, design_b, offset_a, offset_b, eta_at, shares, at)
+    return RowLikelihood(family, design_a, design_b, offset_a, offset_b, eta_at, shares, at)
 
 
 def _places(models: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " models"]:
@@ -183,14 +183,14 @@ def _design(
     return csr_matrix((along[votes].ravel(), where), shape=(len(model), num_new * size))
 
 
-def _penalty(penalty: float, num_new: int, evidence: Evidence) -> Float64[np.ndarray, " parameters"]:
+def _penalty(penalty: float, num_new: int, evidence: RowLikelihood) -> Float64[np.ndarray, " parameters"]:
     of_a_model = np.full(evidence.design_a.shape[1] // num_new, float(penalty))
     of_a_model[0] = _LEVEL_PENALTY
     return np.tile(of_a_model, num_new)
 
 
 def _held_out(
-    evidence: Evidence, num_new: int, penalties: Sequence[float], folds: int, seed: int
+    evidence: RowLikelihood, num_new: int, penalties: Sequence[float], folds: int, seed: int
 ) -> dict[float, float]:
     """For each penalty the log loss, nats a vote, of votes on prompts that the fit had not seen."""
     prompts, prompt = np.unique(evidence.prompt_index, return_inverse=True)

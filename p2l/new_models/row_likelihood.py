@@ -18,7 +18,7 @@ Square = Float64[np.ndarray, "parameters parameters"]
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class RowLikelihood:
     """Votes whose coefficients are linear in parameters: ``coefs_a = offset_a + design_a @ parameters``, b likewise.
 
     ``shares`` are the weights of each vote by outcome of the family, ``prompt_index`` says which prompt it is on; the
@@ -34,7 +34,7 @@ class Evidence:
     shares: Float64[np.ndarray, "votes outcomes"]
     prompt_index: Int64[np.ndarray, " votes"]
 
-    def select(self, votes: Int64[np.ndarray, " some"]) -> "Evidence":
+    def select(self, votes: Int64[np.ndarray, " some"]) -> "RowLikelihood":
         """The votes at these positions."""
         return replace(
             self,

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
-from p2l.prediction.prediction_parts import Parts
+from p2l.prediction.prediction_parts import PredictionParts
 from p2l.types import Ranking
 
 
-class Predicted(NamedTuple):
+class PredictedBatch(NamedTuple):
     """The rankings of a batch, and the hidden states that the head read, if asked for."""
 
     prompt_index: Tensor
@@ -28,22 +28,22 @@ class PredictModule(LightningModule):
         self.model = model
         self.keep_hidden = keep_hidden
 
-    def predict_step(self, batch: PromptBatch, batch_idx: int) -> Predicted:
+    def predict_step(self, batch: PromptBatch, batch_idx: int) -> PredictedBatch:
         hidden = self.model.hidden(batch.input_ids, batch.attention_mask)
-        return Predicted(batch.prompt_index, self.model.head(hidden), hidden if self.keep_hidden else None)
+        return PredictedBatch(batch.prompt_index, self.model.head(hidden), hidden if self.keep_hidden else None)
 
 
-class KeepParts(Callback):
+class SaveParts(Callback):
     """Writes the predictions of every batch to a file of its own, on every rank, as soon as they are made."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: PredictionParts) -> None:
         self.parts = parts
 
     def on_predict_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Predicted,
+        outputs: PredictedBatch,
         batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -51,7 +51,7 @@ class KeepParts(Callback):
         self.parts.add(_frame(outputs))
 
 
-def _frame(prediction: Predicted) -> pd.DataFrame:
+def _frame(prediction: PredictedBatch) -> pd.DataFrame:
     columns = {
         "prompt": prediction.prompt_index.cpu().numpy(),
         "coefs": list(prediction.ranking.coefs.float().cpu().numpy()),

@@ -14,7 +14,7 @@ from p2l.files import whole_file, write_whole
 
 
 @dataclass(frozen=True)
-class Parts:
+class PredictionParts:
     """The folder ``<output>.parts``: ``job.json`` says which job the parts belong to."""
 
     folder: Path

@@ -12,7 +12,7 @@ class EndedFitLoop(_FitLoop):
     """
 
     @classmethod
-    def put_into(cls, trainer: Trainer) -> None:
+    def install(cls, trainer: Trainer) -> None:
         """Take the place of the loop of a trainer that has fitted nothing yet."""
         if isinstance(trainer.fit_loop, cls):
             return

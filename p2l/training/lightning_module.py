@@ -17,7 +17,7 @@ from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battle_likelihood import battle_log_probs
-from p2l.training.progress import count_in
+from p2l.training.saved_progress import rescale_progress
 from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
 
 
@@ -87,7 +87,7 @@ class P2LModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.trainer.training:
-            count_in(self.trainer.accumulate_grad_batches, checkpoint["loops"]["fit_loop"])
+            rescale_progress(self.trainer.accumulate_grad_batches, checkpoint["loops"]["fit_loop"])
 
     def on_train_batch_start(self, batch: VoteBatch, batch_idx: int) -> None:
         part = batch_idx % self.trainer.accumulate_grad_batches

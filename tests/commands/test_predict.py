@@ -14,7 +14,7 @@ from p2l.data.prompt_encoder import PromptFormat
 from p2l.errors import ConfigError, DataError
 from p2l.models import Checkpoint
 from p2l.models.predict import predict
-from p2l.prediction.prediction_parts import Parts
+from p2l.prediction.prediction_parts import PredictionParts
 
 PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]
 
@@ -70,26 +70,26 @@ def test_an_interrupted_run_goes_on_where_it_was(dataset, tiny_checkpoint, tmp_p
         run(PredictionJob(dataset, str(tmp_path / "whole.parquet"), token_budget=20), tiny_checkpoint)
     )
     job = PredictionJob(dataset, str(tmp_path / "o.parquet"), token_budget=20)
-    add, kept = Parts.add, []
+    add, kept = PredictionParts.add, []
 
-    def add_until_killed(self: Parts, frame: pd.DataFrame) -> None:
+    def add_until_killed(self: PredictionParts, frame: pd.DataFrame) -> None:
         if len(kept) == 2:
             raise RuntimeError("killed")
         kept.append(frame["prompt"].tolist())
         add(self, frame)
 
-    monkeypatch.setattr(Parts, "add", add_until_killed)
+    monkeypatch.setattr(PredictionParts, "add", add_until_killed)
     with pytest.raises(RuntimeError, match="killed"):
         run(job, tiny_checkpoint)
     assert not Path(job.output).exists()
 
     fed: list[int] = []
 
-    def add_and_note(self: Parts, frame: pd.DataFrame) -> None:
+    def add_and_note(self: PredictionParts, frame: pd.DataFrame) -> None:
         fed.extend(frame["prompt"].tolist())
         add(self, frame)
 
-    monkeypatch.setattr(Parts, "add", add_and_note)
+    monkeypatch.setattr(PredictionParts, "add", add_and_note)
     again = pd.read_parquet(run(job, tiny_checkpoint))
     assert sorted([*fed, *(number for part in kept for number in part)]) == list(
         range(5)
@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_where_it_was(dataset, tiny_checkpoint, tmp_p
 
 
 def test_another_job_does_not_take_the_parts_of_an_unfinished_one(dataset, tiny_checkpoint, tmp_path):
-    parts = Parts(tmp_path / "o.parquet.parts")
+    parts = PredictionParts(tmp_path / "o.parquet.parts")
     parts.open({"model": "other"})
     with pytest.raises(ConfigError, match=r"unfinished run with another .*model.*delete the folder"):
         run(PredictionJob(dataset, str(tmp_path / "o.parquet")), tiny_checkpoint)
@@ -110,11 +110,11 @@ def test_another_network_does_not_go_on_with_the_parts_of_the_first(
 ):
     job = PredictionJob(dataset, str(tmp_path / "o.parquet"))
 
-    def killed(self: Parts) -> pd.DataFrame:
+    def killed(self: PredictionParts) -> pd.DataFrame:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "read", killed)
+        patch.setattr(PredictionParts, "read", killed)
         with pytest.raises(RuntimeError, match="killed"):
             run(job, tiny_checkpoint)
     if change == "weights":

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from p2l.errors import ConfigError
-from p2l.insight.groups import Group, category_groups
+from p2l.insight.prompt_groups import Group, category_groups
 from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.regression import compare_versions
 from p2l.outcomes import FAMILIES

@@ -8,7 +8,7 @@ import torch
 
 from p2l.data.vote_table import VoteTable
 from p2l.heads import RankingHead
-from p2l.new_models.row_fit import Reading, reading_of
+from p2l.new_models.row_fit import PromptFeatures, features_of_hidden
 from p2l.outcomes import OutcomeFamily
 from p2l.types import OUTCOMES, Ranking
 
@@ -21,7 +21,7 @@ class World:
 
     head: RankingHead
     known: tuple[str, ...]
-    reading: Reading
+    reading: PromptFeatures
     truth: Ranking
 
     @property
@@ -42,7 +42,7 @@ def make_world(family: OutcomeFamily, rank: int | None = None, seed: int = 0) ->
         head.load_state_dict(state)
         truth, ranking = whole(hidden), head(hidden)
     known = tuple(f"model {i:02d}" for i in range(KNOWN))
-    return World(head, known, reading_of(head, ranking, hidden), truth)
+    return World(head, known, features_of_hidden(head, ranking, hidden), truth)
 
 
 def draw_votes(world: World, count: int, seed: int = 0, between_new: bool = False) -> VoteTable:

@@ -1,6 +1,6 @@
 """Lightning callbacks: evaluation, published checkpoint, example leaderboards, records, starts and averages."""
 
-from p2l.training.callbacks.end_of_run import AtEnd
+from p2l.training.callbacks.end_of_run import EndOfRun
 from p2l.training.callbacks.evaluate_suite import EvaluateSuite
 from p2l.training.callbacks.evaluate_votes import EvaluateVotes
 from p2l.training.callbacks.example_leaderboards import ExampleLeaderboards
@@ -14,7 +14,7 @@ from p2l.training.callbacks.throughput import Throughput
 from p2l.training.callbacks.weight_ema import WeightEMA
 
 __all__ = [
-    "AtEnd",
+    "EndOfRun",
     "EvaluateSuite",
     "EvaluateVotes",
     "ExampleLeaderboards",

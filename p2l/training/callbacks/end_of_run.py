@@ -6,11 +6,11 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from p2l.data import VoteDataModule
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 
 
-class AtEnd(Callback):
+class EndOfRun(Callback):
     """Calls ``finish`` once, on all ranks, when the module holds the weights that a run leaves behind.
 
     Give these callbacks to the trainer after those that change the weights at the end of the fit (``WeightEMA``).
@@ -18,10 +18,10 @@ class AtEnd(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self.finish(trainer, *parts_of(trainer, pl_module))
+            self.finish(trainer, *run_parts(trainer, pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, data = parts_of(trainer, pl_module)
+        module, data = run_parts(trainer, pl_module)
         if data.votes.val is None:
             self.finish(trainer, module, data)
 

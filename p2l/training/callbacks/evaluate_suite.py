@@ -11,16 +11,16 @@ from lightning.pytorch.loggers import WandbLogger
 from p2l.data import VoteDataModule
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation import CategoryEvaluation, RankedVotes
+from p2l.evaluation.evaluation_output import rounded
 from p2l.evaluation.evaluation_plots import draw_pictures
-from p2l.evaluation.output import rounded
 from p2l.evaluation.ranked_tables import EvaluationData
 from p2l.files import whole_file, write_whole
-from p2l.training.callbacks.ranking_callback import WithRankings
+from p2l.training.callbacks.ranking_callback import RankingCallback
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
 
-class EvaluateSuite(WithRankings):
+class EvaluateSuite(RankingCallback):
     """Takes the metrics of ``evaluation`` of validation and test votes; the marginal is fitted to the training votes.
 
     Numbers go to the loggers as ``<split>_suite/<category>/<metric>``; leaderboards (tables) and pictures to W&B; all

@@ -14,7 +14,7 @@ from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
 from p2l.evaluation.vote_scores import score_votes
 from p2l.files import write_whole
 from p2l.leaderboard import fit_votes
-from p2l.training.callbacks.ranking_callback import WithRankings
+from p2l.training.callbacks.ranking_callback import RankingCallback
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso", "date_unit": "us"}
 
 
-class EvaluateVotes(WithRankings):
+class EvaluateVotes(RankingCallback):
     """Scores validation and test votes by the rankings of their prompts, over all ranks.
 
     Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, the same for test. At the

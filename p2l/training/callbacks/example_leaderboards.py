@@ -14,12 +14,12 @@ from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.leaderboard import leaderboard_tables, plot_leaderboards
-from p2l.training.callbacks.end_of_run import AtEnd
-from p2l.training.callbacks.rank_prompts import rank_prompts
+from p2l.training.callbacks.end_of_run import EndOfRun
+from p2l.training.callbacks.rank_in_training import rank_in_training
 from p2l.training.lightning_module import P2LModule
 
 
-class ExampleLeaderboards(AtEnd):
+class ExampleLeaderboards(EndOfRun):
     """Prints the top of each example prompt's leaderboard and writes ``leaderboards.png``; W&B gets the picture."""
 
     def __init__(self, folder: str, prompts: Sequence[Prompt], top: int = 8) -> None:
@@ -27,7 +27,7 @@ class ExampleLeaderboards(AtEnd):
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
         encoded = encode_prompts(data.encoder, self.prompts, progress=False)
-        rankings = rank_prompts(trainer, module, encoded, data.eval_token_budget)
+        rankings = rank_in_training(trainer, module, encoded, data.eval_token_budget)
         if not trainer.is_global_zero:
             return
         tables = leaderboard_tables(data.models, rankings, module.model.head.family)

@@ -13,15 +13,15 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from p2l.data import VoteDataModule
 from p2l.models import Checkpoint, push_checkpoint, save_checkpoint
 from p2l.models.saving import save_description
-from p2l.training.callbacks.end_of_run import AtEnd
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.end_of_run import EndOfRun
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 from p2l.training.sharding import FSDP2Strategy
 
 log = logging.getLogger(__name__)
 
 
-class PublishCheckpoint(AtEnd):
+class PublishCheckpoint(EndOfRun):
     """Writes ``folder`` in the published format at the end of a run, and pushes it to the hub if asked.
 
     Args:
@@ -45,7 +45,7 @@ class PublishCheckpoint(AtEnd):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         # before the strategy takes the model apart
         if self.description is not None and stage == "fit" and trainer.is_global_zero:
-            module, data = parts_of(trainer, pl_module)
+            module, data = run_parts(trainer, pl_module)
             save_description(self.description, Checkpoint(module.model, data.encoder, data.models, self.recipe))
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:

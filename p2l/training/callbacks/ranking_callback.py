@@ -11,13 +11,13 @@ from lightning import Callback, LightningModule, Trainer
 
 from p2l.data import VoteDataModule
 from p2l.data.vote_table import VoteTable
-from p2l.training.callbacks.rank_prompts import RankedPart, assemble, to_cpu
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.rank_in_training import RankedPart, assemble, to_cpu
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
 
-class WithRankings(Callback):
+class RankingCallback(Callback):
     """Calls ``evaluate`` after each validation and test epoch, on all ranks, with the votes and their rankings."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class WithRankings(Callback):
         self._evaluate("test", trainer, pl_module)
 
     def _evaluate(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
-        module, data = parts_of(trainer, pl_module)
+        module, data = run_parts(trainer, pl_module)
         self.evaluate(split, trainer, module, data, *_gather(data.table(split), self._parts))
 
 

@@ -11,12 +11,12 @@ from torch import nn
 from p2l.data import VoteDataModule
 from p2l.models import P2LModel
 from p2l.scaling.points import RESULT_FILE, ScalingPoint
-from p2l.training.callbacks.end_of_run import AtEnd
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.end_of_run import EndOfRun
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 
 
-class RecordPoint(AtEnd):
+class RecordPoint(EndOfRun):
     """Writes ``result.json`` (``p2l.scaling.ScalingPoint``) to ``folder`` when validation and test are over.
 
     A run that was stopped and went on counts the seconds of all its parts, up to the checkpoint that it went on from.
@@ -48,7 +48,7 @@ class RecordPoint(AtEnd):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._keep(trainer)
-        self._write(trainer, *parts_of(trainer, pl_module))
+        self._write(trainer, *run_parts(trainer, pl_module))
 
     def _so_far(self) -> float:
         return self._seconds + time.perf_counter() - self._since

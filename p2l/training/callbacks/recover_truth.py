@@ -9,15 +9,15 @@ from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedVotes, mean_spearman
 from p2l.errors import ConfigError
 from p2l.leaderboard import fit_votes
-from p2l.training.callbacks.end_of_run import AtEnd
-from p2l.training.callbacks.rank_prompts import rank_prompts
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.end_of_run import EndOfRun
+from p2l.training.callbacks.rank_in_training import rank_in_training
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 
 log = logging.getLogger(__name__)
 
 
-class RecoverTruth(AtEnd):
+class RecoverTruth(EndOfRun):
     """Compares the leaderboards of the validation prompts with the true ones of the simulated arena.
 
     Logs the mean Spearman correlation over prompts of the model and of the one marginal leaderboard, and keeps them
@@ -28,13 +28,13 @@ class RecoverTruth(AtEnd):
         self.spearman: dict[str, float] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(parts_of(trainer, pl_module)[1].source, SimulatedVotes):
+        if not isinstance(run_parts(trainer, pl_module)[1].source, SimulatedVotes):
             raise ConfigError("callbacks.truth needs the truth, which only data=simulated has")
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
         assert isinstance(data.source, SimulatedVotes)
         votes = data.table("val")
-        rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
+        rankings = rank_in_training(trainer, module, data.prompts("val"), data.eval_token_budget)
         first_vote = np.unique(votes.prompt_index, return_index=True)[1]
         truth = data.source.arena().true_coefs(votes.frame.iloc[first_vote])
         marginal = fit_votes(data.table("train"), module.model.head.family).coefs.numpy()

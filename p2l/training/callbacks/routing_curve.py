@@ -15,15 +15,15 @@ from p2l.routing.evaluation.measured_scores import measured_votes
 from p2l.routing.evaluation.routing_evaluation import Known, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.evaluation.routing_plots import plot_routing
 from p2l.routing.scores import Optimizer
-from p2l.training.callbacks.end_of_run import AtEnd
-from p2l.training.callbacks.rank_prompts import rank_prompts
+from p2l.training.callbacks.end_of_run import EndOfRun
+from p2l.training.callbacks.rank_in_training import rank_in_training
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
 
-class RoutingCurve(AtEnd):
+class RoutingCurve(EndOfRun):
     """Logs the cost-quality curves of routing by the final weights, and writes ``routing.png``; W&B gets the picture.
 
     For each policy ``routing/area/<policy>`` (mean quality over the costs up to the best single LLM's) and
@@ -46,7 +46,7 @@ class RoutingCurve(AtEnd):
         if data.votes.val is None:
             log.warning("callbacks.routing has no validation votes to measure on")
             return
-        rankings = rank_prompts(trainer, module, data.prompts("val"), data.eval_token_budget)
+        rankings = rank_in_training(trainer, module, data.prompts("val"), data.eval_token_budget)
         if not trainer.is_global_zero:
             return
         found = self._evaluate(module, data, rankings)

@@ -6,7 +6,7 @@ from p2l.data import VoteDataModule
 from p2l.training.lightning_module import P2LModule
 
 
-def parts_of(trainer: Trainer, pl_module: LightningModule) -> tuple[P2LModule, VoteDataModule]:
+def run_parts(trainer: Trainer, pl_module: LightningModule) -> tuple[P2LModule, VoteDataModule]:
     """The module and the data of a run, as what they are."""
     data = getattr(trainer, "datamodule", None)
     if not isinstance(pl_module, P2LModule) or not isinstance(data, VoteDataModule):

@@ -3,7 +3,7 @@
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.leaderboard import fit_votes
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.run_parts import run_parts
 
 
 class StartFromMarginal(Callback):
@@ -13,6 +13,6 @@ class StartFromMarginal(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.ckpt_path is not None:
             return
-        module, data = parts_of(trainer, pl_module)
+        module, data = run_parts(trainer, pl_module)
         head = module.model.head
         head.set_bias(fit_votes(data.table("train"), head.family))

@@ -7,7 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.data.batches import VoteBatch
-from p2l.training.callbacks.run_parts import parts_of
+from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.sharding import data_parallel_size
 
 
@@ -24,7 +24,7 @@ class Throughput(Callback):
         mask = batch.prompts.attention_mask
         # on the device, since a sum that is read here would make every micro-batch wait for the GPU
         tokens = mask.sum()
-        run = tokens if parts_of(trainer, pl_module)[0].model.packed else mask.new_tensor(mask.numel())
+        run = tokens if run_parts(trainer, pl_module)[0].model.packed else mask.new_tensor(mask.numel())
         self._counts += torch.stack((mask.new_tensor(len(batch.weight)), tokens, run))
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not stepped or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pytest
 from p2l.errors import ConfigError
 from tests.insight.rankings import needs_extra
 
-names = pytest.importorskip("p2l.insight.names", reason="needs the extra insight")
+names = pytest.importorskip("p2l.insight.cluster_names", reason="needs the extra insight")
 NO_WORDS, name_clusters, words_of = names.NO_WORDS, names.name_clusters, names.words_of
 pytestmark = needs_extra
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2l.insight.group_leaderboards import benjamini_hochberg, difference, lead
+from p2l.insight.group_leaderboards import benjamini_hochberg, difference, group_leaderboard
 from p2l.leaderboard import aggregate, aggregate_subsets
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.types import Ranking
@@ -20,7 +20,7 @@ def repeat(ranking: Ranking, times: int) -> Ranking:
 @families
 def test_the_leaderboard_is_the_projection_of_the_group(family) -> None:
     rankings, rows = draw(family, 12), np.array([1, 4, 7, 8])
-    board = lead(MODELS, family, rankings, rows)
+    board = group_leaderboard(MODELS, family, rankings, rows)
     part = Ranking(rankings.coefs[rows], None if rankings.eta is None else rankings.eta[rows])
     torch.testing.assert_close(board.ranking.coefs, aggregate(part, family).coefs)
     assert len(board) == 4
@@ -30,7 +30,7 @@ def test_the_leaderboard_is_the_projection_of_the_group(family) -> None:
 @families
 def test_influences_of_all_prompts_cancel_and_leave_the_mean_alone(family) -> None:
     rankings = draw(family, 15)
-    influence = lead(MODELS, family, rankings, every(rankings)).influence
+    influence = group_leaderboard(MODELS, family, rankings, every(rankings)).influence
     assert np.abs(influence).max() > 1e-3
     np.testing.assert_allclose(influence.sum(axis=0), 0, atol=2e-5)  # aggregate sums in float32
     np.testing.assert_allclose(influence.sum(axis=1), 0, atol=1e-9)
@@ -39,7 +39,7 @@ def test_influences_of_all_prompts_cancel_and_leave_the_mean_alone(family) -> No
 @families
 def test_standard_errors_are_those_of_a_bootstrap_over_prompts(family) -> None:
     rankings = draw(family, 60)
-    board = lead(MODELS, family, rankings, every(rankings))
+    board = group_leaderboard(MODELS, family, rankings, every(rankings))
     rows = torch.randint(60, (600, 60), generator=torch.Generator().manual_seed(1))
     again = aggregate_subsets(rankings, family, rows).coefs
     bootstrap = (again - again.mean(1, keepdim=True)).std(0).numpy()
@@ -49,10 +49,10 @@ def test_standard_errors_are_those_of_a_bootstrap_over_prompts(family) -> None:
 def test_intervals_hold_what_they_promise() -> None:
     """Groups of 10 drawn from 4,000 prompts, whose own leaderboard is the truth."""
     rankings = draw(BT, 4000)
-    truth = lead(MODELS, BT, rankings, every(rankings)).elo
+    truth = group_leaderboard(MODELS, BT, rankings, every(rankings)).elo
     rng, hits = np.random.default_rng(0), []
     for _ in range(150):
-        board = lead(MODELS, BT, rankings, rng.integers(4000, size=10))
+        board = group_leaderboard(MODELS, BT, rankings, rng.integers(4000, size=10))
         table = board.table(0.9).set_index("model").loc[list(MODELS)]
         hits.append((table["elo_low"] <= truth) & (truth <= table["elo_high"]))
     assert 0.86 <= np.mean(hits) <= 0.94  # of 600; three standard errors about 0.9, were they independent
@@ -60,7 +60,7 @@ def test_intervals_hold_what_they_promise() -> None:
 
 def test_the_table_has_ranges_that_the_differences_allow() -> None:
     coefs = torch.tensor([[2.0, 0.1, -0.1, -2.0], [2.0, -0.1, 0.1, -2.0], [2.1, 0.1, -0.1, -2.1]])
-    table = lead(MODELS, BT, Ranking(coefs, None), np.arange(3)).table()
+    table = group_leaderboard(MODELS, BT, Ranking(coefs, None), np.arange(3)).table()
     assert table["model"].tolist() == ["alpha", "beta", "delta", "gamma"]
     assert table["rank"].tolist() == [1, 2, 3, 4]
     assert table["rank_best"].tolist() == [1, 2, 2, 4]
@@ -71,9 +71,9 @@ def test_the_table_has_ranges_that_the_differences_allow() -> None:
 @families
 def test_equal_prompts_have_no_width_and_a_single_one_has_no_interval(family) -> None:
     one = draw(family, 1)
-    same = lead(MODELS, family, repeat(one, 5), np.arange(5))
+    same = group_leaderboard(MODELS, family, repeat(one, 5), np.arange(5))
     np.testing.assert_allclose(same.influence, 0, atol=1e-5)
-    single = lead(MODELS, family, one, np.arange(1))
+    single = group_leaderboard(MODELS, family, one, np.arange(1))
     np.testing.assert_allclose(single.elo, same.elo, atol=1e-2)
     table = single.table()
     assert table[["elo_low", "elo_high"]].isna().all(axis=None)
@@ -84,7 +84,7 @@ def test_equal_prompts_have_no_width_and_a_single_one_has_no_interval(family) ->
 @families
 def test_a_leaderboard_does_not_differ_from_itself_and_differences_are_mirrored(family) -> None:
     rankings = draw(family, 30)
-    board, part = (lead(MODELS, family, rankings, rows) for rows in (every(rankings), np.arange(12)))
+    board, part = (group_leaderboard(MODELS, family, rankings, rows) for rows in (every(rankings), np.arange(12)))
     none = difference(board, board)
     np.testing.assert_allclose([none.value, none.low, none.high], 0, atol=1e-6)
     there, back = difference(part, board), difference(board, part)
@@ -94,15 +94,17 @@ def test_a_leaderboard_does_not_differ_from_itself_and_differences_are_mirrored(
 
 def test_a_wider_spread_is_no_difference() -> None:
     coefs = torch.tensor([[1.0, 0.5, -0.3, -1.2]])
-    narrow, wide = (lead(MODELS, BT, repeat(Ranking(coefs * by, None), 4), np.arange(4)) for by in (1, 2))
+    narrow, wide = (group_leaderboard(MODELS, BT, repeat(Ranking(coefs * by, None), 4), np.arange(4)) for by in (1, 2))
     assert wide.spread == pytest.approx(2 * narrow.spread, rel=1e-6)
     np.testing.assert_allclose(difference(wide, narrow).value, 0, atol=1e-3)
 
 
 def test_the_same_prompts_tell_more_than_other_ones() -> None:
     rankings = draw(GRK, 40)
-    before = lead(MODELS, GRK, rankings, every(rankings))
-    after = lead(MODELS, GRK, rankings._replace(coefs=rankings.coefs + torch.tensor([0.2, 0, 0, 0])), every(rankings))
+    before = group_leaderboard(MODELS, GRK, rankings, every(rankings))
+    after = group_leaderboard(
+        MODELS, GRK, rankings._replace(coefs=rankings.coefs + torch.tensor([0.2, 0, 0, 0])), every(rankings)
+    )
     paired, apart = difference(after, before), difference(after, before, same_table=False)
     np.testing.assert_allclose(paired.value, apart.value)
     assert paired.value[0] > 0 and (paired.high - paired.low < (apart.high - apart.low) / 3).all()
@@ -110,7 +112,7 @@ def test_the_same_prompts_tell_more_than_other_ones() -> None:
 
 def test_the_difference_of_standing_has_the_error_of_a_bootstrap() -> None:
     rankings, group = draw(BT, 80), 30
-    board, part = (lead(MODELS, BT, rankings, rows) for rows in (every(rankings), np.arange(group)))
+    board, part = (group_leaderboard(MODELS, BT, rankings, rows) for rows in (every(rankings), np.arange(group)))
     rng = torch.Generator().manual_seed(0)
     inside = torch.randint(group, (500, group), generator=rng)
     outside = group + torch.randint(80 - group, (500, 80 - group), generator=rng)

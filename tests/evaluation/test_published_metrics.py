@@ -10,7 +10,7 @@ import torch
 from p2l.data.battle_table import BattleTable
 from p2l.evaluation import CATEGORY_METRICS, SIMPLE_METRICS, EvaluationMetrics, SubsetPlan
 from p2l.evaluation.candidates import Leaderboards
-from p2l.evaluation.output import rounded
+from p2l.evaluation.evaluation_output import rounded
 from p2l.evaluation.ranked_tables import ranked_votes
 from p2l.leaderboard import fit_votes
 from p2l.outcomes import OutcomeFamily, get_family
@@ -51,7 +51,7 @@ def ours(
         include=include,
     )
     boards = Leaderboards(data.votes.select(rows), data.family, None, "none")
-    found, omitted = metrics.take("p2l", boards)
+    found, omitted = metrics.compute("p2l", boards)
     return rounded(found), omitted
 
 

@@ -16,7 +16,7 @@ RankedPart = tuple[Tensor, Ranking]  # positions of prompts, and their rankings
 
 
 @torch.no_grad()
-def rank_prompts(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
+def rank_in_training(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
     """The ranking of each prompt, in float32 on the CPU. Call it on all ranks, since shards are gathered."""
     strategy, parts = trainer.strategy, []
     with evaluating(module):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from p2l.errors import ConfigError, DataError
-from p2l.new_models.new_model_votes import votes_of_models, votes_with
+from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
 from p2l.outcomes import BT, GRK
 
 KNOWN = ("ant", "bee", "cat")
@@ -19,7 +19,7 @@ def write(path: Path, *pairs: tuple[str, str], winner: str = "model_a", times: i
 
 def test_new_names_are_found_and_votes_between_known_models_left_out(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"), ("ant", "bee"), ("dog", "cat"), ("dog", "zeta"))
-    votes, new = votes_with(file, KNOWN, None, GRK)
+    votes, new = load_new_model_votes(file, KNOWN, None, GRK)
     assert new == ("dog", "zeta")
     assert votes.models == (*KNOWN, "dog", "zeta")
     assert len(votes) == 3
@@ -29,59 +29,59 @@ def test_new_names_are_found_and_votes_between_known_models_left_out(tmp_path):
 def test_a_model_that_is_ranked_already_is_refused_unless_refit(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"), ("ant", "bee"))
     with pytest.raises(ConfigError, match="ranks ant already; give refit=true"):
-        votes_with(file, KNOWN, ["ant", "zeta"], GRK)
-    votes, new = votes_with(file, KNOWN, ["ant", "zeta"], GRK, refit=True)
+        load_new_model_votes(file, KNOWN, ["ant", "zeta"], GRK)
+    votes, new = load_new_model_votes(file, KNOWN, ["ant", "zeta"], GRK, refit=True)
     assert (new, len(votes)) == (("ant", "zeta"), 2)
 
 
 def test_votes_with_no_new_model(tmp_path):
     with pytest.raises(DataError, match="no model in .* is new: the checkpoint ranks all"):
-        votes_with(write(tmp_path / "v.jsonl", ("ant", "bee")), KNOWN, None, GRK)
+        load_new_model_votes(write(tmp_path / "v.jsonl", ("ant", "bee")), KNOWN, None, GRK)
 
 
 def test_a_new_model_without_votes(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"))
     with pytest.raises(DataError, match="no vote carries evidence under 'grk' on dog"):
-        votes_with(file, KNOWN, ["dog", "zeta"], GRK)
+        load_new_model_votes(file, KNOWN, ["dog", "zeta"], GRK)
     with pytest.raises(DataError, match="more than .* no votes|no row is a vote"):
-        votes_with(file, KNOWN, ["dog"], GRK)
+        load_new_model_votes(file, KNOWN, ["dog"], GRK)
 
 
 def test_ties_are_no_evidence_for_bt(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"), winner="tie")
-    assert len(votes_with(file, KNOWN, None, GRK)[0]) == 1
+    assert len(load_new_model_votes(file, KNOWN, None, GRK)[0]) == 1
     with pytest.raises(DataError, match="no train vote carries evidence under 'bt'"):
-        votes_with(file, KNOWN, None, BT)
+        load_new_model_votes(file, KNOWN, None, BT)
 
 
 def test_a_model_that_is_neither_known_nor_new_is_reported(tmp_path):
     pairs = (("ant", "zeta"), ("ant", "zebra"))
     with pytest.raises(DataError, match="unknown model: 1 .row 1."):
-        votes_with(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK)
-    votes, _ = votes_with(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK, max_skipped_share=0.5)
+        load_new_model_votes(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK)
+    votes, _ = load_new_model_votes(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK, max_skipped_share=0.5)
     assert len(votes) == 1
 
 
 def test_a_name_given_twice(tmp_path):
     with pytest.raises(ConfigError, match="names a model twice: zeta"):
-        votes_with(write(tmp_path / "v.jsonl", ("ant", "zeta")), KNOWN, ["zeta", "zeta"], GRK)
+        load_new_model_votes(write(tmp_path / "v.jsonl", ("ant", "zeta")), KNOWN, ["zeta", "zeta"], GRK)
 
 
 def test_a_missing_column(tmp_path):
     (tmp_path / "v.csv").write_text("model_a,model_b,winner\nant,zeta,model_a\n")
     with pytest.raises(DataError, match="no column prompt"):
-        votes_with(str(tmp_path / "v.csv"), KNOWN, None, GRK)
+        load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, None, GRK)
 
 
 def test_few_votes_and_models_apart_are_warned_of(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
-    votes_with(write(tmp_path / "a.jsonl", ("ant", "zeta"), times=99), KNOWN, None, GRK)
+    load_new_model_votes(write(tmp_path / "a.jsonl", ("ant", "zeta"), times=99), KNOWN, None, GRK)
     assert "fewer than 100 votes: the rows of zeta (99) are mostly prior" in caplog.text
     caplog.clear()
-    votes_with(write(tmp_path / "b.jsonl", ("ant", "zeta"), ("zeta", "dog"), times=100), KNOWN, None, BT)
+    load_new_model_votes(write(tmp_path / "b.jsonl", ("ant", "zeta"), ("zeta", "dog"), times=100), KNOWN, None, BT)
     assert not caplog.records
     apart = write(tmp_path / "c.jsonl", ("dog", "zeta"), ("ant", "eel"), times=100)
-    votes_with(apart, KNOWN, None, GRK)
+    load_new_model_votes(apart, KNOWN, None, GRK)
     assert not caplog.records  # a grounded family knows their level
-    votes_with(apart, KNOWN, None, BT)
+    load_new_model_votes(apart, KNOWN, None, BT)
     assert "dog, zeta never met a known model" in caplog.text

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from p2l.errors import ConfigError
-from p2l.new_models.extend_checkpoint import layers_of
+from p2l.new_models.extend_checkpoint import head_layers
 from p2l.new_models.row_fit import fit_rows
 from p2l.outcomes import BT, FAMILIES, GRK
 from tests.new_models.world import KNOWN, NEW, draw_votes, make_world
@@ -74,8 +74,8 @@ def test_a_known_model_can_be_fitted_anew():
     found = fit_rows(world.head, world.known, votes, world.reading, again, penalties=[1.0])
     assert found.weight.shape[0] == 3
     with torch.no_grad():
-        layers_of(world.head)[1].weight[0] += 100
-        layers_of(world.head)[1].bias[0] -= 100
+        head_layers(world.head)[1].weight[0] += 100
+        head_layers(world.head)[1].bias[0] -= 100
     moved = fit_rows(world.head, world.known, votes, world.reading, again, penalties=[1.0])
     np.testing.assert_allclose(moved.weight, found.weight, atol=1e-4)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from p2l.errors import DataError
-from p2l.insight.groups import category_groups
+from p2l.insight.prompt_groups import category_groups
 
 
 def test_categories_hold_one_label_several_or_none() -> None:

@@ -8,7 +8,7 @@ from huggingface_hub import HfApi
 
 from p2l.errors import CheckpointError, ConfigError
 from p2l.evaluation import EvaluationOutput
-from p2l.evaluation.output import rounded
+from p2l.evaluation.evaluation_output import rounded
 
 RESULTS = {"params": {"seed": 0}, "models": {"p2l-all": {"simple_metrics": {"Loss": 0.123456, "Mean-BT": -1e-9}}}}
 
@@ -37,7 +37,7 @@ def test_numbers_are_rounded_as_published() -> None:
 
 def test_the_file_is_whole_and_the_upload_the_same(tmp_path, monkeypatch) -> None:
     hub = FakeHub()
-    monkeypatch.setattr("p2l.evaluation.output.HfApi", lambda: hub)
+    monkeypatch.setattr("p2l.evaluation.evaluation_output.HfApi", lambda: hub)
     EvaluationOutput(str(tmp_path), "me/results", "one").save(RESULTS, "one")
     text = (tmp_path / "one.json").read_text()
     assert json.loads(text)["models"]["p2l-all"]["simple_metrics"] == {"Loss": 0.1235, "Mean-BT": 0.0}
@@ -46,7 +46,7 @@ def test_the_file_is_whole_and_the_upload_the_same(tmp_path, monkeypatch) -> Non
 
 
 def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch) -> None:
-    monkeypatch.setattr("p2l.evaluation.output.HfApi", lambda: FakeHub(fails=True))
+    monkeypatch.setattr("p2l.evaluation.evaluation_output.HfApi", lambda: FakeHub(fails=True))
     with pytest.raises(CheckpointError, match=r"could not upload one\.json to me/results: no network \(logged in"):
         EvaluationOutput(None, "me/results", "one").save(RESULTS, "one")
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2l.errors import ConfigError
-from p2l.evaluation.candidates import GROUND_TRUTHS, Leaderboards, Subject, check_choice, make_subject
+from p2l.evaluation.candidates import GROUND_TRUTHS, Candidate, Leaderboards, check_choice, make_candidate
 from p2l.evaluation.category_metrics import CATEGORY_METRICS, TOP_K, LeaderboardPair
 from p2l.evaluation.proper_metrics import proper_metrics
 from p2l.evaluation.simple_metrics import SIMPLE_METRICS, ScoredVotes, UndefinedError, check_names, measure
-from p2l.evaluation.subsets import SubsetPlan, aggregation_scale, random_subsets
+from p2l.evaluation.subset_comparisons import SubsetPlan, aggregation_scale, random_subsets
 
 SECTIONS = ("simple", "category", "random_subsets", "aggr_scale", "proper")
 Section = tuple[dict[str, Any], dict[str, str]]  # the values, and, by name, why others are left out
@@ -45,10 +45,10 @@ class EvaluationMetrics:
         if unknown:
             raise ConfigError(f"unknown {', '.join(unknown)} in metrics_to_inc; known: {', '.join(SECTIONS)}")
 
-    def take(self, model_type: str, boards: Leaderboards) -> Section:
+    def compute(self, model_type: str, boards: Leaderboards) -> Section:
         """Every section by its published name; metrics and sections without a value are named with the reason."""
-        subject = make_subject(model_type, boards)
-        sections: dict[str, Callable[[Subject, Leaderboards], Section]] = {
+        candidate = make_candidate(model_type, boards)
+        sections: dict[str, Callable[[Candidate, Leaderboards], Section]] = {
             "simple_metrics": self._simple,
             "category_metrics": self._compare,
             "random_subsets": self._subsets,
@@ -61,18 +61,18 @@ class EvaluationMetrics:
             if name.removesuffix("_metrics") not in self.include:
                 continue
             try:
-                found[name], left_out = section(subject, boards)
+                found[name], left_out = section(candidate, boards)
                 omitted |= left_out
             except UndefinedError as reason:
                 omitted[name] = str(reason)
         return found, omitted
 
-    def _simple(self, subject: Subject, boards: Leaderboards) -> Section:
-        return measure(SIMPLE_METRICS, self.simple, ScoredVotes(subject.votes, boards.family))
+    def _simple(self, candidate: Candidate, boards: Leaderboards) -> Section:
+        return measure(SIMPLE_METRICS, self.simple, ScoredVotes(candidate.votes, boards.family))
 
-    def _compare(self, subject: Subject, boards: Leaderboards) -> Section:
+    def _compare(self, candidate: Candidate, boards: Leaderboards) -> Section:
         models, truth = boards.votes.models, boards.of(self.ground_truth)
-        pair = LeaderboardPair.of_rated(models, truth, subject.leaderboard, boards.family, boards.votes)
+        pair = LeaderboardPair.between_rated(models, truth, candidate.leaderboard, boards.family, boards.votes)
         values, omitted = measure(CATEGORY_METRICS, self.category, pair)
         for metric in (name for name in values if name.startswith("Top-k")):
             omitted |= {f"{metric} {k}": f"there are {len(pair.models)} models" for k in TOP_K if k > len(pair.models)}
@@ -81,21 +81,21 @@ class EvaluationMetrics:
             omitted["models without an Arena rating"] = ", ".join(unrated)
         return values, omitted
 
-    def _subsets(self, subject: Subject, boards: Leaderboards) -> Section:
+    def _subsets(self, candidate: Candidate, boards: Leaderboards) -> Section:
         boards.of("marginal-gt")  # the truth of subsets is a fit of their votes: it needs evidence
-        return random_subsets(self.random_subsets, subject, boards.votes, boards.family, self.seed)
+        return random_subsets(self.random_subsets, candidate, boards.votes, boards.family, self.seed)
 
-    def _scale(self, subject: Subject, boards: Leaderboards) -> Section:
+    def _scale(self, candidate: Candidate, boards: Leaderboards) -> Section:
         truth = boards.of(self.aggr_scale_gt)
-        return aggregation_scale(self.aggr_scale, subject, truth, boards.votes, boards.family, self.seed)
+        return aggregation_scale(self.aggr_scale, candidate, truth, boards.votes, boards.family, self.seed)
 
-    def _proper(self, subject: Subject, boards: Leaderboards) -> Section:
+    def _proper(self, candidate: Candidate, boards: Leaderboards) -> Section:
         baseline, omitted = None, {}
-        if len(subject.votes.rankings.coefs) > 1:
+        if len(candidate.votes.rankings.coefs) > 1:
             baseline = boards.baseline()
         else:
             omitted["minus_marginal"] = "one leaderboard for all prompts is evaluated: a baseline itself"
-        values = proper_metrics(ScoredVotes(subject.votes, boards.family), baseline, seed=self.seed)
+        values = proper_metrics(ScoredVotes(candidate.votes, boards.family), baseline, seed=self.seed)
         if baseline is not None and "minus_best_model" not in values:
             omitted["minus_best_model"] = "no vote has the top-ranked model of its prompt, or the best model of all"
         return values, omitted

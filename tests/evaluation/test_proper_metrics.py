@@ -49,7 +49,7 @@ def test_a_tie_scores_half_and_both_bad_nothing(make_votes) -> None:
 def test_intervals_hold_the_means_and_nothing_beats_itself(family, drawn_votes) -> None:
     votes = drawn_votes(family)
     one = Ranking(votes.rankings.coefs[0], None if votes.rankings.eta is None else votes.rankings.eta[0])
-    scored = ScoredVotes(votes.under(one), family)
+    scored = ScoredVotes(votes.predicted_by(one), family)
     found = proper_metrics(scored, Baseline(one, "itself"))
     assert found["log_loss"]["value"] == pytest.approx(SIMPLE_METRICS["Loss"](scored))
     assert found["accuracy"]["value"] == pytest.approx(SIMPLE_METRICS["Accuracy"](scored))

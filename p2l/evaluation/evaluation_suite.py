@@ -9,8 +9,8 @@ import numpy as np
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation.arena_ratings import ArenaRatings
 from p2l.evaluation.category_evaluation import CategoryEvaluation, Train
+from p2l.evaluation.evaluation_output import EvaluationOutput
 from p2l.evaluation.evaluation_sources import EvaluationSource, load_train
-from p2l.evaluation.output import EvaluationOutput
 from p2l.evaluation.ranked_tables import EvaluationData
 
 

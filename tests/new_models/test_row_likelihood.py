@@ -3,17 +3,17 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.sparse import csr_matrix
 
-from p2l.new_models.row_likelihood import Evidence
+from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.outcomes import BT, FAMILIES, OutcomeFamily
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 PARAMETERS = 4
 
 
-def make_evidence(family: OutcomeFamily, votes: int = 30) -> Evidence:
+def make_evidence(family: OutcomeFamily, votes: int = 30) -> RowLikelihood:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, votes, PARAMETERS)) * (rng.random((2, votes, 1)) < 0.6)
-    return Evidence(
+    return RowLikelihood(
         family=family,
         design_a=csr_matrix(a),
         design_b=csr_matrix(b),
@@ -42,12 +42,12 @@ def test_the_fit_is_a_stationary_point_and_the_hessian_its_curvature(family):
     np.testing.assert_allclose(evidence.hessian(found, penalty), numeric, atol=2e-2)
 
 
-def by_hand(wins: int, losses: int, prompts: np.ndarray) -> Evidence:
+def by_hand(wins: int, losses: int, prompts: np.ndarray) -> RowLikelihood:
     """One model with one parameter, its coefficient, against a known one of coefficient 0.5."""
     votes = wins + losses
     shares = np.repeat(np.eye(2), [wins, losses], axis=0)
     design, none = csr_matrix(np.ones((votes, 1))), csr_matrix((votes, 1))
-    return Evidence(BT, design, none, np.zeros(votes), np.full(votes, 0.5), None, shares, prompts)
+    return RowLikelihood(BT, design, none, np.zeros(votes), np.full(votes, 0.5), None, shares, prompts)
 
 
 def test_a_fit_by_hand():

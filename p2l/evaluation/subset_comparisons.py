@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from p2l.errors import ConfigError
-from p2l.evaluation.candidates import RIDGE, Subject
+from p2l.evaluation.candidates import RIDGE, Candidate
 from p2l.evaluation.category_metrics import COMPARISONS, LeaderboardPair
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.evaluation.simple_metrics import check_names, measure
@@ -41,7 +41,9 @@ class SubsetPlan:
             raise ConfigError("subset sizes and numbers of samples must be at least 1")
 
 
-def random_subsets(plan: SubsetPlan, subject: Subject, votes: RankedVotes, family: OutcomeFamily, seed: int) -> Section:
+def random_subsets(
+    plan: SubsetPlan, candidate: Candidate, votes: RankedVotes, family: OutcomeFamily, seed: int
+) -> Section:
     """The model's leaderboard of a subset of votes (drawn without replacement) against the fit of the same votes."""
     rng = np.random.default_rng(seed)
 
@@ -50,13 +52,13 @@ def random_subsets(plan: SubsetPlan, subject: Subject, votes: RankedVotes, famil
         return torch.from_numpy(np.stack(drawn))
 
     def compare(rows: Rows) -> tuple[Ranking, Ranking]:
-        return fit_subsets(votes.battles, family, rows, ridge=RIDGE), _of_subsets(subject, rows)
+        return fit_subsets(votes.battles, family, rows, ridge=RIDGE), _of_subsets(candidate, rows)
 
     return _over_sizes("random subsets", plan, votes, family, draw, compare)
 
 
 def aggregation_scale(
-    plan: SubsetPlan, subject: Subject, truth: Ranking, votes: RankedVotes, family: OutcomeFamily, seed: int
+    plan: SubsetPlan, candidate: Candidate, truth: Ranking, votes: RankedVotes, family: OutcomeFamily, seed: int
 ) -> Section:
     """The model's leaderboard of some votes' prompts (drawn with replacement) against the truth of all votes."""
     rng = np.random.default_rng(seed)
@@ -65,13 +67,13 @@ def aggregation_scale(
         return torch.from_numpy(rng.integers(len(votes), size=(number, size)))
 
     def compare(rows: Rows) -> tuple[Ranking, Ranking]:
-        return _repeat(truth, len(rows)), _of_subsets(subject, rows)
+        return _repeat(truth, len(rows)), _of_subsets(candidate, rows)
 
     return _over_sizes("aggregation scale", plan, votes, family, draw, compare)
 
 
-def _of_subsets(subject: Subject, rows: Rows) -> Ranking:
-    return _repeat(subject.leaderboard, len(rows)) if subject.of_subsets is None else subject.of_subsets(rows)
+def _of_subsets(candidate: Candidate, rows: Rows) -> Ranking:
+    return _repeat(candidate.leaderboard, len(rows)) if candidate.of_subsets is None else candidate.of_subsets(rows)
 
 
 def _repeat(leaderboard: Ranking, number: int) -> Ranking:
@@ -117,7 +119,7 @@ def _pairs(
 ) -> Iterator[LeaderboardPair]:
     for i in range(len(models.coefs)):
         truth, model = (side.map(lambda x: x[i]) for side in (truths, models))  # noqa: B023
-        yield LeaderboardPair.of_rated(names, truth, model, family, None)
+        yield LeaderboardPair.between_rated(names, truth, model, family, None)
 
 
 def _mean(values: Sequence[Any]) -> Any:

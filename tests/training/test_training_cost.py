@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from p2l.models import prepare_backbone
-from p2l.training.cost import H100, STATES, WIRE, BackboneShape, step_cost
+from p2l.training.training_cost import H100, STATES, WIRE, BackboneShape, step_cost
 
 SIZES = {
     "vocab_size": 50,

@@ -6,7 +6,7 @@ import numpy as np
 
 from p2l.html import Html, join, scrolling, tag
 from p2l.insight.analysis import Insight
-from p2l.insight.groups import Clusters
+from p2l.insight.prompt_groups import Clusters
 
 WIDTH, HEIGHT, EDGE = 1000.0, 560.0, 24.0
 MOST_POINTS = 3000  # a browser draws more, but not gladly

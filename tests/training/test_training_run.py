@@ -14,7 +14,7 @@ from p2l.leaderboard import fit_votes
 from p2l.models import load_checkpoint
 from p2l.models.predict import predict
 from p2l.training import train
-from p2l.training.callbacks.rank_prompts import rank_prompts
+from p2l.training.callbacks.rank_in_training import rank_in_training
 from tests.running import build, largest_difference, run, weights, write_votes
 
 
@@ -249,7 +249,7 @@ def test_rankings_within_a_run_are_those_of_the_module(tmp_path, finished):
     train(module, datamodule, trainer)
     trainer.strategy.setup_environment()
     encoded = datamodule.prompts("val")
-    ours = rank_prompts(trainer, module, encoded, token_budget=100)
+    ours = rank_in_training(trainer, module, encoded, token_budget=100)
     batch = encoded.pad(range(len(encoded)))
     with torch.no_grad():
         theirs = module.eval().model(batch.input_ids, batch.attention_mask)

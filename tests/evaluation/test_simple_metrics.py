@@ -81,7 +81,7 @@ def test_every_metric_has_a_value_or_a_reason(family, drawn_votes) -> None:
 def test_one_ranking_for_all_is_the_same_as_a_copy_for_each_vote(family, drawn_votes) -> None:
     votes = drawn_votes(family)
     one = Ranking(votes.rankings.coefs[0], None if votes.rankings.eta is None else votes.rankings.eta[0])
-    shared = votes.under(one)
+    shared = votes.predicted_by(one)
     copied = votes.select(torch.arange(len(votes)).numpy())
     eta = None if one.eta is None else one.eta.expand(len(copied.rankings.coefs))
     copied = type(copied)(

@@ -57,7 +57,7 @@ def evaluate(folder, monkeypatch) -> Callable[..., dict[str, Any]]:
 
     def run(*overrides: str, pictures: bool = False) -> dict[str, Any]:
         if not pictures:
-            monkeypatch.setattr("p2l.evaluation.output.draw_pictures", lambda models: {})
+            monkeypatch.setattr("p2l.evaluation.evaluation_output.draw_pictures", lambda models: {})
         paths = (
             f"eval_path={folder / 'eval.jsonl'}",
             f"model_list_path={folder / 'models.json'}",

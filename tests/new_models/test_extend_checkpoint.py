@@ -8,7 +8,7 @@ import torch
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
 from p2l.models.predict import predict
-from p2l.new_models.extend_checkpoint import extended, layers_of
+from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
 from p2l.outcomes import FAMILIES
 
 PROMPTS = ["hello", "what is 1+1?", "a longer prompt about something else"]
@@ -30,14 +30,14 @@ def test_old_rows_stay_and_new_ones_follow(tiny_recipe, tmp_path, family, rank, 
     checkpoint = low_rank_or_full(tiny_recipe, family, rank, eta_from)
     features = rank or 32
     weight, bias = np.random.default_rng(0).normal(size=(2, features)), np.array([3.0, -3.0])
-    larger = extended(checkpoint, ["omega", "abel"], weight, bias)
+    larger = extend_checkpoint(checkpoint, ["omega", "abel"], weight, bias)
     assert larger.models == ("alpha", "beta", "delta", "gamma", "omega", "abel")
     before, after = predict(checkpoint, PROMPTS), predict(larger, PROMPTS)
     torch.testing.assert_close(after.coefs[:, :4], before.coefs, rtol=0, atol=1e-6)
     if before.eta is not None:
         assert torch.equal(after.eta, before.eta)
-    rows = layers_of(larger.model.head)[1]
-    assert torch.equal(rows.weight[:4], layers_of(checkpoint.model.head)[1].weight)
+    rows = head_layers(larger.model.head)[1]
+    assert torch.equal(rows.weight[:4], head_layers(checkpoint.model.head)[1].weight)
     np.testing.assert_allclose(rows.weight[4:].detach(), weight, rtol=1e-6)
     save_checkpoint(tmp_path / "larger", larger)
     read = load_checkpoint(str(tmp_path / "larger"))
@@ -46,9 +46,9 @@ def test_old_rows_stay_and_new_ones_follow(tiny_recipe, tmp_path, family, rank, 
 
 
 def test_a_row_fitted_anew_keeps_its_place(tiny_checkpoint):
-    larger = extended(tiny_checkpoint, ["beta"], np.ones((1, 32)), np.array([7.0]))
+    larger = extend_checkpoint(tiny_checkpoint, ["beta"], np.ones((1, 32)), np.array([7.0]))
     assert larger.models == tiny_checkpoint.models
-    before, after = (layers_of(c.model.head)[1] for c in (tiny_checkpoint, larger))
+    before, after = (head_layers(c.model.head)[1] for c in (tiny_checkpoint, larger))
     assert after.bias[1] == 7.0 and (after.weight[1] == 1).all()
     kept = [0, 2, 3]
     assert torch.equal(after.weight[kept], before.weight[kept])
@@ -58,8 +58,8 @@ def test_a_row_fitted_anew_keeps_its_place(tiny_checkpoint):
 def test_the_recipe_says_what_was_added(tiny_checkpoint):
     recipe = {"loss_type": "grk", "metrics": {"val/log_loss": 1.0}, "linear_head_downsize_factor": 2.0}
     checkpoint = replace(tiny_checkpoint, recipe=recipe)
-    once = extended(checkpoint, ["omega"], np.ones((1, 32)), np.zeros(1))
-    twice = extended(once, ["omega", "psi"], np.ones((2, 32)), np.zeros(2))
+    once = extend_checkpoint(checkpoint, ["omega"], np.ones((1, 32)), np.zeros(1))
+    twice = extend_checkpoint(once, ["omega", "psi"], np.ones((2, 32)), np.zeros(2))
     assert twice.recipe["added_models"] == ["omega", "psi"]
     assert (twice.recipe["metrics"], twice.recipe["metrics_before"]) == ({}, {"val/log_loss": 1.0})
     assert checkpoint.recipe == recipe

@@ -26,7 +26,7 @@ def train(
     """
     ckpt_path = _checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
-    EndedFitLoop.put_into(trainer)
+    EndedFitLoop.install(trainer)
     with warnings.catch_warnings():
         if ckpt_path is not None:
             warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

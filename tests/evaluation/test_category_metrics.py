@@ -20,7 +20,7 @@ def pair(truth, model, family=BT, eta=None, votes=None) -> LeaderboardPair:
         )
         for side in (truth, model)
     ]
-    return LeaderboardPair.of_rated(NAMES[: len(truth)], *sides, family, votes)
+    return LeaderboardPair.between_rated(NAMES[: len(truth)], *sides, family, votes)
 
 
 def test_by_hand() -> None:
@@ -47,7 +47,7 @@ def test_l1_distance_by_hand() -> None:
 
 def test_without_eta_on_a_side_bradley_terry_is_compared() -> None:
     truth, model = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.0])
-    mixed = LeaderboardPair.of_rated(NAMES[:2], Ranking(truth, None), Ranking(model, torch.tensor(0.0)), RK, None)
+    mixed = LeaderboardPair.between_rated(NAMES[:2], Ranking(truth, None), Ranking(model, torch.tensor(0.0)), RK, None)
     assert COMPARISONS["L1-Dist-Prob"](mixed) == COMPARISONS["L1-Dist-Prob"](pair([1.0, 0.0], [0.0, 0.0]))
 
 
@@ -55,7 +55,7 @@ def test_without_eta_on_a_side_bradley_terry_is_compared() -> None:
 def test_a_leaderboard_agrees_with_itself(family, drawn_votes) -> None:
     votes = drawn_votes(family)
     one = Ranking(votes.rankings.coefs[0], None if votes.rankings.eta is None else votes.rankings.eta[0])
-    same = LeaderboardPair.of_rated(votes.models, one, one, family, votes)
+    same = LeaderboardPair.between_rated(votes.models, one, one, family, votes)
     found, omitted = measure(CATEGORY_METRICS, list(CATEGORY_METRICS), same)
     assert found["L1-Dist-Prob"] == 0 and found["Kendall-lbs"] == pytest.approx(1)
     assert found["Spearman-lbs"] == pytest.approx(1) and set(found["Top-k-fraction"].values()) == {1.0}
@@ -71,7 +71,7 @@ def test_models_without_a_rating_are_left_out_with_their_votes(family, drawn_vot
     one = Ranking(votes.rankings.coefs[0], None if votes.rankings.eta is None else votes.rankings.eta[0])
     holes = one._replace(coefs=one.coefs.clone())
     holes.coefs[2] = torch.nan
-    found = LeaderboardPair.of_rated(votes.models, holes, one, family, votes)
+    found = LeaderboardPair.between_rated(votes.models, holes, one, family, votes)
     assert found.models == ("ant", "bee", "dog", "eel")
     assert (
         found.votes is not None and not ((found.votes.battles.model_a == 2) | (found.votes.battles.model_b == 2)).any()

@@ -3,7 +3,7 @@
 from typing import Any
 
 
-def count_in(micro_batches: int, fit_loop: dict[str, Any]) -> None:
+def rescale_progress(micro_batches: int, fit_loop: dict[str, Any]) -> None:
     """Rewrite the progress that Lightning saved (``checkpoint["loops"]["fit_loop"]``) for so many micro-batches a step.
 
     Lightning counts micro-batches, and their number in a step depends on the devices, the token budget and the epochs
