@@ -30,12 +30,11 @@ import numpy as np
 import torch
 import yaml
 
-from p2l.commands.route_eval import result_of
 from p2l.files import whole_file, write_whole
 from p2l.heads import RankingHead
-from p2l.insight.embeddings import rank_and_read
 from p2l.losses import NegativeLogLikelihood
 from p2l.models import Checkpoint, ModelRecipe
+from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.outcomes import GRK
 from p2l.routing import StreamBudget, policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
@@ -98,7 +97,9 @@ def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
     """What the head reads of each prompt, standardised."""
     encoder = recipe.encoder()
     network = recipe.build(encoder, partial(RankingHead, family="grk"), measured.models).eval()
-    _, found = rank_and_read(Checkpoint(network, encoder, measured.models), measured.prompts, token_budget=16384)
+    _, found = rank_with_hidden_states(
+        Checkpoint(network, encoder, measured.models), measured.prompts, token_budget=16384
+    )
     return (found - found.mean(0)) / found.std(0)
 
 
@@ -271,7 +272,7 @@ def draw(args: argparse.Namespace, measured: Measured, found: dict[str, Curve], 
     shown = {name: found[name] for name in (SHRUNK + STREAM, STREAM, LP, STRICT)} | {SINGLE_MIXTURE: found[MIXTURE]}
     singles = dict(zip(measured.models, zip(whole.cost.tolist(), whole.score.tolist(), strict=True), strict=True))
     best = measured.models[whole.best]
-    result = result_of(RoutingCurves(measured.models, shown, singles, best), TITLES[args.data], UNIT)
+    result = RoutingCurves(measured.models, shown, singles, best).plot_data(TITLES[args.data], UNIT)
     with write_whole(args.work / "curves.json") as file:
         json.dump(result, file)
     others = [json.loads(path.read_text(encoding="utf-8")) for path in args.beside]

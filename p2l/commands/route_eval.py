@@ -96,7 +96,7 @@ class RoutingEvaluation:
     def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]]) -> None:
         folder = Path(self.output_dir)
         result = {
-            **result_of(found, self.title, self.unit),
+            **found.plot_data(self.title, self.unit),
             "optimizer": self.optimizer,
             "summary": found.summary(),
         }
@@ -109,13 +109,6 @@ class RoutingEvaluation:
         with whole_file(folder / f"{NAME}.png") as part:
             plot_routing([*earlier, result]).savefig(part, format="png", dpi=110)
         log.info("results: %s", folder / f"{NAME}.json")
-
-
-def result_of(found: RoutingCurves, title: str, unit: str) -> dict[str, Any]:
-    """What a picture is drawn from, and a file can hold: the points of every curve and each LLM alone."""
-    tables = {name: curve.table().replace(np.nan, None) for name, curve in found.curves.items()}
-    points = {name: table.to_dict("list") for name, table in tables.items()}
-    return {"title": title, "unit": unit, "singles": found.singles, "curves": points}
 
 
 def _shared(tables: Sequence[Measured], models: Sequence[str]) -> list[Measured]:

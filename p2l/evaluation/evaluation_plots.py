@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from p2l.evaluation.category_metrics import MODEL, TRUTH
 from p2l.leaderboard.table import ELO_POINTS_PER_NAT
+from p2l.statistics.intervals import wilson_interval
 
 TRUTH_COLOUR, MODEL_COLOUR, GRID = "#444444", "#1f77b4", "#dddddd"
 LINE_COLOURS = ("#1f77b4", "#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#8c6d1f", "#666666")
@@ -44,7 +45,7 @@ def plot_reliability(proper: Mapping[str, Any], title: str) -> Figure:
     for axis, (outcome, curve) in zip(figure.subplots(1, len(curves), squeeze=False)[0], curves.items(), strict=True):
         share = np.array(curve["votes"]) / sum(curve["votes"])
         axis.plot([0, 1], [0, 1], color=TRUTH_COLOUR, linewidth=0.8, linestyle="--")
-        low, high = _wilson(np.array(curve["observed"]), np.array(curve["votes"]))
+        low, high = wilson_interval(np.array(curve["observed"]), np.array(curve["votes"]))
         axis.vlines(curve["predicted"], low, high, color=MODEL_COLOUR, linewidth=1, alpha=0.6)
         axis.scatter(curve["predicted"], curve["observed"], s=6 + 500 * share, color=MODEL_COLOUR, alpha=0.8, lw=0)
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", title=outcome, xlabel="probability given")
@@ -57,12 +58,6 @@ def plot_reliability(proper: Mapping[str, Any], title: str) -> Figure:
         fontsize=10, parse_math=False,
     )  # fmt: skip
     return figure
-
-
-def _wilson(share: np.ndarray, number: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
-    centre = (share + z**2 / (2 * number)) / (1 + z**2 / number)
-    half = z * np.sqrt(share * (1 - share) / number + z**2 / (4 * number**2)) / (1 + z**2 / number)
-    return centre - half, centre + half
 
 
 def plot_against_truth(leaderboards: Mapping[str, list[str]], title: str) -> Figure:

@@ -11,7 +11,7 @@ from p2l.errors import DataError
 from p2l.evaluation.scoring_rules import accuracy, log_loss
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battle_likelihood import battle_log_probs
-from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
+from p2l.statistics.bootstrap import Interval, bootstrap_mean
 from p2l.types import Battle, Ranking
 
 
@@ -66,8 +66,5 @@ def bootstrap_difference(
 
     Whole prompts are drawn with replacement, since votes on one prompt are not independent.
     """
-    difference = (getattr(ours, metric) - getattr(other, metric)) * ours.weight
-    sums = np.stack([np.bincount(ours.prompt_index, weights=column) for column in (difference, ours.weight)], axis=1)
-    (samples,) = resampled_sums(sums, seed=seed)
-    total = sums.sum(axis=0)
-    return percentile_interval(total[0] / total[1], samples[:, 0] / samples[:, 1], level)
+    difference = getattr(ours, metric) - getattr(other, metric)
+    return bootstrap_mean(difference, ours.weight, ours.prompt_index, level=level, seed=seed)

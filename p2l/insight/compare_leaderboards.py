@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import DataError
-from p2l.insight.group_leaderboards import GroupLeaderboard, benjamini_hochberg, difference
+from p2l.insight.group_leaderboards import GroupLeaderboard, difference
+from p2l.statistics.multiple_testing import benjamini_hochberg
 
 
 def compare_leaderboards(

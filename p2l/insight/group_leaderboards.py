@@ -14,15 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Float64, Int64
-from scipy.stats import norm
-from scipy.stats import t as student_t
 from torch import Tensor
 
 from p2l.leaderboard import aggregate, leaderboard_table
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.table import ELO_POINTS_PER_NAT
 from p2l.outcomes import OutcomeFamily
-from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.statistics.intervals import intervals, normal_quantile, rank_ranges, student_p_value, student_quantile
 from p2l.types import Ranking
 
 _COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "elo", "elo_low", "elo_high", "win_rate"]
@@ -87,7 +85,7 @@ class GroupLeaderboard:
         """Of ``elo``, stretched so that normal intervals at ``level`` are those of Student's t for so few prompts."""
         if len(self) < 2:
             return np.full((len(self.models), len(self.models)), np.nan)
-        stretch = _quantile(level, len(self)) / norm.ppf((1 + level) / 2)
+        stretch = student_quantile(level, len(self)) / normal_quantile(level)
         moved = self.influence * (ELO_POINTS_PER_NAT * stretch)
         return moved.T @ moved * len(self) / (len(self) - 1)
 
@@ -165,21 +163,6 @@ def difference(
     moved = np.zeros((len(rows), len(value)))
     np.add.at(moved, position, np.concatenate((moved_here, -moved_there)))
     error = np.sqrt((moved**2).sum(axis=0) * size / (size - 1)) * there.spread
-    half = _quantile(level, size) * error
+    half = student_quantile(level, size) * error
     statistic = np.abs(value) / np.maximum(error, 1e-9)  # a billionth of a point is none
-    return EloDifference(value, value - half, value + half, 2 * student_t.sf(statistic, size - 1))
-
-
-def _quantile(level: float, num_prompts: int) -> float:
-    return float(student_t.ppf((1 + level) / 2, num_prompts - 1))
-
-
-def benjamini_hochberg(p_values: Float64[np.ndarray, " tests"], rate: float) -> np.ndarray:
-    """Which tests are discoveries at a false discovery rate (Benjamini and Hochberg 1995); NaN is none."""
-    p_values = np.where(np.isnan(p_values), 1.0, p_values)
-    order = np.argsort(p_values)
-    passed = np.flatnonzero(p_values[order] <= rate * np.arange(1, len(order) + 1) / max(1, len(order)))
-    found = np.zeros(len(p_values), dtype=bool)
-    if len(passed):
-        found[order[: passed[-1] + 1]] = True
-    return found
+    return EloDifference(value, value - half, value + half, student_p_value(statistic, size))

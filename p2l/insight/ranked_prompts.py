@@ -11,8 +11,9 @@ from jaxtyping import Float32
 
 from p2l.data.prompt_encoder import turns_of
 from p2l.errors import DataError, PromptError
-from p2l.insight.embeddings import HIDDEN, Vectors, embed, rank_and_read
+from p2l.insight.embeddings import HIDDEN, Vectors, embed
 from p2l.models import Checkpoint
+from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -71,7 +72,7 @@ def rank_table(
     DataError where a column is missing, or no row has a prompt.
     """
     frame, prompts = _distinct(frame, columns, source)
-    rankings, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
+    rankings, hidden = rank_with_hidden_states(checkpoint, prompts, token_budget=token_budget)
     _check_finite(rankings, source)
     categories = {name: _labels(frame[name]) for name in columns.categories}
     vectors = embed(embedding, prompts, hidden.numpy(), token_budget) if embedding else None

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float64
-from scipy.stats import t as student_t
 
 from p2l.errors import ConfigError
 from p2l.insight.prompt_groups import Group
 from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.strengths import model_index
+from p2l.statistics.intervals import mean_interval
+from p2l.statistics.multiple_testing import bonferroni_level
 
 BETTER, WORSE, UNCLEAR, TOO_FEW = "better", "worse", "no clear difference", "too few prompts"
 OVERALL = "all prompts"
@@ -71,7 +72,7 @@ def compare_versions(
 
     def row(group: Group, tests: int) -> dict[str, object]:
         mean = dict(zip(names, probs[group.rows].mean(axis=0), strict=True))
-        result = _judge(scores[group.rows], margin, 1 - (1 - level) / tests)
+        result = _judge(scores[group.rows], margin, bonferroni_level(level, tests))
         return {"kind": group.kind, "group": group.name, "prompts": len(group.rows), **mean, **result}
 
     everything = row(Group("", OVERALL, np.arange(len(ranked))), 1)
@@ -89,7 +90,7 @@ def _judge(scores: np.ndarray, margin: float, level: float) -> dict[str, object]
     mean = float(scores.mean())
     if len(scores) < 2:
         return {"score": mean, "low": np.nan, "high": np.nan, "verdict": TOO_FEW}
-    half = float(student_t.ppf((1 + level) / 2, len(scores) - 1)) * scores.std(ddof=1) / np.sqrt(len(scores))
-    low, high = max(0.0, mean - half), min(1.0, mean + half)
+    low, high = mean_interval(scores, level)
+    low, high = max(0.0, low), min(1.0, high)
     verdict = BETTER if low > 0.5 + margin else WORSE if high < 0.5 - margin else UNCLEAR
     return {"score": mean, "low": low, "high": high, "verdict": verdict}

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import ConfigError
-from p2l.insight.group_leaderboards import GroupLeaderboard, benjamini_hochberg, difference
+from p2l.insight.group_leaderboards import GroupLeaderboard, difference
 from p2l.insight.prompt_groups import Group
+from p2l.statistics.multiple_testing import benjamini_hochberg
 
 GroupLeaderboards = Sequence[tuple[Group, GroupLeaderboard]]
 

@@ -24,6 +24,7 @@ from p2l.leaderboard.newton import minimise
 from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, shares_of
 from p2l.outcomes import OutcomeFamily, get_family
+from p2l.statistics.bootstrap import resampled_rows
 from p2l.types import OUTCOMES, Ranking
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ def fit(
     component = components(rows, shares)
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
     parameters = gauge @ minimum.parameters[0]
-    resamples = _progress(_resamples(len(battles), codes, bootstrap, seed), bootstrap)
+    resamples = _progress(resampled_rows(len(battles), codes, bootstrap, seed), bootstrap)
     start = minimum.parameters[0]
     samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
     converged = bool(minimum.converged[0])
@@ -161,22 +162,6 @@ def _evidence(rows: VoteRows, family: OutcomeFamily) -> Float[Tensor, "rows outc
         counts = ", ".join(f"{kind.value} {n:g}" for kind, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
         raise DataError(f"no vote carries evidence under {family.name}: {counts}; another family may use these votes")
     return shares
-
-
-def _resamples(
-    num_votes: int, codes: Int64[np.ndarray, " votes"] | None, count: int, seed: int
-) -> Iterator[Int64[np.ndarray, " some"]]:
-    """The positions of the votes of each bootstrap resample: votes, or whole clusters, drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    if codes is None:
-        yield from (rng.integers(num_votes, size=num_votes) for _ in range(count))
-        return
-    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts = np.cumsum(sizes) - sizes
-    for _ in range(count):
-        drawn = rng.integers(len(sizes), size=len(sizes))
-        within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
-        yield order[np.repeat(starts[drawn], sizes[drawn]) + within]
 
 
 def _progress(resamples: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:

@@ -14,8 +14,8 @@ from p2l.data.prompt_encoder import Prompt
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
 from p2l.heads import RankingHead
-from p2l.insight.embeddings import rank_and_read
 from p2l.models import Checkpoint
+from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.new_models.extend_checkpoint import head_layers
 from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.new_models.row_prior import RowPrior
@@ -65,7 +65,7 @@ def extract_features(
     """One pass of the frozen network over the prompts, on its device; ``precision`` is that of its matrix products."""
     device = next(checkpoint.model.parameters()).device.type
     with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-        ranking, hidden = rank_and_read(checkpoint, prompts, token_budget=token_budget)
+        ranking, hidden = rank_with_hidden_states(checkpoint, prompts, token_budget=token_budget)
     return features_of_hidden(checkpoint.model.head, ranking, hidden)
 
 

@@ -1,1 +1,1 @@
-"""Statistics that leaderboards, evaluation, insight and routing share: bootstrap and intervals."""
+"""Bootstrap, intervals and multiple testing, shared by leaderboards, evaluation, insight, scaling and routing."""

@@ -1,19 +1,22 @@
-"""Bootstrap over prompts: all resamples at once, in blocks of prompts, so that memory does not grow with them."""
+"""Bootstrap: rows or whole clusters (prompts, say) drawn with replacement, and percentile intervals."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from scipy.sparse import csr_matrix
 
+from p2l.statistics.intervals import percentiles
+
 RESAMPLES = 2000
-_BLOCK = 1 << 21  # counts (resamples x prompts) in a block
+_BLOCK = 1 << 21  # counts (resamples x prompts) in a block: bounds the memory
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its bootstrap interval."""
+    """A value and its interval."""
 
     value: float
     low: float
@@ -26,9 +29,10 @@ class Interval:
 def resampled_sums(
     *columns: Float64[np.ndarray, "prompts _"] | csr_matrix, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Float64[np.ndarray, "resamples _"]]:
-    """The column sums of each table over prompts drawn with replacement, as many as there are; the same draws for all.
+    """Return the column sums of each table over resampled prompts; all tables share the draws.
 
-    Exactly multinomial: how many draws fall into a block of prompts first, then which prompts of the block.
+    A resample has as many prompts as the table. The draws are exactly multinomial: first how many fall into a block of
+    prompts, then which prompts of the block, so that memory does not grow with the number of prompts.
     """
     num_prompts = columns[0].shape[0]
     rng = np.random.default_rng(seed)
@@ -47,9 +51,39 @@ def _counts(drawn: np.ndarray, size: int, rng: np.random.Generator) -> Float64[n
     return np.bincount(cells, minlength=len(drawn) * size).reshape(len(drawn), size).astype(np.float64)
 
 
+def resampled_rows(
+    num_rows: int, cluster: Int64[np.ndarray, " rows"] | None, count: int, seed: int
+) -> Iterator[Int64[np.ndarray, " _"]]:
+    """Yield the row positions of ``count`` resamples: of rows, or of whole clusters (codes from 0)."""
+    rng = np.random.default_rng(seed)
+    if cluster is None:
+        yield from (rng.integers(num_rows, size=num_rows) for _ in range(count))
+        return
+    order, sizes = np.argsort(cluster, kind="stable"), np.bincount(cluster)
+    starts = np.cumsum(sizes) - sizes
+    for _ in range(count):
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        within = np.arange(sizes[drawn].sum()) - np.repeat(np.cumsum(sizes[drawn]) - sizes[drawn], sizes[drawn])
+        yield order[np.repeat(starts[drawn], sizes[drawn]) + within]
+
+
+def bootstrap_mean(
+    values: Float64[np.ndarray, " rows"],
+    weight: np.ndarray,
+    cluster: Int64[np.ndarray, " rows"],
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the weighted mean of ``values`` with a percentile interval from resampled clusters."""
+    sums = np.stack([np.bincount(cluster, weights=column) for column in (values * weight, weight)], axis=1)
+    (samples,) = resampled_sums(sums, seed=seed)
+    total = sums.sum(axis=0)
+    return percentile_interval(total[0] / total[1], samples[:, 0] / samples[:, 1], level)
+
+
 def percentile_interval(value: float, samples: Float64[np.ndarray, " resamples"], level: float = 0.95) -> Interval:
-    """The interval that holds the middle ``level`` of the resamples; those without a value are left out."""
-    tail = 50 * (1 - level)
+    """Return the interval that holds the middle ``level`` of the finite resamples; NaN ends if none is finite."""
     known = samples[np.isfinite(samples)]
-    low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (np.nan, np.nan)
+    low, high = percentiles(known, level) if len(known) else (np.nan, np.nan)
     return Interval(float(value), float(low), float(high))

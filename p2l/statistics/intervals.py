@@ -1,33 +1,72 @@
-"""Intervals of coefficients, and the ranks they allow."""
+"""Intervals of estimates: normal, Student's t, percentile, Wilson; and the ranks that they allow."""
 
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.stats import norm
+from scipy.stats import t as student_t
 
 Estimates = Float64[np.ndarray, " models"]
 Covariance = Float64[np.ndarray, "models models"]
 Samples = Float64[np.ndarray, "resamples models"]
 
 
+def normal_quantile(level: float) -> float:
+    """Return half the width, in standard errors, of a two-sided normal interval at ``level``."""
+    return float(norm.ppf((1 + level) / 2))
+
+
+def student_quantile(level: float, num_samples: int) -> float:
+    """Return half the width, in standard errors, of Student's t interval of a mean of ``num_samples``."""
+    return float(student_t.ppf((1 + level) / 2, num_samples - 1))
+
+
+def student_p_value(statistic: Float64[np.ndarray, " tests"], num_samples: int) -> Float64[np.ndarray, " tests"]:
+    """Return the two-sided p-value of |mean| / standard error, for means of ``num_samples``."""
+    return 2 * student_t.sf(statistic, num_samples - 1)
+
+
+def percentiles(samples: Float64[np.ndarray, "resamples *_"], level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two ends of the middle ``level`` of the samples, by column."""
+    tail = 50 * (1 - level)
+    low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
+    return low, high
+
+
+def mean_interval(values: Float64[np.ndarray, " samples"], level: float) -> tuple[float, float]:
+    """Return Student's t interval of the mean of two or more independent values."""
+    mean = float(values.mean())
+    half = student_quantile(level, len(values)) * values.std(ddof=1) / np.sqrt(len(values))
+    return mean - half, mean + half
+
+
+def wilson_interval(share: np.ndarray, count: np.ndarray, z: float = 1.96) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's interval of a share of ``count`` independent trials.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927).
+    """
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return centre - half, centre + half
+
+
 def intervals(
     estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float
 ) -> tuple[Estimates, Estimates]:
-    """Lower and upper ends at ``level``: percentiles of the bootstrap samples, or normal from the covariance."""
+    """Return the lower and upper ends at ``level``: percentiles of bootstrap samples, else normal by ``covariance``."""
     if samples is not None:
-        tail = 50 * (1 - level)
-        low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
-        return low, high
-    half = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(np.diag(covariance), 0))
+        return percentiles(samples, level)
+    half = normal_quantile(level) * np.sqrt(np.maximum(np.diag(covariance), 0))
     return estimates - half, estimates + half
 
 
 def rank_ranges(
     estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float
 ) -> tuple[Int64[np.ndarray, " models"], Int64[np.ndarray, " models"]]:
-    """The best and the worst rank of each model: 1 + how many are surely better, and how many are not surely worse.
+    """Return the best and the worst rank of each model that the intervals of differences allow.
 
-    Surely: the interval of the difference of the two coefficients at ``level`` leaves out 0, so that what two models
-    share (the same opponents, say) does not blur their order. No correction for the number of pairs.
+    The best rank is 1 + the number of models that are surely better; the worst is the number that are not surely worse.
+    A model is surely better if the interval of the difference of the two coefficients at ``level`` lies above 0. What
+    two models share (the same opponents, say) cancels in the difference. Pairs are not corrected for their number.
     """
     better = np.stack([_surely_above(i, estimates, covariance, samples, level) for i in range(len(estimates))])
     return 1 + better.sum(axis=1), len(estimates) - better.sum(axis=0)
@@ -36,9 +75,9 @@ def rank_ranges(
 def _surely_above(
     model: int, estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float
 ) -> np.ndarray:
-    """Which models are surely better than this one."""
+    """Return which models are surely better than this one."""
     if samples is not None:
         return np.percentile(samples - samples[:, [model]], 50 * (1 - level), axis=0) > 0
     variance = np.diag(covariance) + covariance[model, model] - 2 * covariance[model]
     difference = estimates - estimates[model]
-    return difference > norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
+    return difference > normal_quantile(level) * np.sqrt(np.maximum(variance, 0))

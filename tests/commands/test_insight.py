@@ -10,8 +10,8 @@ import pytest
 from p2l.commands.insight import InsightJob
 from p2l.errors import ConfigError, DataError
 from p2l.insight import Questions
-from p2l.insight.embeddings import rank_and_read
 from p2l.models import Checkpoint
+from p2l.models.hidden_states import rank_with_hidden_states
 from tests.insight.rankings import needs_extra
 
 pytestmark = needs_extra
@@ -28,7 +28,7 @@ def dataset(tmp_path: Path) -> str:
 
 
 def write_rankings(checkpoint: Checkpoint, path: Path, shift: float = 0.0) -> str:
-    rankings, _ = rank_and_read(checkpoint, PROMPTS, token_budget=400)
+    rankings, _ = rank_with_hidden_states(checkpoint, PROMPTS, token_budget=400)
     frame = pd.DataFrame({"prompt": PROMPTS, "coefs": list((rankings.coefs + shift).numpy()), "eta": rankings.eta})
     frame.to_parquet(path)
     return str(path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from p2l.insight.group_leaderboards import benjamini_hochberg, difference, group_leaderboard
+from p2l.insight.group_leaderboards import difference, group_leaderboard
 from p2l.leaderboard import aggregate, aggregate_subsets
 from p2l.outcomes import BT, FAMILIES, GRK
 from p2l.types import Ranking
@@ -122,12 +122,3 @@ def test_the_difference_of_standing_has_the_error_of_a_bootstrap() -> None:
     bootstrap = ((standing[0] - standing[1]) * board.spread).std(0).numpy()
     apart = difference(part, board, level=0.95)
     np.testing.assert_allclose((apart.high - apart.low) / 2 / 2.045, bootstrap, rtol=0.2)  # t(29) at 0.975
-
-
-def test_benjamini_hochberg_by_the_example_of_the_paper() -> None:
-    """Benjamini and Hochberg 1995, section 4.1: of these 15, four are rejected at 0.05."""
-    paper = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240]
-    paper += [0.4262, 0.5719, 0.6528, 0.7590, 1.0000]
-    assert benjamini_hochberg(np.array(paper), 0.05).tolist() == [True] * 4 + [False] * 11
-    assert benjamini_hochberg(np.array([np.nan, 0.001]), 0.05).tolist() == [False, True]
-    assert benjamini_hochberg(np.zeros(0), 0.05).tolist() == []

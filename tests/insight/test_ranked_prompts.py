@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from p2l.errors import CheckpointError, DataError
-from p2l.insight.embeddings import embed, rank_and_read
+from p2l.insight.embeddings import embed
 from p2l.insight.ranked_prompts import Columns, align, rank_table, read_rankings
 from p2l.models import Checkpoint
+from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.models.predict import predict
 from p2l.outcomes import BT, GRK
 
@@ -20,7 +21,7 @@ def table(**columns: list) -> pd.DataFrame:
 
 def predicted(checkpoint: Checkpoint, **changes: object) -> pd.DataFrame:
     """As scripts/predict.py hidden=true writes it."""
-    rankings, hidden = rank_and_read(checkpoint, PROMPTS, token_budget=40)
+    rankings, hidden = rank_with_hidden_states(checkpoint, PROMPTS, token_budget=40)
     return table(
         **{
             "coefs": list(rankings.coefs.numpy()),

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from p2l.statistics import bootstrap
-from p2l.statistics.bootstrap import percentile_interval, resampled_sums
+from p2l.statistics.bootstrap import bootstrap_mean, percentile_interval, resampled_rows, resampled_sums
 
 
 def test_every_resample_has_as_many_prompts_and_the_expected_sum() -> None:
@@ -34,3 +34,21 @@ def test_tables_share_their_draws_and_may_be_sparse() -> None:
 def test_a_resample_without_a_value_is_left_out_of_the_interval() -> None:
     found = percentile_interval(0.5, np.array([0.4, np.nan, 0.6, np.inf]), level=1.0)
     assert (found.low, found.high) == (0.4, 0.6)
+
+
+def test_the_interval_of_a_mean_has_the_width_of_independent_clusters() -> None:
+    values = np.random.default_rng(0).normal(1.0, 1.0, 400)
+    single = bootstrap_mean(values, np.ones(400), np.arange(400))
+    assert single.value == pytest.approx(values.mean())
+    assert single.high - single.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
+    copies = bootstrap_mean(np.repeat(values, 9), np.ones(3600), np.repeat(np.arange(400), 9))
+    assert copies.high - copies.low == pytest.approx(single.high - single.low, rel=0.1)
+
+
+def test_clusters_are_drawn_whole() -> None:
+    cluster = np.array([0, 1, 0, 2, 2, 2])
+    for rows in resampled_rows(6, cluster, count=20, seed=0):
+        counts = np.bincount(rows, minlength=6)
+        assert counts[0] == counts[2] and counts[3] == counts[4] == counts[5]
+        assert counts[[0, 1, 3]].sum() == 3
+    assert [len(rows) for rows in resampled_rows(6, None, count=2, seed=0)] == [6, 6]

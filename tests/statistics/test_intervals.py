@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.statistics.intervals import intervals, mean_interval, rank_ranges, wilson_interval
 
 ESTIMATES = np.array([2.0, 1.9, 0.0])
 
@@ -33,3 +33,13 @@ def test_what_two_models_share_does_not_blur_their_order() -> None:
     samples = np.array([1.0, 0.9]) + rng.normal(scale=2, size=(500, 1)) + rng.normal(scale=0.01, size=(500, 2))
     best, worst = rank_ranges(np.array([1.0, 0.9]), np.eye(2), samples, 0.95)
     assert best.tolist() == worst.tolist() == [1, 2]
+
+
+def test_students_interval_of_a_mean() -> None:
+    # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
+    assert mean_interval(np.array([1.0, 2.0, 3.0]), 0.95) == pytest.approx((2 - 2.484138, 2 + 2.484138))
+
+
+def test_wilson_interval_of_nine_in_ten() -> None:
+    low, high = wilson_interval(np.array([0.9]), np.array([10]))
+    assert (low[0], high[0]) == pytest.approx((0.5958, 0.9821), abs=1e-4)

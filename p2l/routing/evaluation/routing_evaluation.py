@@ -59,6 +59,12 @@ class RoutingCurves:
         """The least budget and the cost of the best LLM: what areas are taken over."""
         return float(self.curves[STREAM].budget.min()), self.singles[self.best][0]
 
+    def plot_data(self, title: str, unit: str) -> dict[str, Any]:
+        """Return what ``plot_routing`` draws, ready for JSON: the points of every curve and each LLM alone."""
+        tables = {name: curve.table().replace(np.nan, None) for name, curve in self.curves.items()}
+        points = {name: table.to_dict("list") for name, table in tables.items()}
+        return {"title": title, "unit": unit, "singles": self.singles, "curves": points}
+
     def summary(self) -> dict[str, Any]:
         """Area, quality at the best single LLM's cost, the stream's spending, and differences at equal cost."""
         low, high = self.ends

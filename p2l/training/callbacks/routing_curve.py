@@ -7,7 +7,6 @@ from pathlib import Path
 from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from p2l.commands.route_eval import result_of
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.files import whole_file
@@ -54,7 +53,7 @@ class RoutingCurve(EndOfRun):
             return
         picture = self.folder / "routing.png"
         with whole_file(picture) as part:
-            plot_routing([result_of(found, "validation votes", "as given")]).savefig(part, format="png", dpi=110)
+            plot_routing([found.plot_data("validation votes", "as given")]).savefig(part, format="png", dpi=110)
         for logger in trainer.loggers:
             logger.log_metrics(_metrics(found))
             if isinstance(logger, WandbLogger):
