@@ -25,11 +25,10 @@ def student_p_value(statistic: Float64[np.ndarray, " tests"], num_samples: int) 
     return 2 * student_t.sf(statistic, num_samples - 1)
 
 
-def percentiles(samples: Float64[np.ndarray, "resamples *_"], level: float) -> tuple[np.ndarray, np.ndarray]:
+def percentiles(samples: Float64[np.ndarray, "resamples *columns"], level: float) -> Float64[np.ndarray, "2 *columns"]:
     """Return the two ends of the middle ``level`` of the samples, by column."""
     tail = 50 * (1 - level)
-    low, high = np.percentile(samples, [tail, 100 - tail], axis=0)
-    return low, high
+    return np.percentile(samples, [tail, 100 - tail], axis=0)
 
 
 def mean_interval(values: Float64[np.ndarray, " samples"], level: float) -> tuple[float, float]:
@@ -54,7 +53,8 @@ def intervals(
 ) -> tuple[Estimates, Estimates]:
     """Return the lower and upper ends at ``level``: percentiles of bootstrap samples, else normal by ``covariance``."""
     if samples is not None:
-        return percentiles(samples, level)
+        low, high = percentiles(samples, level)
+        return low, high
     half = normal_quantile(level) * np.sqrt(np.maximum(np.diag(covariance), 0))
     return estimates - half, estimates + half
 
