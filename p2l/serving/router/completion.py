@@ -14,34 +14,35 @@ from starlette.responses import Response
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_response import EventStream, header_text, json_response, read_json
-from p2l.serving.router.accounts.ledger import Bill, estimated_cost, true_cost
+from p2l.serving.router.accounts.ledger import Reservation, estimated_cost, true_cost
 from p2l.serving.router.accounts.output_characters import characters
-from p2l.serving.router.api.chat_request import Ask
+from p2l.serving.router.api.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import KeyConfig, ModelConfig, ServerConfig
-from p2l.serving.router.container import Service
+from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import event, log
 from p2l.serving.router.selection.capabilities import BYTES_PER_TOKEN, answer_tokens, prompt_tokens
-from p2l.serving.router.selection.model_selector import Plan
+from p2l.serving.router.selection.model_selector import RoutingPlan
 from p2l.serving.router.tracing import end, tell
-from p2l.serving.router.upstream.fallback_client import ExhaustedError, Served
-from p2l.serving.router.upstream.upstream_call import JSON, UpstreamError
+from p2l.serving.router.upstream.fallback_client import AllModelsFailedError, UpstreamResult
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream.upstream_request import JSON
 
 
 @dataclass
-class Turn:
+class CompletionContext:
     """One request on its way: what it started with, and what came of it."""
 
-    service: Service
+    container: RouterContainer
     config: ServerConfig
     key: KeyConfig
-    ask: Ask
-    plan: Plan
-    bill: Bill
+    ask: ChatRequest
+    plan: RoutingPlan
+    bill: Reservation
     started: float
     span: Any
     status: str = "left"  # of a stream whose client does not stay
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    served: Served | None = None
+    served: UpstreamResult | None = None
     usage: JSON | None = None
     characters: int = 0  # of the answer, as far as it has come
 
@@ -55,7 +56,7 @@ class Turn:
         longest = answer_tokens(self.ask.view) or model.max_tokens
         return longest and longest * (self.ask.view.get("n") or 1)
 
-    def read(self, form: "Form", served: Served, part: JSON) -> None:
+    def read(self, form: "ApiAdapter", served: UpstreamResult, part: JSON) -> None:
         """Note what an answer, or a chunk of it, says of its cost; its text only where prices are known."""
         self.usage = form.usage(part) or self.usage
         if self.config.model_configs[served.model].prices is not None:
@@ -78,9 +79,9 @@ class Turn:
         self.bill.release()
         self.plan.settle(0.0)
 
-    def settle(self, served: Served) -> None:
+    def settle(self, served: UpstreamResult) -> None:
         """Charge the true cost, count and log."""
-        model, metrics = self.config.model_configs[served.model], self.service.metrics
+        model, metrics = self.config.model_configs[served.model], self.container.metrics
         cost = self._cost(model)
         self.bill.settle(cost)
         self.plan.settle(cost)
@@ -119,7 +120,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Form:
+class ApiAdapter:
     """How an API is spoken with the client.
 
     Attributes:
@@ -133,38 +134,40 @@ class Form:
     """
 
     name: str
-    read: Callable[[JSON, Mapping[str, str], bool], Ask]
-    told: Callable[[Turn, Served, JSON], JSON]
-    event: Callable[[Turn, Served, JSON], bytes]
+    read: Callable[[JSON, Mapping[str, str], bool], ChatRequest]
+    told: Callable[[CompletionContext, UpstreamResult, JSON], JSON]
+    event: Callable[[CompletionContext, UpstreamResult, JSON], bytes]
     failed: Callable[[ApiError, JSON], bytes]
     done: bytes
     usage: Callable[[JSON], JSON | None]
 
 
-async def answer(request: Request, form: Form) -> Response:
+async def answer(request: Request, form: ApiAdapter) -> Response:
     """Choose a model and pass the request on to it."""
     started = time.perf_counter()
-    service: Service = request.app.state.service
-    snapshot = service.snapshot
+    container: RouterContainer = request.app.state.container
+    snapshot = container.snapshot
     key = snapshot.keys.authenticate_bearer(request.headers)
-    service.ledger.count(key)
-    with service.tracer.request(form.name, request.headers) as span:
-        body = await read_json(request, service.options.max_body)
+    container.ledger.count(key)
+    with container.tracer.request(form.name, request.headers) as span:
+        body = await read_json(request, container.options.max_body)
         ask = form.read(body, request.headers, snapshot.config.router.session_from_user)
-        plan = await service.plan(snapshot.config, ask, key)
-        service.metrics.routing.observe(time.perf_counter() - started)
-        turn = Turn(service, snapshot.config, key, ask, plan, Bill(service.ledger, key), started, span)
+        plan = await container.plan(snapshot.config, ask, key)
+        container.metrics.routing.observe(time.perf_counter() - started)
+        turn = CompletionContext(
+            container, snapshot.config, key, ask, plan, Reservation(container.ledger, key), started, span
+        )
         return await run_until_disconnect(request.receive, _respond(turn, form))
 
 
-async def _respond(turn: Turn, form: Form) -> Response:
+async def _respond(turn: CompletionContext, form: ApiAdapter) -> Response:
     try:
         served = turn.served = await _serve(turn)
         await _remember(turn, served)
     except BaseException as error:
         turn.release()
         await turn.leave()
-        if isinstance(error, ExhaustedError):
+        if isinstance(error, AllModelsFailedError):
             raise _given_up(turn, error) from None
         raise
     if served.answer is None:
@@ -175,34 +178,34 @@ async def _respond(turn: Turn, form: Form) -> Response:
     return json_response(form.told(turn, served, served.answer), headers=_headers(turn, served))
 
 
-async def _serve(turn: Turn) -> Served:
+async def _serve(turn: CompletionContext) -> UpstreamResult:
     """The first answer of a candidate; where a session's model fails, the request is routed after all."""
-    caller = turn.service.caller
+    caller = turn.container.fallback_client
     try:
         return await caller.serve(turn.config, turn.ask, turn.plan.candidates, turn.admit)
-    except ExhaustedError as run:
-        if turn.plan.reason != "session" or run.error.ours:
+    except AllModelsFailedError as run:
+        if turn.plan.reason != "session" or run.error.client_fault:
             raise
-        turn.plan = await turn.service.plan(turn.config, turn.ask, turn.key, sticky=False)
+        turn.plan = await turn.container.plan(turn.config, turn.ask, turn.key, sticky=False)
         return await caller.serve(turn.config, turn.ask, turn.plan.candidates, turn.admit, run)
 
 
-async def _remember(turn: Turn, served: Served) -> None:
-    service, ask = turn.service, turn.ask
+async def _remember(turn: CompletionContext, served: UpstreamResult) -> None:
+    container, ask = turn.container, turn.ask
     for model, reason in served.failures:
-        service.metrics.attempts.labels(model, reason).inc()
+        container.metrics.attempts.labels(model, reason).inc()
     if served.model != turn.plan.chosen:
-        service.metrics.fallbacks.labels(served.model).inc()
+        container.metrics.fallbacks.labels(served.model).inc()
     if ask.session is not None:
-        service.sessions.keep(turn.key.name, ask.session, served.model, turn.config.router.session_ttl)
-    if service.feedback is not None:
+        container.sessions.keep(turn.key.name, ask.session, served.model, turn.config.router.session_ttl)
+    if container.feedback is not None:
         cost = turn.config.model_configs[served.model].cost
-        await service.feedback.decided(turn.id, turn.key.name, served.model, cost, ask.turns)
+        await container.feedback.decided(turn.id, turn.key.name, served.model, cost, ask.turns)
 
 
-async def _frames(turn: Turn, served: Served, form: Form) -> AsyncGenerator[bytes, None]:
+async def _frames(turn: CompletionContext, served: UpstreamResult, form: ApiAdapter) -> AsyncGenerator[bytes, None]:
     """The events of a stream: chunks as they come, an error if it breaks, the end."""
-    metrics = turn.service.metrics
+    metrics = turn.container.metrics
     assert served.chunks is not None
     assert served.first is not None
     chunk = served.first
@@ -221,7 +224,7 @@ async def _frames(turn: Turn, served: Served, form: Form) -> AsyncGenerator[byte
         if error is not failed:
             log.exception("a stream failed inside the router")
         turn.status = error.reason
-        turn.service.health.failed(served.model, error, turn.config.calls)
+        turn.container.circuit_breaker.record_failure(served.model, error, turn.config.calls)
         metrics.attempts.labels(served.model, error.reason).inc()
         yield form.failed(ApiError(error.status, error.message, error.code or "stream_failed"), chunk)
         if form.done:
@@ -230,16 +233,16 @@ async def _frames(turn: Turn, served: Served, form: Form) -> AsyncGenerator[byte
         metrics.streams.dec()
 
 
-def _event(turn: Turn, served: Served, form: Form, chunk: JSON) -> bytes:
+def _event(turn: CompletionContext, served: UpstreamResult, form: ApiAdapter, chunk: JSON) -> bytes:
     turn.read(form, served, chunk)
     return form.event(turn, served, chunk)
 
 
-def _given_up(turn: Turn, run: ExhaustedError) -> ApiError:
+def _given_up(turn: CompletionContext, run: AllModelsFailedError) -> ApiError:
     """The one error of a request that no model answered."""
     error = run.error
     for model, reason in run.failures:
-        turn.service.metrics.attempts.labels(model, reason).inc()
+        turn.container.metrics.attempts.labels(model, reason).inc()
     event(
         "not answered",
         {"id": turn.id, "key": turn.key.name, "attempts": run.attempts, "failures": run.failures},
@@ -254,7 +257,7 @@ def _given_up(turn: Turn, run: ExhaustedError) -> ApiError:
     return ApiError(error.status, error.message, error.code or error.reason, param=error.param, headers=headers)
 
 
-def _headers(turn: Turn, served: Served) -> dict[str, str]:
+def _headers(turn: CompletionContext, served: UpstreamResult) -> dict[str, str]:
     """The decision, for clients that look."""
     plan, model = turn.plan, turn.config.model_configs[served.model]
     headers = {

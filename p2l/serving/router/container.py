@@ -13,29 +13,29 @@ from p2l.routing.stream_budget import StreamBudget
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.api_keys import ApiKeys
 from p2l.serving.router.accounts.ledger import Ledger
-from p2l.serving.router.api.chat_request import Ask
+from p2l.serving.router.api.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import KeyConfig, ServerConfig, load_config
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.router_metrics import Metrics
-from p2l.serving.router.selection.capabilities import Needs, needs_of
-from p2l.serving.router.selection.model_selector import Chooser, Plan, infeasible
+from p2l.serving.router.selection.capabilities import Requirements, requirements_of
+from p2l.serving.router.selection.model_selector import ModelSelector, RoutingPlan, infeasible
 from p2l.serving.router.selection.prompt_scorer import Scorer, make_scorer, unscored
-from p2l.serving.router.selection.sessions import Sessions
-from p2l.serving.router.storage.feedback_store import Feedback
-from p2l.serving.router.storage.state import open_state
-from p2l.serving.router.storage.stores import make_store
+from p2l.serving.router.selection.sessions import SessionStore
+from p2l.serving.router.storage.databases import make_database
+from p2l.serving.router.storage.feedback_store import FeedbackStore
+from p2l.serving.router.storage.shared_state import open_shared_state
 from p2l.serving.router.tracing import Tracer, tell
-from p2l.serving.router.upstream.circuit_breaker import Health
-from p2l.serving.router.upstream.client import Pool
-from p2l.serving.router.upstream.fallback_client import Caller
+from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
+from p2l.serving.router.upstream.client import UpstreamClient
+from p2l.serving.router.upstream.fallback_client import FallbackClient
 from p2l.serving.router.upstream.providers.litellm import check_installed
-from p2l.serving.router.upstream.upstream_call import UpstreamError
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
 
 DEFAULT_KEY = "-"
 
 
 @dataclass(frozen=True)
-class Options:
+class RouterOptions:
     """What the command line says."""
 
     config: Path
@@ -62,7 +62,7 @@ class Snapshot:
     keys: ApiKeys[KeyConfig]
 
     @classmethod
-    def load(cls, options: Options) -> "Snapshot":
+    def load(cls, options: RouterOptions) -> "Snapshot":
         """Read and check the file; ``ConfigError`` if it cannot be served."""
         return cls.of(load_config(options.config), options.api_key, options.cost_optimizer)
 
@@ -80,39 +80,41 @@ class Snapshot:
         return cls(config, ApiKeys({key.key: key for key in known}))
 
 
-class Service:
+class RouterContainer:
     """The parts of a router; ``start`` inside the event loop, ``close`` at the end."""
 
-    pool: Pool
-    caller: Caller
+    pool: UpstreamClient
+    caller: FallbackClient
     scorer: Scorer
 
-    def __init__(self, options: Options, snapshot: Snapshot) -> None:
+    def __init__(self, options: RouterOptions, snapshot: Snapshot) -> None:
         self.options = options
         self.snapshot = snapshot
         self.metrics = Metrics()
         self.tracer = Tracer()
-        self.health = Health()
-        self.state: sqlite3.Connection = open_state(options.state)
+        self.circuit_breaker = CircuitBreaker()
+        self.state: sqlite3.Connection = open_shared_state(options.state)
         self.ledger = Ledger(self.state)
-        self.sessions = Sessions(self.state)
-        self.responses = Sessions(self.state, table="responses")
+        self.sessions = SessionStore(self.state)
+        self.responses = SessionStore(self.state, table="responses")
         self.feedback = (
-            Feedback(make_store(options.feedback), options.store_prompts) if options.feedback is not None else None
+            FeedbackStore(make_database(options.feedback), options.store_prompts)
+            if options.feedback is not None
+            else None
         )
         self.rng = np.random.default_rng(snapshot.config.router.seed)
-        self._chooser: Chooser | None = None
+        self._chooser: ModelSelector | None = None
         self._streams: dict[tuple[float, str | Path | None], StreamBudget] = {}
 
     async def start(self) -> None:
         options = self.options
         if self.feedback is not None:
             await self.feedback.start()
-        self.pool = Pool()
-        self.caller = Caller(self.pool, self.health, self.tracer)
+        self.upstream_client = UpstreamClient()
+        self.fallback_client = FallbackClient(self.upstream_client, self.circuit_breaker, self.tracer)
         self.scorer = make_scorer(
             options.router_type,
-            self.pool,
+            self.upstream_client,
             url=options.router_model_endpoint,
             key=options.router_api_key,
             path=options.router_model_path,
@@ -121,40 +123,40 @@ class Service:
 
     async def close(self) -> None:
         await self.scorer.close()
-        await self.pool.close()
+        await self.upstream_client.close()
         self.state.close()
         for stream in self._streams.values():
             stream.close()
         if self.feedback is not None:
             await self.feedback.close()
 
-    async def chooser(self, config: ServerConfig) -> Chooser:
+    async def chooser(self, config: ServerConfig) -> ModelSelector:
         """The chooser of a configuration, anew where that or the P2L model changed; ``UpstreamError`` until known."""
         names = await self.scorer.models() or tuple(config.model_configs)
         if self._chooser is None or self._chooser.config is not config or self._chooser.names != names:
             try:
-                chooser = Chooser(config, names, self.scorer.family, self.options.cost_optimizer)
+                chooser = ModelSelector(config, names, self.scorer.family, self.options.cost_optimizer)
             except ConfigError as error:
                 event(str(error), level=logging.ERROR)
                 raise UpstreamError("unfit_configuration", "the P2L model is not that of the configuration") from None
             if not chooser.served.any():
                 event("the P2L model has a coefficient for none of the configured models", level=logging.ERROR)
-                raise UpstreamError("no_common_model", "no configured model can be ranked", again=False)
+                raise UpstreamError("no_common_model", "no configured model can be ranked", retryable=False)
             if chooser.unranked:
                 event("models without a coefficient are reached by direct_model only", {"models": chooser.unranked})
             self._chooser = chooser
         return self._chooser
 
-    async def plan(self, config: ServerConfig, ask: Ask, key: KeyConfig, *, sticky: bool = True) -> Plan:
+    async def plan(self, config: ServerConfig, ask: ChatRequest, key: KeyConfig, *, sticky: bool = True) -> RoutingPlan:
         """Whom to ask; ``ApiError`` where nobody may or can answer."""
-        needs = needs_of(ask.view, ask.api)
+        needs = requirements_of(ask.view, ask.api)
         direct = self._direct(config, ask)
         if ask.previous is not None:
             return self._direct_plan(config, ask, key, needs, self._maker(key, ask.previous, direct), "pinned")
         if direct is not None:
             return self._direct_plan(config, ask, key, needs, direct)
         if sticky and (kept := self._kept(config, ask, key, needs)) is not None:
-            return Plan((kept,), "session")
+            return RoutingPlan((kept,), "session")
         if not any(message["role"] == "user" for message in ask.messages):
             raise invalid("messages must hold a message of the user, which the choice rests on", "messages")
         try:
@@ -165,7 +167,7 @@ class Service:
             return self._default(config, ask, key, needs, error)
         stream = self.stream(config)
         with self.tracer.span("choose") as span:
-            plan = chooser.choose(ranking, ask, needs, key.models, self.health.available, self.rng, stream)
+            plan = chooser.choose(ranking, ask, needs, key.models, self.circuit_breaker.is_available, self.rng, stream)
             tell(span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)})
         return plan
 
@@ -178,7 +180,7 @@ class Service:
             self._streams[target, path] = StreamBudget(target, path)
         return self._streams[target, path]
 
-    def _direct(self, config: ServerConfig, ask: Ask) -> str | None:
+    def _direct(self, config: ServerConfig, ask: ChatRequest) -> str | None:
         if ask.direct_model is not None:
             return ask.direct_model
         named = ask.body.get("model")
@@ -199,8 +201,14 @@ class Service:
         return name
 
     def _direct_plan(
-        self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, name: str, reason: str = "direct"
-    ) -> Plan:
+        self,
+        config: ServerConfig,
+        ask: ChatRequest,
+        key: KeyConfig,
+        needs: Requirements,
+        name: str,
+        reason: str = "direct",
+    ) -> RoutingPlan:
         model = config.model_configs.get(name)
         if model is None or not key.may_use(name):
             raise ApiError(404, "direct_model is not one of this router's models: GET /v1/models", "model_not_found")
@@ -208,18 +216,20 @@ class Service:
             raise invalid(f"{name} does not support {', '.join(lacks)}", code="unsupported")
         if ask.budget is not None and model.cost > ask.budget:
             raise infeasible(name, model.cost, ask.budget)
-        return Plan((name,), reason)
+        return RoutingPlan((name,), reason)
 
-    def _kept(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs) -> str | None:
+    def _kept(self, config: ServerConfig, ask: ChatRequest, key: KeyConfig, needs: Requirements) -> str | None:
         """The model of the session, while it can answer and is affordable."""
         name = self.sessions.model(key.name, ask.session) if ask.session else None
         model = config.model_configs.get(name) if name else None
         if name is None or model is None or not key.may_use(name) or needs.missing(model):
             return None
         affordable = ask.budget is None or model.cost <= ask.budget
-        return name if affordable and self.health.available(name) else None
+        return name if affordable and self.circuit_breaker.is_available(name) else None
 
-    def _default(self, config: ServerConfig, ask: Ask, key: KeyConfig, needs: Needs, error: UpstreamError) -> Plan:
+    def _default(
+        self, config: ServerConfig, ask: ChatRequest, key: KeyConfig, needs: Requirements, error: UpstreamError
+    ) -> RoutingPlan:
         """The configured model for when nothing can be scored, if it may answer this."""
         event("a prompt could not be scored", {"reason": error.reason}, level=logging.WARNING)
         name = config.router.default_model
@@ -227,4 +237,4 @@ class Service:
             raise unscored(error)
         if ask.budget is not None and config.model_configs[name].cost > ask.budget:
             raise unscored(error)
-        return Plan((name,), "default")
+        return RoutingPlan((name,), "default")

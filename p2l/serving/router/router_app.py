@@ -12,28 +12,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.serving.http.api_error import ApiError, ClientLeftError
 from p2l.serving.http.request_response import error_response, json_response
-from p2l.serving.router.api import chat_completions, responses_api, routes
+from p2l.serving.router.api import chat_completions, responses, routes
 from p2l.serving.router.api.openapi import document
-from p2l.serving.router.config.hot_reload import Reloader
-from p2l.serving.router.container import Service
+from p2l.serving.router.config.hot_reload import ConfigReloader
+from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
 
 MAX_HEADER_BYTES = 32 << 10
 
 
-def make_app(service: Service) -> Starlette:
+def make_app(container: RouterContainer) -> Starlette:
     """The router's application."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await service.start()
-        reloader = Reloader(service)
+        await container.start()
+        reloader = ConfigReloader(container)
         reloader.start()
         try:
             yield
         finally:
             await reloader.stop()
-            await service.close()
+            await container.close()
 
     app = Starlette(
         routes=_routes(),
@@ -45,8 +45,8 @@ def make_app(service: Service) -> Starlette:
         },
         lifespan=lifespan,
     )
-    app.state.service = service
-    app.add_middleware(Guard, service=service)
+    app.state.container = container
+    app.add_middleware(Guard, container=container)
     return app
 
 
@@ -57,9 +57,9 @@ def _routes() -> list[Route]:
         Route("/v1/models", routes.models, methods=["GET"]),
         Route("/v1/models/{name:path}", routes.model, methods=["GET"]),
         Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
-        Route("/v1/responses", responses_api.responses, methods=["POST"]),
-        Route("/v1/responses/{id}", responses_api.kept_response, methods=["GET", "DELETE"]),
-        Route("/v1/responses/{id}/{part}", responses_api.kept_response, methods=["GET"]),
+        Route("/v1/responses", responses.responses, methods=["POST"]),
+        Route("/v1/responses/{id}", responses.kept_response, methods=["GET", "DELETE"]),
+        Route("/v1/responses/{id}/{part}", responses.kept_response, methods=["GET"]),
         Route("/v1/feedback", routes.feedback, methods=["POST"]),
         Route("/health", routes.health, methods=["GET"]),
         Route("/ready", routes.ready, methods=["GET"]),
@@ -71,9 +71,9 @@ def _routes() -> list[Route]:
 class Guard:
     """Outermost: refuses oversized headers, answers where the router fails, counts all answers by route and status."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, container: RouterContainer) -> None:
         self._app = app
-        self._requests = service.metrics.requests
+        self._requests = container.metrics.requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -20,12 +20,12 @@ from p2l.errors import ConfigError, P2LError
 from p2l.routing.scores import Optimizer
 from p2l.routing.stream_budget import StreamBudget
 from p2l.serving.router.config.server_config import load_config
-from p2l.serving.router.container import DEFAULT_KEY, Options, Service, Snapshot
+from p2l.serving.router.container import DEFAULT_KEY, RouterContainer, RouterOptions, Snapshot
 from p2l.serving.router.router_logs import event, set_up_logs
 from p2l.serving.router.selection.prompt_scorer import check_checkpoint
-from p2l.serving.router.storage.feedback_store import SCHEMA, Feedback
-from p2l.serving.router.storage.state import open_state
-from p2l.serving.router.storage.stores import is_url, make_store
+from p2l.serving.router.storage.databases import is_url, make_database
+from p2l.serving.router.storage.feedback_store import SCHEMA, FeedbackStore
+from p2l.serving.router.storage.shared_state import open_shared_state
 
 ROUTER_TYPES = ("random", "bt-endpoint", "grk-endpoint", "bag-endpoint")
 STATE_VARIABLE = "P2L_ROUTER_STATE"
@@ -80,7 +80,7 @@ def _add_ours(p: argparse.ArgumentParser) -> None:
     p.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info", help="(%(default)s)")
 
 
-def options_of(args: argparse.Namespace) -> Options:
+def options_of(args: argparse.Namespace) -> RouterOptions:
     """The options of parsed arguments; ``ConfigError`` where they do not fit together."""
     if (args.router_type is None) == (args.router_model_path is None):
         raise ConfigError("give one of --router-type and --router-model-path")
@@ -89,7 +89,7 @@ def options_of(args: argparse.Namespace) -> Options:
     if args.store_prompts and args.feedback is None:
         raise ConfigError("--store-prompts needs --feedback, the file to store them in")
     state = args.state or (Path(os.environ[STATE_VARIABLE]) if STATE_VARIABLE in os.environ else None)
-    return Options(
+    return RouterOptions(
         config=args.config,
         router_type=args.router_type or "model",
         router_model_name=args.router_model_name,
@@ -128,11 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_places(options: Options, snapshot: Snapshot) -> None:
+def _check_places(options: RouterOptions, snapshot: Snapshot) -> None:
     """Raise where there is no such model, or no place for state, feedback or the stream, while somebody reads it."""
     if options.router_model_path is not None:
         check_checkpoint(options.router_model_path)
-    open_state(options.state).close()
+    open_shared_state(options.state).close()
     if options.feedback is not None:
         asyncio.run(_check_store(options.feedback))
     router = snapshot.config.router
@@ -141,7 +141,7 @@ def _check_places(options: Options, snapshot: Snapshot) -> None:
 
 
 async def _check_store(place: str) -> None:
-    store = make_store(place)
+    store = make_database(place)
     if not is_url(place):  # a database may come up later
         await store.open(SCHEMA)
     await store.close()
@@ -154,11 +154,11 @@ def app() -> Starlette:
     return _make(options_of(args))
 
 
-def _make(options: Options) -> Starlette:
+def _make(options: RouterOptions) -> Starlette:
     from p2l.serving.router.router_app import make_app
 
     snapshot = Snapshot.load(options)
-    made = make_app(Service(options, snapshot))
+    made = make_app(RouterContainer(options, snapshot))
     scores = options.router_model_name or options.router_model_path or options.router_model_endpoint
     event("starting", {"router": options.router_type, "scores": scores, "models": len(snapshot.config.model_configs)})
     gc.collect()
@@ -231,7 +231,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 async def _exported(place: str, path: Path) -> tuple[int, int]:
-    feedback = Feedback(make_store(place))
+    feedback = FeedbackStore(make_database(place))
     await feedback.start()
     try:
         return await feedback.export(path)

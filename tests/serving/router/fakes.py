@@ -17,7 +17,7 @@ import uvicorn
 import yaml
 
 from p2l.serving.http.bounded_protocol import BoundedProtocol
-from p2l.serving.router.container import Options, Service, Snapshot
+from p2l.serving.router.container import RouterContainer, RouterOptions, Snapshot
 from p2l.serving.router.router_app import make_app
 
 KEY = "sk-client-0123456789"
@@ -178,7 +178,7 @@ class Running:
     """A router that serves."""
 
     url: str
-    service: Service
+    container: RouterContainer
     config_path: Path
 
     @property
@@ -191,13 +191,13 @@ def router(folder: Path, config: dict[str, Any], **options: Any) -> Iterator[Run
     """The router on a configuration, on a free port, for the time of the context."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    chosen = Options(**{"config": path, "api_key": KEY, "watch": 0.05, **options})
-    service = Service(chosen, Snapshot.load(chosen))
+    chosen = RouterOptions(**{"config": path, "api_key": KEY, "watch": 0.05, **options})
+    container = RouterContainer(chosen, Snapshot.load(chosen))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(service), http=BoundedProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=2
+            make_app(container), http=BoundedProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=2
         )
     )
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -207,7 +207,7 @@ def router(folder: Path, config: dict[str, Any], **options: Any) -> Iterator[Run
         assert thread.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
     try:
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", service, path)
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", container, path)
     finally:
         server.should_exit = True
         thread.join(10)

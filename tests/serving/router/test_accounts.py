@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from p2l.serving.router.config.server_config import load_config
-from p2l.serving.router.container import Options, Snapshot
-from p2l.serving.router.selection.sessions import Sessions
+from p2l.serving.router.container import RouterOptions, Snapshot
+from p2l.serving.router.selection.sessions import SessionStore
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, Clock, Reply, Running, Seen, chat, completion, delta, model, stream
 
@@ -42,7 +42,7 @@ class TestSessions:
             router_model_endpoint=scores.url,
         )
         clock = Clock()
-        running.service.sessions = Sessions(running.service.state, clock)
+        running.container.sessions = SessionStore(running.container.state, clock)
         client = start.client(running)
         session = {"extra_headers": {"x-p2l-session": "conversation 1"}}
         assert chat(client, **session)["x-p2l-model"] == "a"
@@ -88,8 +88,8 @@ class TestKeys:
         for thread in threads:
             thread.join()
         assert set(refused) == {"insufficient_quota"}
-        ledger = running.service.ledger
-        rich, poor, *_ = running.service.snapshot.config.keys
+        ledger = running.container.ledger
+        rich, poor, *_ = running.container.snapshot.config.keys
         assert sum(served) == ledger.spent(poor) == 5.0 and ledger.spent(rich) == 0.0  # twice a, then once b
 
     def test_what_fails_is_not_charged(self, start: Starter) -> None:
@@ -98,23 +98,23 @@ class TestKeys:
         for _ in range(5):
             with pytest.raises(openai.InternalServerError):
                 chat(start.client(running, "sk-poor-000000"))
-        assert running.service.ledger.spent(running.service.snapshot.config.keys[1]) == 0.0
+        assert running.container.ledger.spent(running.container.snapshot.config.keys[1]) == 0.0
 
     @pytest.mark.parametrize("streamed", [True, False])
     def test_an_answer_that_cannot_be_remembered_is_not_charged(self, start: Starter, streamed: bool) -> None:
         def answer(seen: Seen) -> Reply:
-            running.service.state.execute("DROP TABLE sessions")
+            running.container.state.execute("DROP TABLE sessions")
             return stream(delta("x"), delta(finish="stop")) if streamed else Reply(body=completion())
 
         running = start.router({"m": model(start.upstream(answer).url)}, {"keys": KEYS[:1]}, router_type="random")
         with pytest.raises(openai.InternalServerError):
             chat(start.client(running, "sk-rich-000000"), extra_headers={"x-p2l-session": "s"}, stream=streamed)
-        assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == 0.0
+        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == 0.0
 
     def test_true_costs_by_prices(self, start: Starter) -> None:
         running = self.running(start, prices={"input": 1e5, "output": 2e5})
         chat(start.client(running, "sk-rich-000000"))
-        assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == pytest.approx(0.9 + 0.6)
+        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == pytest.approx(0.9 + 0.6)
 
     @pytest.mark.parametrize("how", ["left", "broken", "ended", "whole"])
     @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ class TestKeys:
             for line in answer.iter_lines():
                 if how == "left" and '"finish_reason":"stop"' in line:
                     break
-        key, deadline = running.service.snapshot.config.keys[0], time.monotonic() + 10
-        while running.service.ledger.spent(key) != pytest.approx(charged) and time.monotonic() < deadline:
+        key, deadline = running.container.snapshot.config.keys[0], time.monotonic() + 10
+        while running.container.ledger.spent(key) != pytest.approx(charged) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert running.service.ledger.spent(key) == pytest.approx(charged)
+        assert running.container.ledger.spent(key) == pytest.approx(charged)
 
     def test_rates(self, start: Starter) -> None:
         client = start.client(self.running(start), "sk-slow-000000")
@@ -183,11 +183,11 @@ class TestReload:
 
     def until_renamed(self, running: Running, old: str, new: str) -> None:
         self.rewrite(running, lambda config: config["model_configs"].update({new: config["model_configs"].pop(old)}))
-        until(lambda: new in running.service.snapshot.config.model_configs)
+        until(lambda: new in running.container.snapshot.config.model_configs)
 
     def until_refused(self, running: Running, times: int) -> None:
         told = f'p2l_router_reloads_total{{result="refused"}} {times}.0'.encode()
-        until(lambda: told in running.service.metrics.text())
+        until(lambda: told in running.container.metrics.text())
 
     def test_new_requests_get_the_new_configuration_and_streams_go_on(self, start: Starter) -> None:
         fake = start.upstream(lambda seen: stream(*[delta("x")] * 10, delta(finish="stop"), pause=0.05))
@@ -203,10 +203,10 @@ class TestReload:
     def test_a_file_that_is_not_sound_changes_nothing(self, start: Starter) -> None:
         fake = start.upstream()
         running = start.router({"m": model(fake.url)}, router_type="random")
-        before = running.service.snapshot
+        before = running.container.snapshot
         self.rewrite(running, lambda config: config["model_configs"]["m"].update(cost=-1))
         self.until_refused(running, 1)
-        assert running.service.snapshot is before and chat(start.client(running))["x-p2l-model"] == "m"
+        assert running.container.snapshot is before and chat(start.client(running))["x-p2l-model"] == "m"
 
     @pytest.mark.parametrize(
         "more",
@@ -215,7 +215,7 @@ class TestReload:
     def test_after_any_file_the_next_sound_one_is_taken(
         self, start: Starter, more: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def load(options: Options) -> Snapshot:
+        def load(options: RouterOptions) -> Snapshot:
             if "mistake" in options.config.read_text():
                 raise AssertionError("this is no error that the router raises on purpose")
             return Snapshot.of(load_config(options.config), options.api_key, options.cost_optimizer)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from p2l.serving.router.config.server_config import ModelConfig, ProviderType
-from p2l.serving.router.upstream.providers.openai import request
+from p2l.serving.router.upstream.providers.openai_chat import request
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Reply, Running, Upstream, completion, delta, model, stream
 

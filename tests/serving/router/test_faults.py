@@ -78,5 +78,5 @@ def test_every_client_is_answered(start: Starter, num_upstreams: int) -> None:
     assert sum(got.values()) == NUM_REQUESTS
     assert got["answer"] > 0.6 * NUM_REQUESTS and got["stream"] > 0.2 * NUM_REQUESTS
     assert num_upstreams == 1 or got["error"] <= 0.01 * NUM_REQUESTS
-    for key in running.service.snapshot.config.keys:
-        assert running.service.ledger.spent(key) == pytest.approx(spent[key.name])
+    for key in running.container.snapshot.config.keys:
+        assert running.container.ledger.spent(key) == pytest.approx(spent[key.name])

@@ -138,7 +138,7 @@ class TestFailures:
         running = start.router({"bad": bad, "good": model(good.url)})
         headers = chat(start.client(running), stream=streamed)
         assert headers["x-p2l-model"] == "good" and headers["x-p2l-attempts"] == "2"
-        assert not running.service.health.available("bad")
+        assert not running.container.circuit_breaker.is_available("bad")
         assert "could not be made" in caplog.text
 
     @pytest.mark.parametrize("status", [400, 422])
@@ -159,7 +159,7 @@ class TestFailures:
         headers = chat(client, messages=file)
         assert headers["x-p2l-model"] == "gpt" and headers["x-p2l-fallback-from"] == "claude"
         assert headers["x-p2l-attempts"] == "1" and not claude.seen
-        assert running.service.health.available("claude")
+        assert running.container.circuit_breaker.is_available("claude")
         with pytest.raises(openai.BadRequestError, match="file ids belong to another vendor") as error:
             chat(client, messages=file, extra_body={"direct_model": "claude"})
         assert (error.value.param, error.value.code) == ("messages", "invalid_request")
@@ -195,7 +195,7 @@ class TestFailures:
         calls = {"backoff": 0.01, "cooldown_after": 2, "cooldown": 60.0}
         running = start.router({"bad": model(bad.url), "good": model(good.url)}, {"calls": calls})
         clock = Clock()
-        monkeypatch.setattr(running.service.health, "_now", clock)
+        monkeypatch.setattr(running.container.circuit_breaker, "_now", clock)
         client = start.client(running)
         assert [chat(client)["x-p2l-attempts"] for _ in range(3)] == ["3", "1", "1"] and len(bad.seen) == 2
         bad.answer = lambda seen: Reply(body=completion())

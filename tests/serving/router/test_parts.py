@@ -13,16 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.accounts.ledger import Bill, Ledger, estimated_cost, true_cost
+from p2l.serving.router.accounts.ledger import Ledger, Reservation, estimated_cost, true_cost
 from p2l.serving.router.accounts.output_characters import characters
 from p2l.serving.router.config.server_config import CallConfig, KeyConfig, ModelConfig, Prices
 from p2l.serving.router.selection.prompt_scorer import latest
-from p2l.serving.router.selection.sessions import Sessions
-from p2l.serving.router.storage.state import open_state
-from p2l.serving.router.upstream.circuit_breaker import Health
+from p2l.serving.router.selection.sessions import SessionStore
+from p2l.serving.router.storage.shared_state import open_shared_state
+from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
 from p2l.serving.router.upstream.sse import events
-from p2l.serving.router.upstream.upstream_call import UpstreamError
-from p2l.serving.router.upstream.upstream_failure import retry_after
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, retry_after
 from tests.serving.router.fakes import Clock, completion, delta
 from tests.serving.router.fakes_responses import message, response
 
@@ -45,7 +44,7 @@ def test_events_in_any_pieces(cuts: list[int]) -> None:
 
 def test_a_budget_to_the_cent_and_its_period() -> None:
     clock = Clock()
-    ledger = Ledger(open_state(None), clock)
+    ledger = Ledger(open_shared_state(None), clock)
     key = KeyConfig("k", "sk", budget=1.0, period=60.0)
     *held, refused = [ledger.hold(key, 0.1) for _ in range(11)]
     assert all(held) and refused is None
@@ -58,9 +57,9 @@ def test_a_budget_to_the_cent_and_its_period() -> None:
 @pytest.mark.parametrize(("actual", "charged"), [(4.0, 0.0), (0.0, 0.0), (10.0, 0.0), (11.5, 1.5)])
 def test_an_answer_of_the_last_period_gives_nothing_to_this_one(actual: float, charged: float) -> None:
     clock = Clock()
-    ledger = Ledger(open_state(None), clock)
+    ledger = Ledger(open_shared_state(None), clock)
     key = KeyConfig("k", "sk", budget=20.0, period=60.0)
-    late, early = Bill(ledger, key), Bill(ledger, key)
+    late, early = Reservation(ledger, key), Reservation(ledger, key)
     assert late.hold(10.0)
     clock.now += 61.0
     assert early.hold(10.0)
@@ -70,22 +69,22 @@ def test_an_answer_of_the_last_period_gives_nothing_to_this_one(actual: float, c
 
 
 def test_true_costs_wait_for_a_state_that_is_locked(tmp_path: Path) -> None:
-    state = open_state(tmp_path / "state.sqlite")
+    state = open_shared_state(tmp_path / "state.sqlite")
     state.execute("PRAGMA busy_timeout = 0")
     ledger, key = Ledger(state), KeyConfig("k", "sk", budget=10.0)
-    bills = [Bill(ledger, key) for _ in range(3)]
+    bills = [Reservation(ledger, key) for _ in range(3)]
     assert all(bill.hold(3.0) for bill in bills)
-    with closing(open_state(tmp_path / "state.sqlite")) as other:
+    with closing(open_shared_state(tmp_path / "state.sqlite")) as other:
         other.execute("BEGIN IMMEDIATE")
         bills[0].settle(1.0)
         bills[1].release()
         other.execute("ROLLBACK")
-    assert Bill(ledger, key).hold(6.0) and ledger.spent(key) == 1.0 + 3.0 + 6.0
+    assert Reservation(ledger, key).hold(6.0) and ledger.spent(key) == 1.0 + 3.0 + 6.0
 
 
 def test_a_rate_refills_evenly() -> None:
     clock = Clock()
-    ledger = Ledger(open_state(None), clock)
+    ledger = Ledger(open_shared_state(None), clock)
     key = KeyConfig("k", "sk", requests_per_minute=6)
     for _ in range(6):
         ledger.count(key)
@@ -98,7 +97,7 @@ def test_a_rate_refills_evenly() -> None:
 
 
 def test_workers_share_one_account(tmp_path: Path) -> None:
-    ledgers = [Ledger(open_state(tmp_path / "state.sqlite")) for _ in range(3)]
+    ledgers = [Ledger(open_shared_state(tmp_path / "state.sqlite")) for _ in range(3)]
     key = KeyConfig("k", "sk", budget=5.0)
     assert [ledgers[i % 3].hold(key, 1.0) is not None for i in range(7)] == [True] * 5 + [False] * 2
     assert ledgers[0].spent(key) == 5.0
@@ -138,24 +137,24 @@ def test_how_much_an_answer_says(answer: dict[str, Any], said: int) -> None:
 
 def test_rest_after_failures() -> None:
     clock, calls = Clock(), CallConfig(cooldown_after=2, cooldown=30.0)
-    health = Health(clock)
+    circuit_breaker = CircuitBreaker(clock)
     again = UpstreamError("http_500", "x")
-    health.failed("m", again, calls)
-    assert health.available("m")
-    health.succeeded("m")
-    health.failed("m", again, calls)
-    health.failed("m", again, calls)
-    assert not health.available("m") and health.available("other")
+    circuit_breaker.record_failure("m", again, calls)
+    assert circuit_breaker.is_available("m")
+    circuit_breaker.record_success("m")
+    circuit_breaker.record_failure("m", again, calls)
+    circuit_breaker.record_failure("m", again, calls)
+    assert not circuit_breaker.is_available("m") and circuit_breaker.is_available("other")
     clock.now += 30.0
-    assert health.available("m")
-    health.failed("n", UpstreamError("http_429", "x", retry_after=100.0), calls)
+    assert circuit_breaker.is_available("m")
+    circuit_breaker.record_failure("n", UpstreamError("http_429", "x", retry_after=100.0), calls)
     clock.now += 99.0
-    assert not health.available("n")
+    assert not circuit_breaker.is_available("n")
 
 
 def test_sessions_of_two_keys_are_apart_and_expire() -> None:
     clock = Clock()
-    sessions = Sessions(open_state(None), clock)
+    sessions = SessionStore(open_shared_state(None), clock)
     sessions.keep("k1", "s", "a", 10.0)
     sessions.keep("k2", "s", "b", 10.0)
     assert (sessions.model("k1", "s"), sessions.model("k2", "s"), sessions.model("k3", "s")) == ("a", "b", None)

@@ -19,7 +19,7 @@ import pytest
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError
 from p2l.serving.router.router_command import main
-from p2l.serving.router.storage.stores import StoreError, make_store
+from p2l.serving.router.storage.databases import DatabaseError, make_database
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Running
 from tests.serving.router.test_feedback import decide, router, vote
@@ -139,7 +139,7 @@ def test_one_vote_of_many_at_once(running: Running, server: Server) -> None:
 
 def test_workers_make_the_tables_at_the_same_time(server: Server) -> None:
     async def make() -> None:
-        stores = [make_store(server.url) for _ in range(6)]
+        stores = [make_database(server.url) for _ in range(6)]
         schema = "CREATE TABLE IF NOT EXISTS other (id integer key, x REAL)"
         await asyncio.gather(*(store.open(schema) for store in stores))
         assert await asyncio.gather(*(store.rows("SELECT ?", (1,)) for store in stores)) == [[(1,)]] * 6
@@ -159,24 +159,24 @@ def test_neither_password_nor_prompt_comes_out(
     records = [record for record in caplog.records if record.name.startswith(("p2l", "psycopg"))]
     logged = "".join(f"{record.getMessage()} {record.__dict__}" for record in records)
     assert "cannot be reached" in logged
-    for text in (answer.text, logged, "".join(capfd.readouterr()), repr(running.service.options)):
+    for text in (answer.text, logged, "".join(capfd.readouterr()), repr(running.container.options)):
         assert PASSWORD not in text and "private prompt" not in text
 
 
 @pytest.mark.parametrize("url", [f"postgresql://u:{PASSWORD}/x@h:1/d?b=c", f"mysql://u:{PASSWORD}@h/d"])
 def test_what_is_no_url_of_postgresql_is_told_without_it(url: str) -> None:
     with pytest.raises(ConfigError, match="postgresql://user@host") as error:
-        make_store(url)
+        make_database(url)
     assert PASSWORD not in str(error.value)
 
 
 def test_a_statement_that_is_wrong_is_not_tried_again(server: Server) -> None:
     async def ask() -> None:
-        store = make_store(server.url)
+        store = make_database(server.url)
         await store.open("SELECT 1")
-        with pytest.raises(StoreError, match="42P01") as error:
+        with pytest.raises(DatabaseError, match="42P01") as error:
             await store.rows("SELECT * FROM nothing")
-        assert not error.value.again
+        assert not error.value.retryable
         await store.close()
 
     asyncio.run(ask())

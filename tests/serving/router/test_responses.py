@@ -126,7 +126,7 @@ class TestPassThrough:
         client.responses.create(model="-", input="hi")
         fake.answer = lambda seen: stream(*events("Hello"), done=False, named=True)
         list(client.responses.create(model="-", input="hi", stream=True))
-        assert running.service.ledger.spent(running.service.snapshot.config.keys[0]) == pytest.approx(2 * 1.5)
+        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == pytest.approx(2 * 1.5)
 
 
 class TestChoice:

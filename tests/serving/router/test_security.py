@@ -138,7 +138,7 @@ def test_a_failure_of_ours_is_answered_logged_and_counted(
     async def plan(*args: Any) -> None:
         raise AssertionError(PROMPT)
 
-    monkeypatch.setattr(running.service, "plan", plan)
+    monkeypatch.setattr(running.container, "plan", plan)
     answer = post(running)
     assert answer.status_code == 500 and is_openai_error(answer) and PROMPT not in answer.text
     counted = 'p2l_router_requests_total{route="/v1/chat/completions",status="500"} 1.0'
@@ -268,7 +268,7 @@ def test_neither_key_nor_prompt_comes_out(
     ours = [line for line in lines if "127.0.0.1" not in line]  # the test's own client logs its URLs
     for text in (told, metrics, "".join(ours), "".join(capfd.readouterr()), stored.decode("latin-1")):
         assert not [secret for secret in (KEY, SECRET, "sk-a-wrong-key", PROMPT) if secret in text]
-    assert SECRET not in repr(running.service.snapshot.config) and KEY not in repr(running.service.snapshot.config)
+    assert SECRET not in repr(running.container.snapshot.config) and KEY not in repr(running.container.snapshot.config)
 
 
 def test_a_refusal_that_quotes_our_key_is_scrubbed(start: Starter) -> None:

@@ -166,4 +166,4 @@ def test_a_client_that_never_reads_is_charged_and_let_go(start: Starter) -> None
     time.sleep(0.4)
     while fake.open and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert fake.open == 0 and running.service.ledger.spent(running.service.snapshot.config.keys[0]) in (0.0, 1.0)
+    assert fake.open == 0 and running.container.ledger.spent(running.container.snapshot.config.keys[0]) in (0.0, 1.0)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from p2l.errors import DataError
-from p2l.serving.router.storage.decision_writer import Writer
-from p2l.serving.router.storage.stores import SqliteStore, make_store
+from p2l.serving.router.storage.databases import SqliteDatabase, make_database
+from p2l.serving.router.storage.decision_writer import DecisionWriter
 
 STATEMENT = "INSERT INTO rows VALUES (?) ON CONFLICT (x) DO NOTHING"
 
 
-async def opened(path: Path) -> SqliteStore:
-    store = SqliteStore(path)
+async def opened(path: Path) -> SqliteDatabase:
+    store = SqliteDatabase(path)
     await store.open("CREATE TABLE IF NOT EXISTS rows (x INTEGER PRIMARY KEY CHECK (x > 0))")
     return store
 
@@ -22,7 +22,7 @@ async def opened(path: Path) -> SqliteStore:
 def test_a_refused_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
     async def run() -> list[tuple[int, ...]]:
         store = await opened(tmp_path / "rows.sqlite")
-        writer = Writer(store, STATEMENT)
+        writer = DecisionWriter(store, STATEMENT)
         adding = [asyncio.ensure_future(writer.add((x,))) for x in (3, -1, 1, 3, 2)]
         await asyncio.sleep(0)  # all of them wait, and make one batch
         writer.start()
@@ -40,7 +40,7 @@ def test_rows_wait_while_the_store_is_locked(tmp_path: Path) -> None:
         store = await opened(tmp_path / "rows.sqlite")
         other = sqlite3.connect(tmp_path / "rows.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        writer = Writer(store, STATEMENT)
+        writer = DecisionWriter(store, STATEMENT)
         writer.start()
         for x in (1, 2, 3):
             await writer.add((x,))
@@ -58,4 +58,4 @@ def test_rows_wait_while_the_store_is_locked(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be opened"):
-        make_store(str(tmp_path / "nowhere" / "f.sqlite"))
+        make_database(str(tmp_path / "nowhere" / "f.sqlite"))

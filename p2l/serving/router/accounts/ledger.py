@@ -15,7 +15,7 @@ _CLOSE = 1e-9  # sums of costs round
 
 
 @dataclass(frozen=True)
-class Hold:
+class HeldAmount:
     """An amount set aside, in the period of the key's budget that started then."""
 
     amount: float
@@ -51,10 +51,10 @@ class Ledger:
             message = f"this key may ask {rate} times a minute"
             raise ApiError(429, message, "rate_limit_exceeded", headers={"retry-after": wait})
 
-    def hold(self, key: KeyConfig, amount: float) -> Hold | None:
+    def hold(self, key: KeyConfig, amount: float) -> HeldAmount | None:
         """Set an amount aside; None if the key's budget does not have it."""
         if key.budget is None:
-            return Hold(amount, 0.0)
+            return HeldAmount(amount, 0.0)
         now = self._now()
         self._account(key, now)
         self._roll(key, now)
@@ -63,9 +63,9 @@ class Ledger:
             "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ? RETURNING period_start",
             (amount, key.name, amount, key.budget + _CLOSE * max(1.0, key.budget)),
         ).fetchall()
-        return Hold(amount, held[0][0]) if held else None
+        return HeldAmount(amount, held[0][0]) if held else None
 
-    def settle(self, key: KeyConfig, held: Hold, actual: float) -> None:
+    def settle(self, key: KeyConfig, held: HeldAmount, actual: float) -> None:
         """Put the true cost in the place of what was held.
 
         Where the period of the hold is over, that went with it: the new one gives nothing back, and pays what the
@@ -105,12 +105,12 @@ class Ledger:
 
 
 @dataclass
-class Bill:
+class Reservation:
     """What one request sets aside of the budget of its key; settled or released when it ends."""
 
     ledger: Ledger
     key: KeyConfig
-    held: Hold | None = None
+    held: HeldAmount | None = None
 
     def hold(self, amount: float) -> bool:
         """Hold this amount in place of what was held before."""

@@ -8,15 +8,15 @@ from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.request_response import json_response, read_json
-from p2l.serving.router.api.chat_request import read_ask
+from p2l.serving.router.api.chat_request import parse_chat_request
 from p2l.serving.router.api.openai_error import openai_error
-from p2l.serving.router.completion import Form, Turn, answer
+from p2l.serving.router.completion import ApiAdapter, CompletionContext, answer
 from p2l.serving.router.config.server_config import ServerConfig
-from p2l.serving.router.container import Service
-from p2l.serving.router.selection.model_selector import Plan
-from p2l.serving.router.upstream.fallback_client import Served
+from p2l.serving.router.container import RouterContainer
+from p2l.serving.router.selection.model_selector import RoutingPlan
+from p2l.serving.router.upstream.fallback_client import UpstreamResult
 from p2l.serving.router.upstream.sse import DONE, frame
-from p2l.serving.router.upstream.upstream_call import JSON
+from p2l.serving.router.upstream.upstream_request import JSON
 
 
 async def chat(request: Request) -> Response:
@@ -24,7 +24,7 @@ async def chat(request: Request) -> Response:
     return await answer(request, CHAT)
 
 
-def _told(turn: Turn, served: Served, completion: JSON) -> JSON:
+def _told(turn: CompletionContext, served: UpstreamResult, completion: JSON) -> JSON:
     """The answer with who gave it and the scores, where published clients look for them."""
     for choice in completion["choices"]:
         choice["message"]["model"] = served.model
@@ -32,7 +32,7 @@ def _told(turn: Turn, served: Served, completion: JSON) -> JSON:
     return completion
 
 
-def _event(turn: Turn, served: Served, chunk: JSON) -> bytes:
+def _event(turn: CompletionContext, served: UpstreamResult, chunk: JSON) -> bytes:
     """One event; empty for the usage that only the bill needs."""
     if chunk is served.first:
         chunk["router_outputs"] = turn.plan.scores
@@ -53,24 +53,24 @@ def _usage(chunk: JSON) -> JSON | None:
     return usage if isinstance(usage, dict) else None
 
 
-CHAT = Form("chat", read_ask, _told, _event, _failed, DONE, _usage)
+CHAT = ApiAdapter("chat", parse_chat_request, _told, _event, _failed, DONE, _usage)
 
 
 async def route(request: Request) -> Response:
     """The decision that a chat request would get, without a call."""
-    service: Service = request.app.state.service
-    snapshot = service.snapshot
+    container: RouterContainer = request.app.state.container
+    snapshot = container.snapshot
     key = snapshot.keys.authenticate_bearer(request.headers)
-    service.ledger.count(key)
-    body = await read_json(request, service.options.max_body)
-    ask = read_ask(body, request.headers, snapshot.config.router.session_from_user)
-    plan = await service.plan(snapshot.config, ask, key)
+    container.ledger.count(key)
+    body = await read_json(request, container.options.max_body)
+    ask = parse_chat_request(body, request.headers, snapshot.config.router.session_from_user)
+    plan = await container.plan(snapshot.config, ask, key)
     # a look takes part in the stream without a say in its mean
     plan.settle(snapshot.config.router.mean_cost or 0.0)
     return json_response(_preview(snapshot.config, plan))
 
 
-def _preview(config: ServerConfig, plan: Plan) -> dict[str, Any]:
+def _preview(config: ServerConfig, plan: RoutingPlan) -> dict[str, Any]:
     preview: dict[str, Any] = {
         "object": "route",
         "model": plan.chosen,

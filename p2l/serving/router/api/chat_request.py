@@ -44,7 +44,7 @@ MAX_MESSAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Ask:
+class ChatRequest:
     """One request for an answer.
 
     Attributes:
@@ -90,9 +90,11 @@ def parse(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def read_ask(body: dict[str, Any], headers: Mapping[str, str], session_from_user: bool = False) -> Ask:
+def parse_chat_request(
+    body: dict[str, Any], headers: Mapping[str, str], session_from_user: bool = False
+) -> ChatRequest:
     """The request of a parsed body; ``ApiError`` 400 that names the field which is wrong."""
-    refuse_orders(body)
+    reject_forbidden_fields(body)
     messages = _messages(body)
     stream = _optional(body, "stream", bool) or False
     options = _optional(body, "stream_options", dict) or {}
@@ -104,7 +106,7 @@ def read_ask(body: dict[str, Any], headers: Mapping[str, str], session_from_user
     _optional(body, "response_format", dict)
     rest = {name: value for name, value in body.items() if name not in ("cost", "direct_model")}
     rest["messages"] = [{k: v for k, v in message.items() if k != "model"} for message in messages]
-    return Ask(
+    return ChatRequest(
         body=rest,
         view=rest,
         turns=user_turns(messages),
@@ -116,7 +118,7 @@ def read_ask(body: dict[str, Any], headers: Mapping[str, str], session_from_user
     )
 
 
-def refuse_orders(body: Mapping[str, Any]) -> None:
+def reject_forbidden_fields(body: Mapping[str, Any]) -> None:
     """``ApiError`` 400 where a field could lead a gateway behind us to another model, host or key."""
     for name in body:
         if name in FORBIDDEN_FIELDS or name.startswith(FORBIDDEN_PREFIXES):

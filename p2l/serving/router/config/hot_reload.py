@@ -8,16 +8,16 @@ import threading
 from pathlib import Path
 
 from p2l.errors import P2LError
-from p2l.serving.router.container import Service, Snapshot
+from p2l.serving.router.container import RouterContainer, Snapshot
 from p2l.serving.router.router_logs import event, log
 
 
-class Reloader:
+class ConfigReloader:
     """Watches the file, that of its shrinkage, and SIGHUP. Requests under way keep what they started with."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._path = service.options.config
+    def __init__(self, container: RouterContainer) -> None:
+        self._container = container
+        self._path = container.options.config
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._seen = self._stamp()
@@ -35,7 +35,7 @@ class Reloader:
     async def _watch(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._asked.wait(), self._service.options.watch)
+                await asyncio.wait_for(self._asked.wait(), self._container.options.watch)
                 self._asked.clear()
             except asyncio.TimeoutError:
                 if self._stamp() == self._seen:
@@ -44,27 +44,27 @@ class Reloader:
                 await self.reload()
             except Exception:  # this task has to outlive whatever a file may hold
                 log.exception("the new configuration could not be read; the old one stays")
-                self._service.metrics.reloads.labels("refused").inc()
+                self._container.metrics.reloads.labels("refused").inc()
 
     async def reload(self) -> bool:
         """Check the file and switch to it; a file that is not sound changes nothing and is said in the log."""
         self._seen = self._stamp()
-        service = self._service
+        container = self._container
         try:
-            snapshot = await asyncio.get_running_loop().run_in_executor(None, Snapshot.load, service.options)
-            service.stream(snapshot.config)  # raises where its account cannot be kept
+            snapshot = await asyncio.get_running_loop().run_in_executor(None, Snapshot.load, container.options)
+            container.stream(snapshot.config)  # raises where its account cannot be kept
         except P2LError as error:
             event("the new configuration is not sound; the old one stays", {"reason": str(error)}, level=logging.ERROR)
-            service.metrics.reloads.labels("refused").inc()
+            container.metrics.reloads.labels("refused").inc()
             return False
-        service.snapshot = snapshot
-        service.metrics.reloads.labels("done").inc()
+        container.snapshot = snapshot
+        container.metrics.reloads.labels("done").inc()
         event("the configuration was reloaded", {"models": len(snapshot.config.model_configs)})
         return True
 
     def _stamp(self) -> list[tuple[int, int, int] | None]:
         """What changes when a file does, also where it is replaced or a link points elsewhere."""
-        shrinkage = self._service.snapshot.config.router.shrinkage
+        shrinkage = self._container.snapshot.config.router.shrinkage
         return [_stamp(path) for path in (self._path, shrinkage) if path is not None]
 
 

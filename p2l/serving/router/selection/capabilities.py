@@ -37,7 +37,7 @@ _SHOWN = {
 
 
 @dataclass(frozen=True)
-class Needs:
+class Requirements:
     """``names``: fields of ``Capabilities``; ``tokens``: of prompt and answer, estimated from below."""
 
     names: frozenset[str]
@@ -58,7 +58,7 @@ def _has(declared: Capabilities, name: str) -> bool:
     return value is True if name == "responses" else value is not False
 
 
-def needs_of(body: Mapping[str, Any], api: str = "chat") -> Needs:
+def requirements_of(body: Mapping[str, Any], api: str = "chat") -> Requirements:
     """What a checked chat request, or another API's seen as one, needs."""
     messages = body["messages"]
     names = set(_content_needs(messages)) | ({"responses"} if api == "responses" else set())
@@ -72,7 +72,7 @@ def needs_of(body: Mapping[str, Any], api: str = "chat") -> Needs:
         names.add("logprobs")
     if (body.get("n") or 1) > 1:
         names.add("several_choices")
-    return Needs(frozenset(names), prompt_tokens(body) + (answer_tokens(body) or 0))
+    return Requirements(frozenset(names), prompt_tokens(body) + (answer_tokens(body) or 0))
 
 
 def answer_tokens(body: Mapping[str, Any]) -> int | None:

@@ -12,14 +12,14 @@ from p2l.routing.decision import Decision, make_router
 from p2l.routing.scores import Optimizer
 from p2l.routing.stream_budget import Spending, StreamBudget
 from p2l.serving.http.api_error import ApiError, invalid
-from p2l.serving.router.api.chat_request import Ask
+from p2l.serving.router.api.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import ServerConfig
-from p2l.serving.router.selection.capabilities import Needs
+from p2l.serving.router.selection.capabilities import Requirements
 from p2l.types import Ranking
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RoutingPlan:
     """Whom to ask, in this order, and why.
 
     Attributes:
@@ -49,7 +49,7 @@ class Plan:
             self.stream.settle(self.spending, cost)
 
 
-class Chooser:
+class ModelSelector:
     """Chooses among the configured models that the P2L model has coefficients for."""
 
     def __init__(
@@ -74,13 +74,13 @@ class Chooser:
     def choose(
         self,
         ranking: Ranking,
-        ask: Ask,
-        needs: Needs,
+        ask: ChatRequest,
+        needs: Requirements,
         allowed: Iterable[str] | None,
         available: Callable[[str], bool],
         rng: np.random.Generator,
         stream: StreamBudget | None = None,
-    ) -> Plan:
+    ) -> RoutingPlan:
         """The optimiser's choice among the models that can answer, and the others within the budget by score.
 
         Those that rest after failures are chosen only where no other can be. Raises ``ApiError`` 400 where none can
@@ -93,7 +93,7 @@ class Chooser:
         decision, mask = self._decide(ranking, ask.budget, able, awake, rng)
         ceiling = None if ask.budget is None else max(ask.budget, float(self.costs[decision.model]))
         candidates = self._order(ranking, decision.model, ceiling, able, mask)
-        return Plan(candidates, "routed", self.scores(ranking), decision)
+        return RoutingPlan(candidates, "routed", self.scores(ranking), decision)
 
     def _on_stream(
         self,
@@ -101,12 +101,12 @@ class Chooser:
         stream: StreamBudget,
         able: Bool[np.ndarray, " models"],
         awake: Bool[np.ndarray, " models"],
-    ) -> Plan:
+    ) -> RoutingPlan:
         """The choice at the stream's price; a fallback costs no more than it, so that the mean is not overdrawn."""
         mask = awake if awake.any() else able
         spending = stream.choose(self.router.scores(ranking), self.costs, mask)
         candidates = self._order(ranking, spending.model, float(self.costs[spending.model]), able, mask)
-        return Plan(candidates, "stream", self.scores(ranking), stream=stream, spending=spending)
+        return RoutingPlan(candidates, "stream", self.scores(ranking), stream=stream, spending=spending)
 
     def _order(
         self,
@@ -130,7 +130,7 @@ class Chooser:
             values = (coefs if self.router.family.shift_invariant else coefs.sigmoid()).tolist()
         return {name: value for name, value, here in zip(self.names, values, self.served) if here}
 
-    def _able(self, needs: Needs, allowed: Iterable[str] | None) -> Bool[np.ndarray, " models"]:
+    def _able(self, needs: Requirements, allowed: Iterable[str] | None) -> Bool[np.ndarray, " models"]:
         models = self.config.model_configs
         permitted = models.keys() if allowed is None else set(allowed)
         lacks = {name: needs.missing(models[name]) for name in self.names if name in models and name in permitted}

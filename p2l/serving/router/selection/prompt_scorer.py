@@ -16,8 +16,9 @@ from p2l.serving.batching.batcher import Batcher, OverloadedError
 from p2l.serving.endpoint.assembly import choose_lanes
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import CallConfig
-from p2l.serving.router.upstream.client import Pool
-from p2l.serving.router.upstream.upstream_call import Call, UpstreamError
+from p2l.serving.router.upstream.client import UpstreamClient
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.types import Ranking
 
 _CALLS = CallConfig(connect_timeout=2.0, read_timeout=10.0)
@@ -61,9 +62,9 @@ class RandomScorer:
 class EndpointScorer:
     """A P2L endpoint over HTTP (``python -m p2l.endpoint``), asked by its published form."""
 
-    def __init__(self, pool: Pool, url: str, key: str, family: OutcomeFamily) -> None:
+    def __init__(self, pool: UpstreamClient, url: str, key: str, family: OutcomeFamily) -> None:
         self.family = family
-        self._pool = pool
+        self._client = pool
         self._url = url.rstrip("/")
         self._headers = {"api-key": key}
         self._names: tuple[str, ...] | None = None
@@ -71,9 +72,9 @@ class EndpointScorer:
     async def models(self) -> tuple[str, ...]:
         if self._names is None:
             try:
-                found = await self._pool.fetch("GET", f"{self._url}/models", self._headers, 10.0)
+                found = await self._client.fetch("GET", f"{self._url}/models", self._headers, 10.0)
             except UpstreamError as error:
-                error.ours = False  # whoever asks, the list is the same
+                error.client_fault = False  # whoever asks, the list is the same
                 raise
             names = found.get("models") if isinstance(found, dict) else None
             if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
@@ -82,13 +83,13 @@ class EndpointScorer:
         return self._names
 
     async def score(self, turns: tuple[str, ...], names: tuple[str, ...]) -> Ranking:
-        call = Call(f"{self._url}/predict", self._headers, {"prompt": latest(turns)})
+        call = UpstreamRequest(f"{self._url}/predict", self._headers, {"prompt": latest(turns)})
         try:
-            payload = await self._pool.json(call, _CALLS, _CALLS.read_timeout)
+            payload = await self._client.json(call, _CALLS, _CALLS.read_timeout)
         except UpstreamError as error:
             if error.reason not in ("connection", "http_502", "http_503"):
                 raise
-            payload = await self._pool.json(call, _CALLS, _CALLS.read_timeout)  # a worker of it may have died
+            payload = await self._client.json(call, _CALLS, _CALLS.read_timeout)  # a worker of it may have died
         return self._ranking(payload, len(names))
 
     def _ranking(self, payload: object, num_models: int) -> Ranking:
@@ -143,7 +144,9 @@ def check_checkpoint(path: str) -> None:
         raise CheckpointError(f"--router-model-path: {path} is no P2L checkpoint: it has no model_list.json")
 
 
-def make_scorer(kind: str, pool: Pool, *, url: str | None, key: str, path: str | None, seed: int | None) -> Scorer:
+def make_scorer(
+    kind: str, pool: UpstreamClient, *, url: str | None, key: str, path: str | None, seed: int | None
+) -> Scorer:
     """The scorer of the published router types, or of a model's path."""
     if path is not None:
         return ModelScorer.of_path(path)
@@ -177,7 +180,7 @@ def _last(turns: tuple[str, ...], room: int) -> list[str]:
 
 def unscored(error: UpstreamError) -> ApiError:
     """What the client is told where a prompt cannot be scored."""
-    if error.ours:
+    if error.client_fault:
         return invalid("the P2L endpoint does not take this prompt; send less text", "messages", "scoring_refused")
     return ApiError(503, "the prompt could not be scored; try again", "scoring_failed", headers={"retry-after": "1"})
 

@@ -8,7 +8,7 @@ from typing import Literal
 _SWEEP_EVERY = 1000
 
 
-class Sessions:
+class SessionStore:
     """The model of each session, of each key apart, until it has been idle for ``ttl`` seconds; ``table``: where."""
 
     def __init__(

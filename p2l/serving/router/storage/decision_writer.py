@@ -6,7 +6,7 @@ from collections import deque
 from contextlib import suppress
 
 from p2l.serving.router.router_logs import event
-from p2l.serving.router.storage.stores import Row, Store, StoreError
+from p2l.serving.router.storage.databases import DatabaseError, Row, Store
 
 _PATIENCE = 0.25  # seconds that an answer waits for its row
 _AGAIN = 0.5  # seconds between attempts at a store that is down
@@ -15,7 +15,7 @@ _BATCH = 500
 _MOST_WAITING = 100_000
 
 
-class Writer:
+class DecisionWriter:
     """Writes rows by one statement in the order they came. Repeating the statement must do no harm.
 
     While the store is down, rows wait in memory, up to a hundred thousand; what is dropped beyond is said in the log.
@@ -75,10 +75,10 @@ class Writer:
         """Whether these rows are done with."""
         try:
             await self._store.write(self._statement, rows)
-        except StoreError as error:
-            if not error.again and len(rows) > 1:
+        except DatabaseError as error:
+            if not error.retryable and len(rows) > 1:
                 return all([await self._write([row]) for row in rows])
-            if not error.again:
+            if not error.retryable:
                 event("rows were refused", {"reason": error.reason, "rows": len(rows)}, level=logging.ERROR)
                 return True
             if not self._down:

@@ -12,8 +12,8 @@ import orjson
 from p2l.files import write_whole
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.router_logs import event
-from p2l.serving.router.storage.decision_writer import Writer
-from p2l.serving.router.storage.stores import Row, Store, StoreError
+from p2l.serving.router.storage.databases import DatabaseError, Row, Store
+from p2l.serving.router.storage.decision_writer import DecisionWriter
 from p2l.types import OUTCOMES
 
 SCHEMA = """
@@ -70,7 +70,7 @@ def read_vote(body: dict[str, Any]) -> Vote:
     return vote
 
 
-class Feedback:
+class FeedbackStore:
     """Keeps decisions and votes. Prompts are kept only where ``store_prompts`` says so, or a vote brings its own.
 
     A decision is written in the background where the store is slow or down; a vote is stored when ``vote`` returns.
@@ -79,14 +79,14 @@ class Feedback:
     def __init__(self, store: Store, store_prompts: bool = False) -> None:
         self._store = store
         self._store_prompts = store_prompts
-        self._decisions = Writer(store, _DECIDED)
+        self._decisions = DecisionWriter(store, _DECIDED)
 
     async def start(self) -> None:
         """Make the tables; where the store cannot be reached, that is said, and done later."""
         await self._store.open(SCHEMA)
         try:
             await self._store.rows("SELECT 1")
-        except StoreError as error:
+        except DatabaseError as error:
             event("the store of --feedback cannot be reached", {"reason": error.reason}, level=logging.ERROR)
         self._decisions.start()
 
@@ -107,7 +107,7 @@ class Feedback:
         try:
             await self._decisions.settled()
             stored = await self._store.write(_VOTED, [await self._row(vote, owner, models)])
-        except StoreError as error:
+        except DatabaseError as error:
             event("a vote could not be stored", {"reason": error.reason}, level=logging.ERROR)
             told = "the vote could not be stored; try again"
             raise ApiError(503, told, "feedback_unavailable", headers={"retry-after": "1"}) from None

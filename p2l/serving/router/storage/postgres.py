@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from p2l.errors import ConfigError
-from p2l.serving.router.storage.stores import Row, StoreError
+from p2l.serving.router.storage.databases import DatabaseError, Row
 
 _WAIT = 1.0  # seconds for a connection
 _LONGEST = 5.0  # seconds for a statement
@@ -18,7 +18,7 @@ _RECONNECT = 3.0  # seconds of waits that double; the next statement starts anew
 _SCHEMA_LOCK = 0x70326C  # workers make the tables one after the other
 
 
-class PostgresStore:
+class PostgresDatabase:
     """Connections are tried before they are lent, so that a server that was started anew is found again."""
 
     def __init__(self, url: str) -> None:
@@ -36,7 +36,7 @@ class PostgresStore:
         self._errors, self._unreached = psycopg.Error, (psycopg.OperationalError, psycopg.InterfaceError)
         self._schema: str | None = None
         self._making = asyncio.Lock()
-        self._pool: Any = AsyncConnectionPool(
+        self._client: Any = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=4,
@@ -51,7 +51,7 @@ class PostgresStore:
         self._schema = schema.replace("integer key", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY").replace(
             " REAL", " DOUBLE PRECISION"
         )
-        await self._pool.open()
+        await self._client.open()
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
         async with self._cursor() as cursor:
@@ -65,21 +65,21 @@ class PostgresStore:
             return int(cursor.rowcount)
 
     async def close(self) -> None:
-        await self._pool.close()
+        await self._client.close()
 
     @asynccontextmanager
     async def _cursor(self) -> AsyncIterator[Any]:
-        """A cursor for some seconds; any failure is a ``StoreError``."""
+        """A cursor for some seconds; any failure is a ``DatabaseError``."""
         try:
             with anyio.fail_after(_LONGEST):
-                async with self._pool.connection() as connection, connection.cursor() as cursor:
+                async with self._client.connection() as connection, connection.cursor() as cursor:
                     await self._make_tables(connection)
                     yield cursor
         except TimeoutError:
-            raise StoreError("Timeout", again=True) from None
+            raise DatabaseError("Timeout", retryable=True) from None
         except self._errors as error:
             reason = getattr(error, "sqlstate", None) or type(error).__name__
-            raise StoreError(reason, again=isinstance(error, self._unreached)) from None
+            raise DatabaseError(reason, retryable=isinstance(error, self._unreached)) from None
 
     async def _make_tables(self, connection: Any) -> None:
         if self._schema is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2l.serving.router.config.server_config import CallConfig
-from p2l.serving.router.upstream.upstream_call import UpstreamError
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
 
 
 @dataclass
@@ -14,25 +14,25 @@ class _Record:
     until: float = 0.0
 
 
-class Health:
+class CircuitBreaker:
     """Failures in a row, and until when a model that had too many is not asked. One for each process."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._records: dict[str, _Record] = {}
 
-    def available(self, model: str) -> bool:
+    def is_available(self, model: str) -> bool:
         record = self._records.get(model)
         return record is None or record.until <= self._now()
 
-    def succeeded(self, model: str) -> None:
+    def record_success(self, model: str) -> None:
         self._records.pop(model, None)
 
-    def failed(self, model: str, error: UpstreamError, calls: CallConfig) -> None:
+    def record_failure(self, model: str, error: UpstreamError, calls: CallConfig) -> None:
         """Count a failure; one that asking again cannot mend, or a stated wait, rests the model at once."""
         record = self._records.setdefault(model, _Record())
         record.failures += 1
         if error.retry_after is not None and error.retry_after > calls.max_backoff:
             record.until = self._now() + error.retry_after
-        elif not error.again or record.failures >= calls.cooldown_after:
+        elif not error.retryable or record.failures >= calls.cooldown_after:
             record.until = self._now() + calls.cooldown

@@ -17,15 +17,15 @@ from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.router_logs import log
 from p2l.serving.router.tracing import inject
 from p2l.serving.router.upstream.sse import EventTooLargeError, events
-from p2l.serving.router.upstream.upstream_call import JSON, Call, ChunkReader, UpstreamError, malformed
-from p2l.serving.router.upstream.upstream_failure import failure
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, failure, malformed
+from p2l.serving.router.upstream.upstream_request import JSON, StreamParser, UpstreamRequest
 
 _LARGE = 1 << 18  # bytes; more are written piece by piece, between which others have their turn
 _DRAIN_SECONDS = 0.2
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
-class Pool:
+class UpstreamClient:
     """Make it inside the event loop that uses it."""
 
     def __init__(self) -> None:
@@ -41,12 +41,14 @@ class Pool:
     async def close(self) -> None:
         await self._session.close()
 
-    async def json(self, call: Call, calls: CallConfig, seconds: float, secrets: tuple[str, ...] = ()) -> Any:
+    async def json(
+        self, call: UpstreamRequest, calls: CallConfig, seconds: float, secrets: tuple[str, ...] = ()
+    ) -> Any:
         """The parsed answer; ``UpstreamError`` for any failure, ``seconds`` of time included."""
         return await _parsed(self._post(call, _timeout(calls, seconds)), secrets)
 
     async def stream(
-        self, call: Call, reader: ChunkReader, calls: CallConfig, secrets: tuple[str, ...] = ()
+        self, call: UpstreamRequest, reader: StreamParser, calls: CallConfig, secrets: tuple[str, ...] = ()
     ) -> AsyncIterator[JSON]:
         """The chunks of a stream; ``UpstreamError`` if it fails, falls silent or ends before its end."""
         try:
@@ -74,7 +76,7 @@ class Pool:
         asking = self._session.request(method, url, headers=headers, timeout=timeout, allow_redirects=False)
         return await _parsed(asking, secrets)
 
-    def _post(self, call: Call, timeout: aiohttp.ClientTimeout) -> Any:
+    def _post(self, call: UpstreamRequest, timeout: aiohttp.ClientTimeout) -> Any:
         headers = {"content-type": "application/json", **call.headers}
         inject(headers)
         try:
@@ -99,7 +101,7 @@ async def _opened(asking: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientRe
         if isinstance(error, OSError):  # of a certificate
             raise
         log.exception("a request to a model could not be made: its key or URL may be at fault")
-        raise UpstreamError("unsendable", "the router cannot call this model", again=False) from None
+        raise UpstreamError("unsendable", "the router cannot call this model", retryable=False) from None
 
 
 async def _parsed(asking: Awaitable[aiohttp.ClientResponse], secrets: tuple[str, ...]) -> Any:

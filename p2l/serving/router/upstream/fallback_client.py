@@ -8,38 +8,46 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.api.chat_request import Ask
+from p2l.serving.router.api.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import CallConfig, ModelConfig, ServerConfig
 from p2l.serving.router.tracing import Tracer
-from p2l.serving.router.upstream.circuit_breaker import Health
-from p2l.serving.router.upstream.client import Pool
-from p2l.serving.router.upstream.providers import anthropic, gemini, gemini_answers, litellm, openai, responses
-from p2l.serving.router.upstream.upstream_call import JSON, Call, ChunkReader, UpstreamError, malformed
+from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
+from p2l.serving.router.upstream.client import UpstreamClient
+from p2l.serving.router.upstream.providers import (
+    anthropic,
+    gemini_request,
+    gemini_response,
+    litellm,
+    openai_chat,
+    openai_responses,
+)
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_request import JSON, StreamParser, UpstreamRequest
 
 
 @dataclass(frozen=True)
 class Provider:
     """The pure functions of one form of API."""
 
-    request: Callable[[ModelConfig, JSON, bool, bool], Call]  # stream, and its usage wanted
+    request: Callable[[ModelConfig, JSON, bool, bool], UpstreamRequest]  # stream, and its usage wanted
     answer: Callable[[JSON], JSON]
-    reader: Callable[[], ChunkReader]
+    reader: Callable[[], StreamParser]
 
 
-_OPENAI = Provider(openai.request, openai.answer, openai.ChunkReader)
+_OPENAI = Provider(openai_chat.request, openai_chat.answer, openai_chat.StreamParser)
 _CHAT: dict[str, Provider] = {
     "openai": _OPENAI,
     "openai-reasoning": _OPENAI,
     "openai-o1": _OPENAI,
-    "anthropic": Provider(anthropic.request, anthropic.answer, anthropic.ChunkReader),
-    "gemini": Provider(gemini.request, gemini_answers.answer, gemini_answers.ChunkReader),
+    "anthropic": Provider(anthropic.request, anthropic.answer, anthropic.StreamParser),
+    "gemini": Provider(gemini_request.request, gemini_response.answer, gemini_response.StreamParser),
 }
-_RESPONSES = {"openai": Provider(responses.request, responses.answer, responses.EventReader)}
+_RESPONSES = {"openai": Provider(openai_responses.request, openai_responses.answer, openai_responses.StreamParser)}
 PROVIDERS: dict[str, dict[str, Provider]] = {"chat": _CHAT, "responses": _RESPONSES}
 
 
 @dataclass
-class Served:
+class UpstreamResult:
     """Who answered, and how it came to that. One of ``answer`` and ``chunks`` is there."""
 
     model: str
@@ -51,7 +59,7 @@ class Served:
     chunks: AsyncIterator[JSON] | None = None
 
 
-class ExhaustedError(Exception):
+class AllModelsFailedError(Exception):
     """No model answered: the last error, and the failures of all attempts."""
 
     def __init__(self, error: UpstreamError, attempts: int) -> None:
@@ -65,32 +73,32 @@ class ExhaustedError(Exception):
         reason = "unsuitable"
         if all(other == reason for _, other in self.failures):
             self.error = UpstreamError(
-                reason, error.message, status=error.status, again=False, code=error.code, param=error.param
+                reason, error.message, status=error.status, retryable=False, code=error.code, param=error.param
             )
         self.failures.append((model, reason))
 
 
-class Caller:
+class FallbackClient:
     """Calls models. ``admit`` says of each model whether the client can pay for it."""
 
-    def __init__(self, pool: Pool, health: Health, tracer: Tracer) -> None:
-        self._pool = pool
-        self._health = health
+    def __init__(self, pool: UpstreamClient, health: CircuitBreaker, tracer: Tracer) -> None:
+        self._client = pool
+        self._circuit_breaker = health
         self._tracer = tracer
 
     async def serve(
         self,
         config: ServerConfig,
-        ask: Ask,
+        ask: ChatRequest,
         candidates: tuple[str, ...],
         admit: Callable[[str], bool],
-        run: ExhaustedError | None = None,
-    ) -> Served:
-        """The answer, or first chunk of one, of the first candidate that gives it; ``ExhaustedError`` if none does.
+        run: AllModelsFailedError | None = None,
+    ) -> UpstreamResult:
+        """The answer, or first chunk of one, of the first candidate that gives it.
 
         ``run``: attempts that were made before, which count.
         """
-        run = run or ExhaustedError(UpstreamError("unaffordable", "no model", status=429), 0)
+        run = run or AllModelsFailedError(UpstreamError("unaffordable", "no model", status=429), 0)
         deadline = time.monotonic() + config.calls.total_timeout
         for name in self._awake(candidates):
             if admit(name) and (served := await self._ask(config, ask, name, run, deadline)) is not None:
@@ -99,8 +107,8 @@ class Caller:
         raise run
 
     async def _ask(
-        self, config: ServerConfig, ask: Ask, name: str, run: ExhaustedError, deadline: float
-    ) -> Served | None:
+        self, config: ServerConfig, ask: ChatRequest, name: str, run: AllModelsFailedError, deadline: float
+    ) -> UpstreamResult | None:
         """The model's answer at the first or a later attempt; None where another is to be asked."""
         calls = config.calls
         for repeat in range(calls.attempts_per_model):
@@ -119,27 +127,27 @@ class Caller:
             except UpstreamError as error:
                 run.error = error
                 run.failures.append((name, error.reason))
-                if error.ours:
+                if error.client_fault:
                     raise run from None
-                self._health.failed(name, error, calls)
-                if not error.again or not self._health.available(name):
+                self._circuit_breaker.record_failure(name, error, calls)
+                if not error.retryable or not self._circuit_breaker.is_available(name):
                     return None
             else:
-                self._health.succeeded(name)
+                self._circuit_breaker.record_success(name)
                 return served
         return None
 
     def _awake(self, candidates: tuple[str, ...]) -> tuple[str, ...]:
         """The candidates without those that rest, unless all do."""
-        return tuple(name for name in candidates if self._health.available(name)) or candidates
+        return tuple(name for name in candidates if self._circuit_breaker.is_available(name)) or candidates
 
-    async def _attempt(self, config: ServerConfig, name: str, ask: Ask, deadline: float) -> Served:
+    async def _attempt(self, config: ServerConfig, name: str, ask: ChatRequest, deadline: float) -> UpstreamResult:
         model = config.model_configs[name]
         if not ask.stream or model.type == "openai-o1":
             answer, dropped = await self._complete(config, model, ask, deadline)
             if not ask.stream:
-                return Served(name, 0, [], dropped, answer=answer)
-            chunks = _as_stream(openai.chunks_of(answer, want_usage=True))
+                return UpstreamResult(name, 0, [], dropped, answer=answer)
+            chunks = _as_stream(openai_chat.chunks_of(answer, want_usage=True))
         else:
             chunks, dropped = self._open(config, model, ask)
         try:
@@ -148,26 +156,28 @@ class Caller:
             raise malformed("an empty stream") from None
         except asyncio.TimeoutError:
             raise UpstreamError("timeout", "the model did not answer in time", status=504) from None
-        return Served(name, 0, [], dropped, first=first, chunks=chunks)
+        return UpstreamResult(name, 0, [], dropped, first=first, chunks=chunks)
 
     async def _complete(
-        self, config: ServerConfig, model: ModelConfig, ask: Ask, deadline: float
+        self, config: ServerConfig, model: ModelConfig, ask: ChatRequest, deadline: float
     ) -> tuple[JSON, tuple[str, ...]]:
         seconds = max(deadline - time.monotonic(), 0.001)
         if model.type == "litellm":
             return await litellm.complete(model, ask.body, seconds), ()
         provider = PROVIDERS[ask.api][model.type]
         call = provider.request(model, ask.body, False, True)
-        payload = await self._pool.json(call, config.calls, seconds, config.secrets)
+        payload = await self._client.json(call, config.calls, seconds, config.secrets)
         return _checked(provider, payload), call.dropped
 
-    def _open(self, config: ServerConfig, model: ModelConfig, ask: Ask) -> tuple[AsyncIterator[JSON], tuple[str, ...]]:
+    def _open(
+        self, config: ServerConfig, model: ModelConfig, ask: ChatRequest
+    ) -> tuple[AsyncIterator[JSON], tuple[str, ...]]:
         if model.type == "litellm":
             return litellm.stream(model, ask.body, config.calls.total_timeout), ()
         provider = PROVIDERS[ask.api][model.type]
         want_usage = ask.usage or model.prices is not None
         call = provider.request(model, ask.body, True, want_usage)
-        return self._pool.stream(call, provider.reader(), config.calls, config.secrets), call.dropped
+        return self._client.stream(call, provider.reader(), config.calls, config.secrets), call.dropped
 
 
 def _told(config: ServerConfig, name: str, attempt: int) -> dict[str, str | int]:

@@ -7,7 +7,7 @@ import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.anthropic import ChunkReader, answer, request
+from p2l.serving.router.upstream.providers.anthropic import StreamParser, answer, request
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Seen, model, stream
 
@@ -237,7 +237,7 @@ def test_thoughts_are_kept_apart() -> None:
     blocks = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}]
     message = answer({**MESSAGE, "content": blocks})["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("yes", "hm")
-    reader = ChunkReader()
+    reader = StreamParser()
     list(reader.read(b'{"type":"message_start","message":{"id":"m","model":"c"}}'))
     delta = b'{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}'
     assert next(reader.read(delta))["choices"][0]["delta"] == {"reasoning_content": "hm"}

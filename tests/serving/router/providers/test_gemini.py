@@ -8,8 +8,8 @@ import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.gemini import SAFETY, request
-from p2l.serving.router.upstream.providers.gemini_answers import ChunkReader, answer
+from p2l.serving.router.upstream.providers.gemini_request import SAFETY, request
+from p2l.serving.router.upstream.providers.gemini_response import StreamParser, answer
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, model, stream
 
@@ -222,7 +222,7 @@ def of_candidate(index: int, text: str, finish: str | None = None) -> dict[str, 
 
 
 def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
-    reader = ChunkReader()
+    reader = StreamParser()
     events = [
         of_candidate(0, "a"),
         of_candidate(1, "b"),

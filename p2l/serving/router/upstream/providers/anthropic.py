@@ -8,7 +8,7 @@ import orjson
 from p2l.serving.http.api_error import invalid
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.selection.capabilities import answer_tokens
-from p2l.serving.router.upstream.providers.fields import (
+from p2l.serving.router.upstream.providers.translation import (
     alternating,
     arguments_of,
     chosen_function,
@@ -25,7 +25,8 @@ from p2l.serving.router.upstream.providers.fields import (
     text_of,
     without_none,
 )
-from p2l.serving.router.upstream.upstream_call import JSON, Call, UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
@@ -43,7 +44,7 @@ _FINISH = {
 }
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> Call:
+def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
     """The call for a chat request; streams always end with their usage here."""
     system, messages = split_system(body["messages"], model.system_prompt)
     temperature = first_set(body.get("temperature"), model.temp)
@@ -69,7 +70,7 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
     base = (model.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
     headers = {"anthropic-version": VERSION, **({"x-api-key": model.key} if model.key else {})}
     known = (*_KNOWN, "parallel_tool_calls") if out.get("tools") else _KNOWN
-    return Call(f"{base}/v1/messages", headers, out, dropped(body, known))
+    return UpstreamRequest(f"{base}/v1/messages", headers, out, dropped(body, known))
 
 
 def _messages(messages: list[JSON]) -> list[JSON]:
@@ -182,7 +183,7 @@ def _usage(usage: JSON) -> JSON:
     }
 
 
-class ChunkReader:
+class StreamParser:
     """Chunks from the events of a stream, from message_start to message_stop."""
 
     def __init__(self) -> None:

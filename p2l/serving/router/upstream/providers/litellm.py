@@ -6,9 +6,10 @@ from typing import Any
 
 from p2l.errors import ConfigError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.fields import first_set, without_none
-from p2l.serving.router.upstream.providers.openai import with_system
-from p2l.serving.router.upstream.upstream_call import JSON, UpstreamError
+from p2l.serving.router.upstream.providers.openai_chat import with_system
+from p2l.serving.router.upstream.providers.translation import first_set, without_none
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream.upstream_request import JSON
 
 # all that a client may set: LiteLLM takes hosts, keys and models among its arguments
 _ALLOWED = [
@@ -94,5 +95,5 @@ def _failure(error: Exception) -> UpstreamError:
     """LiteLLM's exceptions carry the status; their text may hold a key, so it is not passed on."""
     status = getattr(error, "status_code", None)
     if status in (400, 413, 422):
-        return UpstreamError("refused", "the model refused the request", status=400, ours=True)
-    return UpstreamError(f"http_{status}", "the model failed", again=status not in (401, 403, 404))
+        return UpstreamError("refused", "the model refused the request", status=400, client_fault=True)
+    return UpstreamError(f"http_{status}", "the model failed", retryable=status not in (401, 403, 404))

@@ -11,16 +11,16 @@ from p2l.sqlite import make_tables, open_sqlite
 Row = tuple[Any, ...]
 
 
-class StoreError(P2LError):
+class DatabaseError(P2LError):
     """A statement failed; the driver's text is left out, since it may quote values or the URL.
 
     ``again``: the store could not be reached, so that the same statement may succeed later.
     """
 
-    def __init__(self, reason: str, *, again: bool) -> None:
+    def __init__(self, reason: str, *, retryable: bool) -> None:
         super().__init__(f"the store of feedback failed ({reason}): check that it can be reached and written to")
         self.reason = reason
-        self.again = again
+        self.retryable = retryable
 
 
 @runtime_checkable
@@ -34,10 +34,10 @@ class Store(Protocol):
         """
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
-        """What a query finds; ``StoreError``."""
+        """What a query finds; ``DatabaseError``."""
 
     async def write(self, statement: str, rows: Sequence[Row]) -> int:
-        """Run for each row, all or none; how many rows of the table changed; ``StoreError``."""
+        """Run for each row, all or none; how many rows of the table changed; ``DatabaseError``."""
 
     async def close(self) -> None: ...
 
@@ -46,7 +46,7 @@ _WAIT_MS = 50
 """Milliseconds that a statement waits for a lock of another process; all that the worker serves waits with it."""
 
 
-class SqliteStore:
+class SqliteDatabase:
     """A file; statements take microseconds and run where they are called.
 
     Once it is open, one that another process keeps locked fails soon, and may be tried again.
@@ -78,8 +78,8 @@ class SqliteStore:
         self._connection.close()
 
 
-def _sqlite_error(error: sqlite3.Error) -> StoreError:
-    return StoreError(type(error).__name__, again=isinstance(error, sqlite3.OperationalError))
+def _sqlite_error(error: sqlite3.Error) -> DatabaseError:
+    return DatabaseError(type(error).__name__, retryable=isinstance(error, sqlite3.OperationalError))
 
 
 def is_url(place: str) -> bool:
@@ -87,12 +87,12 @@ def is_url(place: str) -> bool:
     return place.startswith(("postgresql://", "postgres://"))
 
 
-def make_store(place: str) -> Store:
+def make_database(place: str) -> Store:
     """The store at a URL or a path; ``ConfigError`` for another kind of URL, or without the driver."""
     if is_url(place):
-        from p2l.serving.router.storage.postgres import PostgresStore
+        from p2l.serving.router.storage.postgres import PostgresDatabase
 
-        return PostgresStore(place)
+        return PostgresDatabase(place)
     if "://" in place:
         raise ConfigError("--feedback: a path of a SQLite file or postgresql://user@host/database is needed")
-    return SqliteStore(place)
+    return SqliteDatabase(place)

@@ -7,15 +7,16 @@ from typing import Any
 import orjson
 
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.fields import first_set
-from p2l.serving.router.upstream.upstream_call import JSON, Call, UpstreamError, malformed
+from p2l.serving.router.upstream.providers.translation import first_set
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
 
 BASE_URL = "https://api.openai.com/v1"
 # reasoning models refuse these
 _NOT_FOR_REASONING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> Call:
+def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
     """The call for a chat request. ``want_usage`` asks a stream for its usage, whether or not the client did."""
     out, dropped = _body(model, body)
     if stream:
@@ -25,7 +26,7 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
     else:
         out.pop("stream", None)
         out.pop("stream_options", None)
-    return Call(base_url(model) + "/chat/completions", headers(model), out, dropped)
+    return UpstreamRequest(base_url(model) + "/chat/completions", headers(model), out, dropped)
 
 
 def base_url(model: ModelConfig) -> str:
@@ -74,7 +75,7 @@ def answer(payload: JSON) -> JSON:
     return payload
 
 
-class ChunkReader:
+class StreamParser:
     """Chunks as they came. A stream is finished by [DONE], or by a finish reason where a server sends no [DONE]."""
 
     def __init__(self) -> None:

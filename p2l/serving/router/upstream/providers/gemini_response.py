@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import orjson
 
-from p2l.serving.router.upstream.providers.fields import chunk
-from p2l.serving.router.upstream.upstream_call import JSON, UpstreamError, malformed
+from p2l.serving.router.upstream.providers.translation import chunk
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_request import JSON
 
 _BLOCKED = frozenset(
     [
@@ -105,7 +106,7 @@ def _usage(usage: JSON) -> JSON:
     }
 
 
-class ChunkReader:
+class StreamParser:
     """Chunks from a stream of partial contents, each of which has the form of an answer."""
 
     def __init__(self) -> None:

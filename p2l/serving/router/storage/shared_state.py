@@ -18,7 +18,7 @@ CREATE INDEX IF NOT EXISTS {table}_expire ON {table} (expires);
 """
 
 
-def open_state(path: str | Path | None) -> sqlite3.Connection:
+def open_shared_state(path: str | Path | None) -> sqlite3.Connection:
     """The state in a file, or in memory; statements commit by themselves.
 
     A crash of the machine may lose the last moments of it, a crash of the server nothing.

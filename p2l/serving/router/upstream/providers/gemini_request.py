@@ -7,7 +7,7 @@ import orjson
 from p2l.serving.http.api_error import invalid
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.selection.capabilities import answer_tokens
-from p2l.serving.router.upstream.providers.fields import (
+from p2l.serving.router.upstream.providers.translation import (
     alternating,
     arguments_of,
     chosen_function,
@@ -23,7 +23,7 @@ from p2l.serving.router.upstream.providers.fields import (
     text_of,
     without_none,
 )
-from p2l.serving.router.upstream.upstream_call import JSON, Call
+from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 MAX_TOKENS = 8192  # published default
@@ -48,7 +48,7 @@ _KNOWN = [
 ]
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> Call:
+def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
     """The call for a chat request; streams always tell their usage here."""
     system, messages = split_system(body["messages"], model.system_prompt)
     out = without_none(
@@ -64,7 +64,9 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
     base = (model.base_url or BASE_URL).rstrip("/").removesuffix("/v1beta")
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     headers = {"x-goog-api-key": model.key} if model.key else {}
-    return Call(f"{base}/v1beta/models/{quote(model.name, safe='')}:{method}", headers, out, dropped(body, _KNOWN))
+    return UpstreamRequest(
+        f"{base}/v1beta/models/{quote(model.name, safe='')}:{method}", headers, out, dropped(body, _KNOWN)
+    )
 
 
 def _generation(model: ModelConfig, body: JSON) -> JSON:

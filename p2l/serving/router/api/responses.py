@@ -14,13 +14,14 @@ from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.request_response import header_text, json_response
-from p2l.serving.router.api.chat_request import Ask, read_ask, refuse_orders
+from p2l.serving.router.api.chat_request import ChatRequest, parse_chat_request, reject_forbidden_fields
 from p2l.serving.router.api.routes import enter, refusal
-from p2l.serving.router.completion import Form, Turn, answer
-from p2l.serving.router.container import Service
-from p2l.serving.router.upstream.fallback_client import Served
-from p2l.serving.router.upstream.providers import openai
-from p2l.serving.router.upstream.upstream_call import JSON, UpstreamError
+from p2l.serving.router.completion import ApiAdapter, CompletionContext, answer
+from p2l.serving.router.container import RouterContainer
+from p2l.serving.router.upstream.fallback_client import UpstreamResult
+from p2l.serving.router.upstream.providers import openai_chat
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream.upstream_request import JSON
 
 KEPT = 30 * 86400.0  # seconds, as long as OpenAI keeps responses
 
@@ -35,9 +36,9 @@ _ELSEWHERE = {
 
 async def responses(request: Request) -> Response:
     """Answer by the best model that declares the Responses API."""
-    service: Service = request.app.state.service
-    if not any(model.capabilities.responses for model in service.snapshot.config.model_configs.values()):
-        service.snapshot.keys.authenticate_bearer(request.headers)
+    container: RouterContainer = request.app.state.container
+    if not any(model.capabilities.responses for model in container.snapshot.config.model_configs.values()):
+        container.snapshot.keys.authenticate_bearer(request.headers)
         told = "no model of this router declares the Responses API; use /v1/chat/completions"
         raise ApiError(501, told, "not_implemented")
     return await answer(request, RESPONSES)
@@ -45,22 +46,22 @@ async def responses(request: Request) -> Response:
 
 async def kept_response(request: Request) -> Response:
     """Fetch or delete a response, or list its input items, at the provider of the model that made it for this key."""
-    service, key = enter(request)
-    config = service.snapshot.config
+    container, key = enter(request)
+    config = container.snapshot.config
     if request.path_params.get("part", "input_items") != "input_items":
         raise ApiError(404, "of a response this router has its input_items", "not_found")
     if request.query_params.get("stream", "false").lower() not in ("false", "0", ""):
         raise invalid("stream: a kept response is sent whole; leave it out", "stream", "unsupported")
-    name = service.responses.model(key.name, request.path_params["id"])
+    name = container.responses.model(key.name, request.path_params["id"])
     model = config.model_configs.get(name) if name is not None else None
     if name is None or model is None or not model.capabilities.responses or not key.may_use(name):
         raise _no_response("this router knows of no such response for this key")
     part = f"/{request.path_params['part']}" if "part" in request.path_params else ""
     query = f"?{urlencode(request.query_params.multi_items())}" if request.query_params else ""
-    url = f"{openai.base_url(model)}/responses/{quote(request.path_params['id'], safe='')}{part}{query}"
+    url = f"{openai_chat.base_url(model)}/responses/{quote(request.path_params['id'], safe='')}{part}{query}"
     try:
-        answer = await service.pool.fetch(
-            request.method, url, openai.headers(model), config.calls.total_timeout, config.secrets
+        answer = await container.upstream_client.fetch(
+            request.method, url, openai_chat.headers(model), config.calls.total_timeout, config.secrets
         )
     except UpstreamError as error:
         if error.reason == "http_404":
@@ -73,9 +74,9 @@ def _no_response(message: str) -> ApiError:
     return ApiError(404, message, "response_not_found")
 
 
-def read_response_ask(body: JSON, headers: Mapping[str, str], session_from_user: bool = False) -> Ask:
+def parse_response_request(body: JSON, headers: Mapping[str, str], session_from_user: bool = False) -> ChatRequest:
     """The request of a parsed body; ``ApiError`` 400 for what is wrong, or asks for state that one provider has."""
-    refuse_orders(body)
+    reject_forbidden_fields(body)
     for name, reason in _ELSEWHERE.items():
         if body.get(name):
             raise invalid(f"{name}: {reason}", name, "unsupported")
@@ -85,7 +86,7 @@ def read_response_ask(body: JSON, headers: Mapping[str, str], session_from_user:
     items = _items(body.get("input"))
     if previous is None and any(item.get("type") == "item_reference" for item in items):
         raise invalid("input: an item_reference needs previous_response_id, which names its provider", "input")
-    ask = read_ask(_view(body, items), headers, session_from_user)
+    ask = parse_chat_request(_view(body, items), headers, session_from_user)
     kept = {name: value for name, value in body.items() if name not in ("cost", "direct_model")}
     return replace(ask, api="responses", body=kept, previous=previous)
 
@@ -153,21 +154,21 @@ def _texts(given: object) -> list[str]:
     return [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
 
 
-def _told(turn: Turn, served: Served, response: JSON) -> JSON:
+def _told(turn: CompletionContext, served: UpstreamResult, response: JSON) -> JSON:
     _keep(turn, served, response)
     return response
 
 
-def _event(turn: Turn, served: Served, chunk: JSON) -> bytes:
+def _event(turn: CompletionContext, served: UpstreamResult, chunk: JSON) -> bytes:
     if chunk["type"] in ("response.created", "response.completed"):
         _keep(turn, served, chunk["response"])
     return b"event: " + chunk["type"].encode() + b"\ndata: " + chunk["data"].replace(b"\n", b"\ndata: ") + b"\n\n"
 
 
-def _keep(turn: Turn, served: Served, response: JSON) -> None:
+def _keep(turn: CompletionContext, served: UpstreamResult, response: JSON) -> None:
     """Remember which model's provider keeps this response."""
     if isinstance(response.get("id"), str) and turn.ask.body.get("store") is not False:
-        turn.service.responses.keep(turn.key.name, response["id"], served.model, KEPT)
+        turn.container.responses.keep(turn.key.name, response["id"], served.model, KEPT)
 
 
 def _failed(error: ApiError, last: JSON) -> bytes:
@@ -184,4 +185,4 @@ def _usage(chunk: JSON) -> JSON | None:
     return {"prompt_tokens": usage.get("input_tokens"), "completion_tokens": usage.get("output_tokens")}
 
 
-RESPONSES = Form("responses", read_response_ask, _told, _event, _failed, b"", _usage)
+RESPONSES = ApiAdapter("responses", parse_response_request, _told, _event, _failed, b"", _usage)

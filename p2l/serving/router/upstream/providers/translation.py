@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from p2l.serving.http.api_error import invalid
-from p2l.serving.router.upstream.upstream_call import JSON
+from p2l.serving.router.upstream.upstream_request import JSON
 
 _DATA_URL = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 

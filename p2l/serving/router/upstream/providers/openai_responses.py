@@ -6,13 +6,14 @@ from typing import Any
 import orjson
 
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers import openai
-from p2l.serving.router.upstream.upstream_call import JSON, Call, UpstreamError, malformed
+from p2l.serving.router.upstream.providers import openai_chat
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> Call:
+def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
     """The client's body with the model's name; what the configuration sets fills in what the client left out."""
     defaults: dict[str, Any] = {
         "temperature": model.temp,
@@ -22,7 +23,7 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> C
     }
     filled = {name: value for name, value in defaults.items() if value is not None and body.get(name) is None}
     out = {**(model.extra_fields or {}), **body, **filled, "model": model.name}
-    return Call(openai.base_url(model) + "/responses", openai.headers(model), out)
+    return UpstreamRequest(openai_chat.base_url(model) + "/responses", openai_chat.headers(model), out)
 
 
 def answer(payload: JSON) -> JSON:
@@ -32,7 +33,7 @@ def answer(payload: JSON) -> JSON:
     return payload
 
 
-class EventReader:
+class StreamParser:
     """Events as ``{"type", "number", "data", "delta", "response"}``: ``data`` as it came, the rest as it has it."""
 
     def __init__(self) -> None:
