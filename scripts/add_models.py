@@ -3,18 +3,9 @@
 Writes a checkpoint that ranks them too, and where they stand, with intervals.
 """
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from p2l.commands.composition import errors_in_one_line, make, register_resolvers
-
-
-@hydra.main(version_base=None, config_path="../conf", config_name="add_models")
-def main(cfg: DictConfig) -> None:
-    with errors_in_one_line():
-        make(cfg.job).run(make(cfg.checkpoint))
-
+from p2l.commands.cli import run_script
 
 if __name__ == "__main__":
-    register_resolvers()
-    main()
+    sys.exit(run_script("add_models"))

@@ -3,19 +3,9 @@
 The rankings may also be made now: ``model_path=<checkpoint> votes=<vote table>``. Writes one JSON, with pictures.
 """
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+import sys
 
-from p2l.commands.composition import errors_in_one_line, make, register_resolvers
-
-
-@hydra.main(version_base=None, config_path="../conf", config_name="evaluate")
-def main(cfg: DictConfig) -> None:
-    with errors_in_one_line():
-        options = {name: value for name, value in cfg.items() if name not in ("suite", "category")}
-        make(cfg.suite).run(OmegaConf.to_container(OmegaConf.create(options), resolve=True))
-
+from p2l.commands.cli import run_script
 
 if __name__ == "__main__":
-    register_resolvers()
-    main()
+    sys.exit(run_script("evaluate"))

@@ -3,19 +3,9 @@
 ``prices=<list>`` (a file of conf/prices) adds what a budget buys; ``host=`` and ``port=`` say where the page is.
 """
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from p2l.commands.composition import errors_in_one_line, make, register_resolvers
-
-
-@hydra.main(version_base=None, config_path="../conf", config_name="explore")
-def main(cfg: DictConfig) -> None:
-    with errors_in_one_line():
-        job = make(cfg.job)
-        job.run(make(cfg.checkpoint))
-
+from p2l.commands.cli import run_script
 
 if __name__ == "__main__":
-    register_resolvers()
-    main()
+    sys.exit(run_script("explore"))

@@ -5,19 +5,9 @@ by category; ``focus=<LLM>``: its strengths and weaknesses; ``old=<LLM> new=<LLM
 ``reference=<prompts>``: how this leaderboard differs from that one.
 """
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from p2l.commands.composition import errors_in_one_line, make, register_resolvers
-
-
-@hydra.main(version_base=None, config_path="../conf", config_name="insight")
-def main(cfg: DictConfig) -> None:
-    with errors_in_one_line():
-        job = make(cfg.job)
-        job.run(make(cfg.checkpoint) if cfg.model_path else None)
-
+from p2l.commands.cli import run_script
 
 if __name__ == "__main__":
-    register_resolvers()
-    main()
+    sys.exit(run_script("insight"))

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from omegaconf import DictConfig
 
+from p2l.commands.config_objects import make
 from p2l.data.vote_table import VoteTable
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals
@@ -139,3 +141,7 @@ def _report(votes: VoteTable, fitted: RowFit, table: pd.DataFrame, level: float)
         "level": level,
         "leaderboard": table.to_dict(orient="records"),
     }
+
+
+def run(cfg: DictConfig) -> None:
+    make(cfg.job).run(make(cfg.checkpoint))

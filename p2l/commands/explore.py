@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
+from p2l.commands.config_objects import make
 from p2l.errors import ConfigError
 from p2l.explorer.prices import Prices
 from p2l.models import Checkpoint
@@ -42,3 +44,8 @@ class ExplorerJob:
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         page = build_page(Predictor(checkpoint, device=device), prices)
         serve(page, self.host, self.port)
+
+
+def run(cfg: DictConfig) -> None:
+    job = make(cfg.job)
+    job.run(make(cfg.checkpoint))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from omegaconf import DictConfig
 
+from p2l.commands.config_objects import make
 from p2l.data.readers import parse_json, read_table
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
@@ -154,3 +156,8 @@ def _prompt_rows(insight: Insight) -> list[dict[str, object]]:
             row["score"] = round(float(insight.regression.scores[i]), 6)
         rows.append(row)
     return rows
+
+
+def run(cfg: DictConfig) -> None:
+    job = make(cfg.job)
+    job.run(make(cfg.checkpoint) if cfg.model_path else None)

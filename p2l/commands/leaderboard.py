@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from p2l.commands.config_objects import make
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import load_battles
 from p2l.data.categories import Category, find_category
@@ -165,3 +167,7 @@ def _print_scores(scores: pd.DataFrame) -> None:
         columns = (of_family[name] for name in ("own", "decisive", "with_ties"))
         shown.add_row(str(family), *("" if c.isna().any() else f"{c.mean():.4f} ({c.sem():.4f})" for c in columns))
     Console().print(shown)
+
+
+def run(cfg: DictConfig) -> None:
+    make(cfg.job).run()

@@ -10,7 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from lightning import Trainer
+from lightning.pytorch.callbacks import RichProgressBar
+from omegaconf import DictConfig
 
+from p2l.commands.composition import make_trainer
+from p2l.commands.config_objects import make
 from p2l.data.batches import PromptLoader
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of
@@ -161,3 +165,8 @@ def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
         bad = np.flatnonzero(rows < 0)
         log.warning("%d of %d rows hold no prompt (row %d first) and get nulls", len(bad), len(rows), bad[0])
     return rows, list(seen)
+
+
+def run(cfg: DictConfig) -> None:
+    job, trainer = make(cfg.job), make_trainer(cfg.trainer, [RichProgressBar()])
+    job.run(make(cfg.checkpoint), trainer, cfg.model_path)

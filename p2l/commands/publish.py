@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from huggingface_hub import split_state_dict_into_shards_factory
+from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from p2l.commands.config_objects import make
 from p2l.errors import CheckpointError
 from p2l.models.backbone import DTypeName
 from p2l.models.saving import whole_folder
@@ -111,3 +113,7 @@ def _merged(base: StoredTensor, a: StoredTensor, b: StoredTensor, alpha: float) 
         return (weight.float() + delta).to(weight.dtype)
 
     return base._replace(read=read)
+
+
+def run(cfg: DictConfig) -> None:
+    make(cfg.job).run()

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from omegaconf import DictConfig
 
+from p2l.commands.config_objects import make
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
@@ -130,3 +132,8 @@ def _read(path: str) -> dict[str, Any]:
     if not isinstance(result, dict) or not {"title", "unit", "curves", "singles"} <= result.keys():
         raise ConfigError(f"beside: {path} is no {NAME}.json")
     return result
+
+
+def run(cfg: DictConfig) -> None:
+    job = make(cfg.job)
+    job.run(make(cfg.checkpoint))

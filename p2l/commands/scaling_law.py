@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from p2l.commands.config_objects import make
 from p2l.errors import ConfigError
 from p2l.files import whole_file, write_whole
 from p2l.scaling.held_out import errors, hold_out
@@ -105,3 +107,7 @@ def _errors_table(found: pd.DataFrame) -> Table:
     for name, of_name in found.groupby("prediction", sort=False):
         shown.add_row(str(name), *(f"{rmse:.4f}" for rmse in of_name["rmse"]))
     return shown
+
+
+def run(cfg: DictConfig) -> None:
+    make(cfg.job).run()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.composition import make
+from p2l.commands.config_objects import make
 from p2l.commands.leaderboard import LeaderboardJob
 from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit

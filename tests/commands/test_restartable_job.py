@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from lightning import Callback
 
+from p2l.commands.hydra_task import HydraTask
 from p2l.commands.restartable_job import Job
 from p2l.training import train
-from scripts.train import main
 from tests.running import TINY, build, compose, curve, on_votes
 
 AGAIN = (
@@ -39,7 +39,7 @@ class CutBefore(Callback):
 
 def call(folder: Path, *overrides: str) -> float | None:
     """The script, run in this process."""
-    return main.__wrapped__(compose(*TINY, *on_votes(folder), f"output_dir={folder / 'run'}", *AGAIN, *overrides))
+    return HydraTask("train")(compose(*TINY, *on_votes(folder), f"output_dir={folder / 'run'}", *AGAIN, *overrides))
 
 
 def cut(folder: Path, micro_batch: int) -> None:

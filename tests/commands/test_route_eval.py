@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2l.commands.hydra_task import HydraTask
 from p2l.models import save_checkpoint
 from p2l.routing import Shrinkage
-from scripts.route_eval import main
 from tests.running import compose
 
 
@@ -37,7 +37,7 @@ def arguments(tmp_path, tiny_checkpoint) -> list[str]:
 def call(*overrides: str) -> int:
     """Exit status of the script, run in this process."""
     try:
-        main.__wrapped__(compose(*overrides, config="route_eval"))
+        HydraTask("route_eval")(compose(*overrides, config="route_eval"))
     except SystemExit as end:
         return int(end.code or 0)
     return 0

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from p2l.commands.hydra_task import HydraTask
 from p2l.commands.scaling_law import ScalingJob
 from p2l.errors import ConfigError, DataError
 from p2l.scaling import hold_out, points_table
-from scripts.scaling_law import main
 from tests.running import compose
 from tests.scaling.simulated import TRUTH, points, simulate
 
@@ -29,7 +29,7 @@ def test_the_script_fits_predicts_and_draws(table: Path, tmp_path: Path, capsys:
         "resamples=20",
         config="scaling_law",
     )
-    main.__wrapped__(cfg)
+    HydraTask("scaling_law")(cfg)
     folder = tmp_path / "fit"
     summary = json.loads((folder / "scaling_law.json").read_text())
     assert abs(summary["law"]["e"]["value"] - TRUTH.e) < 0.05
@@ -65,7 +65,7 @@ def test_a_prediction_that_is_none(table: Path, tmp_path: Path, wanted: dict) ->
 def test_the_script_says_what_is_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cfg = compose("results=nowhere", f"output_dir={tmp_path}", config="scaling_law")
     with pytest.raises(SystemExit):
-        main.__wrapped__(cfg)
+        HydraTask("scaling_law")(cfg)
     (error,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "expected the folder of a sweep or a .csv file of its points; there is no such nowhere" in error.getMessage()
     with pytest.raises(DataError):

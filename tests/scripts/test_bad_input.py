@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scripts.train import main
+from p2l.commands.hydra_task import HydraTask
 from tests.running import TINY, compose, on_votes, run, run_script
 
 Rows = list[dict]
@@ -33,7 +33,7 @@ def call(folder, *overrides: str) -> int:
     """Exit status of the script, run in this process."""
     cfg = compose(*TINY, *on_votes(folder), "callbacks=none", f"output_dir={folder / 'run'}", *overrides)
     try:
-        main.__wrapped__(cfg)
+        HydraTask("train")(cfg)
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -159,8 +159,8 @@ def test_odd_prompts_train(tmp_path, prompt):
 @pytest.mark.parametrize(
     ("overrides", "status", "message"),
     [
-        (["trainer.max_step=3"], 1, "Key 'max_step' is not in struct"),
-        (["head=grok"], 1, "Could not find 'head/grok'"),
+        (["trainer.max_step=3"], 2, "unknown option trainer.max_step; did you mean trainer.max_steps=3?"),
+        (["head=grok"], 2, "head has no choice grok"),
         (["data=local", "data.train=nowhere.jsonl"], 2, "nowhere.jsonl"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from scripts.evaluate import main
+from p2l.commands.hydra_task import HydraTask
 from tests.running import compose, run_script
 
 
@@ -66,6 +66,6 @@ def test_the_command_of_the_readme(folder) -> None:
 def test_bad_input_ends_with_one_message_and_status_2(folder, caplog, override, message) -> None:
     cfg = compose(*arguments(folder, override), config="evaluate")
     with pytest.raises(SystemExit) as end:
-        main.__wrapped__(cfg)
+        HydraTask("evaluate")(cfg)
     assert end.value.code == 2
     assert message in caplog.records[-1].getMessage()

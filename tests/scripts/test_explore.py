@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from p2l.commands.explore import ExplorerJob
+from p2l.commands.hydra_task import HydraTask
 from p2l.errors import ConfigError
 from p2l.models import Checkpoint, save_checkpoint
-from scripts.explore import main
 from tests.running import compose
 
 page = pytest.importorskip("p2l.explorer.page", reason="needs the extra ui")
@@ -33,7 +33,7 @@ def checkpoint(tmp_path: Path, tiny_checkpoint: Checkpoint) -> str:
 def call(*overrides: str) -> int:
     """Exit status of the script, run in this process."""
     try:
-        main.__wrapped__(compose(*overrides, config="explore"))
+        HydraTask("explore")(compose(*overrides, config="explore"))
     except SystemExit as end:
         return int(end.code or 0)
     return 0

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
+from p2l.commands.hydra_task import HydraTask
 from p2l.models import save_checkpoint
-from scripts.insight import main
 from tests.insight.rankings import needs_extra
 from tests.running import compose
 
@@ -26,7 +26,7 @@ def arguments(tmp_path, tiny_checkpoint) -> list[str]:
 def call(*overrides: str) -> int:
     """Exit status of the script, run in this process."""
     try:
-        main.__wrapped__(compose(*overrides, config="insight"))
+        HydraTask("insight")(compose(*overrides, config="insight"))
     except SystemExit as end:
         return int(end.code or 0)
     return 0

@@ -1,0 +1,80 @@
+"""``p2l <command>``: train, rank, evaluate and serve.
+
+Imports no torch, so that help and mistakes are answered at once.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from p2l.commands.config_folder import summary
+
+CONFIGURED = (
+    "train",
+    "predict",
+    "leaderboard",
+    "evaluate",
+    "insight",
+    "route_eval",
+    "explore",
+    "publish",
+    "add_models",
+    "scaling_law",
+)
+SERVERS = {
+    "endpoint": "Serve the scores of a checkpoint over HTTP",
+    "router": "Serve an OpenAI-compatible router that picks the best model within a budget",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``p2l`` with these arguments, by default those of the process; the exit status."""
+    name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
+    command = name.replace("-", "_")
+    if command in CONFIGURED:
+        from p2l.commands.hydra_command import run_command
+
+        return run_command(command, rest, f"p2l {name}")
+    if command in SERVERS:
+        return _serve(command, rest)
+    if name in ("--help", "-h", "help"):
+        sys.stdout.write(_help())
+        return 0
+    if name == "--version":
+        from p2l import __version__
+
+        sys.stdout.write(f"p2l {__version__}\n")
+        return 0
+    sys.stderr.write(_unknown(name))
+    return 2
+
+
+def run_script(command: str) -> int:
+    """Run a command as ``python scripts/<command>.py``; the exit status."""
+    from p2l.commands.hydra_command import run_command
+
+    return run_command(command, sys.argv[1:], f"python scripts/{command}.py")
+
+
+def _serve(command: str, arguments: list[str]) -> int:
+    sys.argv = [f"p2l {command}", *arguments]
+    if command == "endpoint":
+        from p2l.endpoint.__main__ import main as serve
+    else:
+        from p2l.routing.openai_server import main as serve
+    return serve()
+
+
+def _help() -> str:
+    known = {**{name: summary(name) for name in CONFIGURED}, **SERVERS}
+    lines = [f"  {name.replace('_', '-'):<12} {text}" for name, text in known.items()]
+    head = ["usage: p2l COMMAND ...", "", "From preference votes to a model that turns any prompt into a leaderboard."]
+    return "\n".join([*head, "", *lines, "", "p2l COMMAND --help lists the options of a command.", ""])
+
+
+def _unknown(name: str) -> str:
+    from difflib import get_close_matches
+
+    known = [command.replace("_", "-") for command in (*CONFIGURED, *SERVERS)]
+    meant = get_close_matches(name.replace("_", "-"), known, 1)
+    hint = f"; did you mean {meant[0]}?" if meant else "."
+    return f"p2l has no command {name}{hint} Commands: {', '.join(known)}\n"

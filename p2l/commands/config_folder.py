@@ -1,0 +1,17 @@
+"""Where the configuration files are, and the line that introduces each command in them."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def config_folder() -> Path:
+    """Return ``p2l/conf`` of an installed wheel, or ``conf`` of the repository."""
+    installed = PACKAGE / "conf"
+    return installed if installed.is_dir() else PACKAGE.parent / "conf"
+
+
+def summary(command: str) -> str:
+    """Return what the first line of ``conf/<command>.yaml`` says the command does."""
+    with (config_folder() / f"{command}.yaml").open(encoding="utf-8") as file:
+        return file.readline().removeprefix("# ").split(":")[0].strip()

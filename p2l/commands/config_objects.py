@@ -1,0 +1,38 @@
+"""Resolvers of the configuration, and the objects that its nodes describe."""
+
+import re
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+
+def register_resolvers() -> None:
+    """Register ``${p2l.auto_precision:}``, ``${p2l.output_dir:...}`` and ``${p2l.file_name:...}`` in OmegaConf."""
+    OmegaConf.register_new_resolver("p2l.auto_precision", _auto_precision, replace=True)
+    OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
+    OmegaConf.register_new_resolver("p2l.file_name", _file_name, replace=True)
+
+
+def make(node: DictConfig, **options: Any) -> Any:
+    """Instantiate the object that a node describes, from plain containers."""
+    return instantiate(node, _convert_="all", **options)
+
+
+def _auto_precision() -> str:
+    import torch  # only a run resolves this, so help and typos stay fast
+
+    return "bf16-mixed" if torch.cuda.is_available() else "32-true"
+
+
+def _output_dir(folder: str) -> str:
+    """Return ``folder``, or in a sweep the folder that Hydra gives to the job."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    return hydra.runtime.output_dir if hydra is not None and hydra.mode == RunMode.MULTIRUN else folder
+
+
+def _file_name(text: object) -> str:
+    """Turn a path or a hub id into the name of one folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(text)).strip("_")

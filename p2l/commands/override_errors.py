@@ -1,0 +1,79 @@
+"""Explain why overrides do not compose: which one it is, and which option it most likely means."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
+
+from p2l.commands.option_names import nearest
+from p2l.extras import missing_extra
+
+PLUGINS = ("hydra/launcher/", "hydra/sweeper/")
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What is composed: a configuration, and the overrides that add folders to its search path."""
+
+    config: str
+    search_path: tuple[str, ...] = ()
+
+    def options(self, *overrides: str) -> set[str]:
+        """Return every key, with its path, and every group that these overrides leave to choose."""
+        cfg = compose(self.config, overrides=[*self.search_path, *overrides], return_hydra_config=True)
+        groups = {group.partition("@")[0] for group in cfg.hydra.runtime.choices}
+        keys = _keys(OmegaConf.to_container(cfg, resolve=False))
+        return groups | {key for key in keys if not key.startswith("hydra")}
+
+
+def explain(error: HydraException, composition: Composition, overrides: list[Override]) -> str:
+    """Return the message for a user; Hydra's own if no option is at fault."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _explain_choice(error)
+    return _explain_key(composition, overrides) or str(error)
+
+
+def _explain_choice(error: MissingConfigException) -> str:
+    """Explain a choice of a group that has no file."""
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    if str(error.missing_cfg_file).startswith(PLUGINS):
+        return f"{error.missing_cfg_file} needs a plugin of Hydra: {missing_extra('sweep')}"
+    choices = sorted(error.options or GlobalHydra.instance().config_loader().get_group_options(group))
+    if not choices:
+        return f"there is no configuration {error.missing_cfg_file}"
+    meant = nearest(choice, choices)
+    hint = f"; did you mean {group}={meant}?" if meant else "."
+    return f"{group} has no choice {choice}{hint} Choices: {', '.join(choices)}"
+
+
+def _explain_key(composition: Composition, overrides: list[Override]) -> str | None:
+    """Explain the first override of an option that is not there; None if there is no such override."""
+    loader = GlobalHydra.instance().config_loader()
+    chosen = [override for override in overrides if loader.get_group_options(override.key_or_group)]
+    try:
+        known = composition.options(*(str(override.input_line) for override in chosen))
+    except HydraException:
+        known = composition.options()
+    for override in overrides:
+        key = override.key_or_group
+        if override.is_add() or override.is_force_add() or key.startswith("hydra") or key in known:
+            continue
+        meant = nearest(key, [name for name in known if not override.is_delete() or name.count(".") == key.count(".")])
+        hint = f"did you mean {_rewritten(override, meant)}? " if meant else ""
+        return f"unknown option {key}; {hint}--help lists all options"
+    return None
+
+
+def _rewritten(override: Override, key: str) -> str:
+    return f"~{key}" if override.is_delete() else f"{key}={str(override.input_line).partition('=')[2]}"
+
+
+def _keys(node: Any) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield str(key)
+        yield from (f"{key}.{name}" for name in _keys(value))
