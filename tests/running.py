@@ -20,6 +20,7 @@ from p2l.commands.config_objects import register_resolvers
 from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
 from p2l.training import P2LModule, train
+from tests.forked_script import ForkedScript
 
 ROOT = Path(__file__).parents[1]
 
@@ -108,16 +109,23 @@ def on_votes(folder: Path) -> list[str]:
     return ["data=local", f"data.train={train_file}", f"data.val={val_file}"]
 
 
-def start_script(*arguments: str, script: str = "train", **environment: str) -> "subprocess.Popen[str]":
+def start_script(*arguments: str, script: str = "train", **environment: str) -> ForkedScript:
     """A script of this repository in another process, on one thread and without network."""
-    env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("PL_", "WANDB_"))},
-        **{"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_SILENT": "true"},
-        **environment,
-    }
+    return ForkedScript(ROOT / "scripts" / f"{script}.py", arguments, script_environment(**environment))
+
+
+def run_script(*arguments: str, script: str = "train", **environment: str) -> tuple[int | None, str]:
+    """Exit status and output of a script."""
+    process = start_script(*arguments, script=script, **environment)
+    output, _ = process.communicate(timeout=180)
+    return process.returncode, output
+
+
+def start_process(*arguments: str, script: str = "train", **environment: str) -> "subprocess.Popen[str]":
+    """The same in an interpreter that starts from nothing, as a user starts it."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments],
-        env=env,
+        env=script_environment(**environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -125,11 +133,18 @@ def start_script(*arguments: str, script: str = "train", **environment: str) -> 
     )
 
 
-def run_script(*arguments: str, script: str = "train", **environment: str) -> tuple[int, str]:
-    """Exit status and output of a script."""
-    process = start_script(*arguments, script=script, **environment)
+def run_process(*arguments: str, script: str = "train", **environment: str) -> tuple[int, str]:
+    """Exit status and output of ``start_process``."""
+    process = start_process(*arguments, script=script, **environment)
     output, _ = process.communicate(timeout=180)
     return process.returncode, output
+
+
+def script_environment(**changes: str) -> dict[str, str]:
+    """The environment of a script: one thread, no network."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "WANDB_"))}
+    ours = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "WANDB_SILENT": "true"}
+    return {**inherited, **ours, **changes}
 
 
 def curve(folder: Path, name: str = "train/loss") -> list[float]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from tests.running import start_script
+from tests.running import start_process
 
 SECONDS = 90
 
@@ -39,7 +39,7 @@ def explore(*arguments: str) -> Iterator[Page]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = start_script(*arguments, f"port={port}", script="explore")
+    process = start_process(*arguments, f"port={port}", script="explore")
     try:
         _wait_until_up(process)
         yield Page(f"http://127.0.0.1:{port}")

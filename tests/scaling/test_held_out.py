@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from p2l.scaling import Observations, errors, hold_out
@@ -8,6 +9,11 @@ from tests.scaling.simulated import simulate
 
 def observations(*rows: tuple[float, float, float]) -> Observations:
     return Observations(*(np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def predicted() -> pd.DataFrame:
+    return hold_out(simulate())
 
 
 def test_the_nearest_smaller_run() -> None:
@@ -26,9 +32,8 @@ def test_powers_without_a_constant_are_found_again() -> None:
     assert by_votes(of_votes, far) == pytest.approx(3 * 1e6**-0.05)
 
 
-def test_a_law_predicts_its_own_points_and_each_is_held_out_once() -> None:
+def test_a_law_predicts_its_own_points_and_each_is_held_out_once(predicted: pd.DataFrame) -> None:
     seen = simulate()
-    predicted = hold_out(seen)
     assert predicted["held_out"].value_counts().to_dict() == {
         "each in turn": 16,
         "largest size": 4,
@@ -45,8 +50,8 @@ def test_a_law_predicts_its_own_points_and_each_is_held_out_once() -> None:
         assert found[way, "law"] < found[way, "nearest smaller"]
 
 
-def test_errors_by_hand() -> None:
-    predicted = hold_out(simulate()).query("held_out == 'most votes'").assign(observed=1.0, law=[1.1, 0.9, 1.0, 1.2])
+def test_errors_by_hand(predicted: pd.DataFrame) -> None:
+    predicted = predicted.query("held_out == 'most votes'").assign(observed=1.0, law=[1.1, 0.9, 1.0, 1.2])
     row = errors(predicted).query("prediction == 'law'").iloc[0]
     assert row["points"] == 4
     assert row["rmse"] == pytest.approx(np.sqrt(0.06 / 4))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from p2l.commands.hydra_task import HydraTask
-from tests.running import TINY, compose, on_votes, run, run_script
+from tests.running import TINY, compose, on_votes, run, run_process
 
 Rows = list[dict]
 
@@ -165,7 +165,7 @@ def test_odd_prompts_train(tmp_path, prompt):
     ],
 )
 def test_the_script_itself(tmp_path, overrides, status, message):
-    found, output = run_script("model=tiny", "trainer=cpu", "logger=none", *overrides, f"output_dir={tmp_path}")
+    found, output = run_process("model=tiny", "trainer=cpu", "logger=none", *overrides, f"output_dir={tmp_path}")
     assert found == status
     assert "Traceback" not in output
     assert message in output

@@ -2,13 +2,13 @@
 
 import pytest
 
-from tests.running import TINY, on_votes, run_script
+from tests.running import TINY, on_votes, run_process, run_script
 
 pytestmark = pytest.mark.slow
 
 
 def test_help_lists_the_choices():
-    status, output = run_script("--help")
+    status, output = run_process("--help")
     assert status == 0
     assert "head: ba, bt, bt_tie, grk, rk, rk_reparam" in output
     assert "trainer: auto, cpu, ddp" in output
@@ -28,7 +28,7 @@ def test_a_sweep_runs_its_jobs_one_after_the_other_and_apart(tmp_path):
 
 def test_a_run_is_not_noisy(tmp_path):
     options = [*TINY, *on_votes(tmp_path), "trainer.max_steps=1", f"output_dir={tmp_path / 'run'}"]
-    status, output = run_script(*options)
+    status, output = run_process(*options)
     assert status == 0, output
     for noise in ("Tip", "GPU available", "TPU", "Warning", "deprecated", "kernels", "Model weights successfully"):
         assert noise not in output

@@ -6,7 +6,7 @@ import pytest
 
 from p2l.models import load_checkpoint
 from tests.ranks import finish, start_on_ranks
-from tests.running import TINY, curve, largest_difference, on_votes, run, start_script, weights
+from tests.running import TINY, curve, largest_difference, on_votes, run, start_process, weights
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def votes(tmp_path_factory):
 def runs(votes):
     """The folder of each run, and of the run in this process."""
     folder, data = votes
-    script = start_script(*TINY, *data, *OPTIONS, *DDP, "trainer.devices=2", f"output_dir={folder / LAUNCHED}")
+    script = start_process(*TINY, *data, *OPTIONS, *DDP, "trainer.devices=2", f"output_dir={folder / LAUNCHED}")
     run(folder, *OPTIONS, *data, f"output_dir={folder / 'one process'}")
     for name, (world_size, strategy) in RUNS.items():
         train_on(world_size, folder, *data, *strategy, f"output_dir={folder / name}")
