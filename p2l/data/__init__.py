@@ -6,9 +6,10 @@ from p2l.data.datamodule import VoteDataModule
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
 from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
 from p2l.data.readers import read_table
+from p2l.data.skip_report import SkipReport
 from p2l.data.splits import split_votes
 from p2l.data.vote_sources import FileVotes, VoteSplits
-from p2l.data.vote_table import SkipReport, VoteTable, load_votes
+from p2l.data.vote_table import VoteTable, load_votes
 
 __all__ = [
     "BatchPlan",

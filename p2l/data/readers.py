@@ -1,11 +1,11 @@
-"""Any file, folder or hub dataset that holds a table, as one pandas DataFrame with the rows in their order."""
+"""Read any file, folder, hub dataset or table in memory as one pandas DataFrame, rows in their order."""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from gzip import BadGzipFile
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 import datasets
 import pandas as pd
@@ -24,34 +24,78 @@ _FILE_OF_SPLIT = re.compile(r"(?:.*[._-])?(train|validation|valid|val|dev|test|e
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_table(source: str, split: str = "train") -> pd.DataFrame:
+TableSource: TypeAlias = (
+    str | Path | pd.DataFrame | datasets.Dataset | datasets.DatasetDict | Sequence[Mapping[str, Any]]
+)
+
+
+def read_table(source: TableSource, split: str = "train") -> pd.DataFrame:
     """Read one table, rows in the order of the file.
 
-    ``source`` is a local path (.parquet; .jsonl or .json, as lines or as one list; .csv; .csv.gz; a folder written by
-    ``datasets``' ``save_to_disk``; a folder of parquet files) or, where no such path exists, a Hugging Face dataset id
-    ``owner/name``. ``split`` picks one of several: the hub's splits, a saved ``DatasetDict``'s, or, in a folder whose
-    parquet files all name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name.
-    A single file has no splits and ignores it.
+    Args:
+        source: a table in memory (a DataFrame, which is returned as it is, a ``datasets.Dataset`` or ``DatasetDict``,
+            a list of dicts), or the path of a file or folder (.parquet; .jsonl or .json, as lines or as one list;
+            .csv; .csv.gz; a folder written by ``datasets``' ``save_to_disk``; a folder of parquet files), or, if no
+            such path exists, a Hugging Face dataset id ``owner/name``.
+        split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
+            name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
+            table has no splits and ignores it.
 
-    Raises ``DataError`` where the table is missing, empty, of an unknown kind, unreadable (with the line, where known),
-    or on the hub but out of reach, unknown or gated.
+    Raises:
+        DataError: the table is missing, empty, of an unknown kind, unreadable (with the line, if known), or on the
+            hub but out of reach, unknown or gated.
+
+    >>> read_table([{"prompt": "What is 1+1?", "score": 2}])
+             prompt  score
+    0  What is 1+1?      2
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
-        frame = _read_folder(path, split)
-    elif path.is_file():
-        frame = _read_file(path)
-    elif _HUB_ID.fullmatch(source) and _file_reader(path) is None:
-        frame = _read_hub(source, split)
-    else:
-        raise DataError(f"no file or folder at {path.absolute()}; p2l reads {FORMATS}")
+    if isinstance(source, pd.DataFrame):
+        return source
+    frame = _read_path(str(source), split) if isinstance(source, (str, Path)) else _from_memory(source, split)
     if frame.empty:
-        raise DataError(f"{source} holds no rows")
+        raise DataError(f"{source_name(source)} holds no rows")
     return frame
 
 
+def source_name(source: TableSource) -> str:
+    """Return how messages name a source: its path or hub id, or "the vote table"."""
+    return str(source) if isinstance(source, (str, Path)) else "the vote table"
+
+
+def _read_path(source: str, split: str) -> pd.DataFrame:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return _read_folder(path, split)
+    if path.is_file():
+        return _read_file(path)
+    if _HUB_ID.fullmatch(source) and _file_reader(path) is None:
+        return _read_hub(source, split)
+    raise DataError(f"no file or folder at {path.absolute()}; p2l reads {FORMATS}")
+
+
+def _from_memory(source: object, split: str) -> pd.DataFrame:
+    if isinstance(source, datasets.DatasetDict):
+        source = _split_of(source, split, "the DatasetDict")
+    if isinstance(source, datasets.Dataset):
+        return source.to_pandas()
+    if isinstance(source, (list, tuple)) and all(isinstance(row, Mapping) for row in source):
+        return pd.DataFrame([dict(row) for row in source])
+    raise DataError(
+        f"expected a path, a DataFrame, a datasets.Dataset or a list of dicts (one a row); got {describe(source)}"
+    )
+
+
+def describe(value: object) -> str:
+    """Name the type of a value that was not expected; of a list, also the type of its first odd item."""
+    name = type(value).__name__
+    if isinstance(value, (list, tuple)) and value:
+        odd = next((item for item in value if not isinstance(item, type(value[0]))), value[0])
+        return f"a {name} that holds a {type(odd).__name__}: {repr(odd)[:80]}"
+    return f"a {name}: {repr(value)[:80]}"
+
+
 def parse_json(text: str) -> Any:
-    """``json.loads`` with valid Unicode only: half a surrogate pair, which real chats do hold, becomes U+FFFD."""
+    """Decode JSON to valid Unicode: half a surrogate pair, which occurs in real chats, becomes U+FFFD."""
     value = json.loads(text)
     return _well_formed(value) if _SURROGATE_ESCAPE.search(text) else value
 
@@ -162,7 +206,7 @@ def _read_folder(path: Path, split: str) -> pd.DataFrame:
 
 
 def _files_of_split(files: list[Path], path: Path, split: str) -> list[Path]:
-    """All files, or, where every file's name ends in a split's, those of the split."""
+    """Return the files of the split if every file name ends in the name of a split, else all files."""
     if not files:
         raise DataError(f"{path} holds neither a saved dataset nor parquet files; p2l reads {FORMATS}")
     matches = [_FILE_OF_SPLIT.fullmatch(file.name) for file in files]
@@ -181,9 +225,13 @@ def _read_saved_dataset(path: Path, split: str) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as a saved dataset: {error}") from error
     if isinstance(saved, datasets.Dataset):
         return saved.to_pandas()
-    if split not in saved:
-        raise DataError(f"{path} has no split {split!r}; it has {sorted(saved)}")
-    return saved[split].to_pandas()
+    return _split_of(saved, split, str(path)).to_pandas()
+
+
+def _split_of(splits: Mapping[str, Any], split: str, name: str) -> Any:
+    if split not in splits:
+        raise DataError(f"{name} has no split {split!r}; it has {sorted(map(str, splits))}")
+    return splits[split]
 
 
 def _read_hub(source: str, split: str) -> pd.DataFrame:

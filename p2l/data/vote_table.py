@@ -1,4 +1,4 @@
-"""Votes as numbers: which bad rows were left out and why, and the rest as arrays over unique prompts and models."""
+"""Votes as arrays over unique prompts and models, and the report of the rows that are not valid votes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,91 +8,28 @@ import pandas as pd
 from jaxtyping import Float32, Int64
 
 from p2l.data.adapters import adapt
-from p2l.data.battle_table import (
-    BATTLE_COLUMNS,
+from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable
+from p2l.data.prompt_column import PromptColumn
+from p2l.data.readers import TableSource, read_table, source_name
+from p2l.data.skip_report import (
+    EMPTY_PROMPT,
     MISSING_VALUE,
-    BattleColumns,
-    BattleTable,
+    NON_STRING_TURN,
     Mask,
     SkipReport,
     check_share,
     skip_report,
 )
-from p2l.data.readers import read_table
 
 REQUIRED_COLUMNS = ("prompt", *BATTLE_COLUMNS)
 
-NON_STRING_TURN = "non-string turn"
-EMPTY_PROMPT = "empty prompt"
 
-
-def validate_votes(
-    frame: pd.DataFrame,
-    *,
-    max_skipped_share: float = 0.05,
-    models: Sequence[str] | None = None,
-    source: str = "the vote table",
-) -> tuple[pd.DataFrame, SkipReport]:
-    """The rows that are votes, in their order, and the report of those that are not.
-
-    Needs ``prompt`` (a string or a list of user turns), ``model_a``, ``model_b`` and ``winner``; checks ``weight``
-    (finite, not negative) and the soft vote (four columns, each at least 0, sum 1; all four null means a hard vote)
-    where they are there. ``models`` are the models known from training: a vote on another is skipped. Long prompts are
-    kept: the prompt encoder truncates. Raises ``DataError``, naming ``source``, where columns are missing, more than
-    ``max_skipped_share`` of the rows are skipped, or none is left.
-    """
-    columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
-    report = skip_report(_bad_rows(frame["prompt"], columns.bad_rows(models)), len(frame))
-    check_share(report, max_skipped_share, source)
-    return (frame.iloc[report.kept_rows()] if report.skipped else frame).reset_index(drop=True), report
-
-
-def _bad_rows(prompts: pd.Series, bad_battles: dict[str, Mask]) -> dict[str, Mask]:
-    """For each reason to skip a row, in order of precedence, the rows it holds for."""
-    prompt_index, unique = _index_prompts(prompts)
-    flaw = np.array([_flaw(prompt) for prompt in unique], dtype=object)[prompt_index]
-    return {
-        MISSING_VALUE: (flaw == MISSING_VALUE) | bad_battles[MISSING_VALUE],
-        NON_STRING_TURN: flaw == NON_STRING_TURN,
-        EMPTY_PROMPT: flaw == EMPTY_PROMPT,
-        **{reason: bad for reason, bad in bad_battles.items() if reason != MISSING_VALUE},
-    }
-
-
-def _index_prompts(column: pd.Series) -> tuple[Int64[np.ndarray, " votes"], list[tuple[str, ...] | str]]:
-    """The position of each row's prompt among the unique prompts (in order of appearance), and those, as turns.
-
-    A value that is no prompt counts as one more unique prompt: the reason why it is none.
-    """
-    positions, values = np.arange(len(column)), column
-    if isinstance(column.dtype, pd.StringDtype):  # a fast way to the same result: few of the strings are distinct
-        positions, values = pd.factorize(column, use_na_sentinel=False)
-    seen: dict[tuple[str, ...] | str, int] = {}
-    index = np.fromiter((seen.setdefault(_turns(value), len(seen)) for value in values), np.int64, len(values))
-    return index[positions], list(seen)
-
-
-def _turns(value: object) -> tuple[str, ...] | str:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, (list, tuple, np.ndarray)):
-        turns = tuple(value)
-        return turns if all(isinstance(turn, str) for turn in turns) else NON_STRING_TURN
-    return MISSING_VALUE if value is None or pd.isna(value) is True else NON_STRING_TURN
-
-
-def _flaw(prompt: tuple[str, ...] | str) -> str | None:
-    if isinstance(prompt, str):
-        return prompt
-    return None if any(turn.strip() for turn in prompt) else EMPTY_PROMPT
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class VoteTable:
-    """Votes as arrays. Several votes on one prompt share its text, so it can be encoded once.
+    """Votes as arrays. Several votes on one prompt share its text, so that it is encoded once.
 
-    ``prompts`` are the unique prompts (user turns), in order of appearance, and ``prompt_index`` points into them;
-    ``model_a`` and ``model_b`` point into ``models``; ``outcome_shares`` is each vote as a distribution over
+    ``prompts`` are the unique prompts (user turns), in order of appearance, and ``prompt_index`` are positions in them;
+    ``model_a`` and ``model_b`` are positions in ``models``; ``outcome_shares`` is each vote as a distribution over
     ``p2l.types.OUTCOMES`` (one-hot for a hard vote); ``frame`` holds the same rows with all their columns.
     """
 
@@ -108,25 +45,25 @@ class VoteTable:
     def __len__(self) -> int:
         return len(self.prompt_index)
 
+    def __repr__(self) -> str:
+        return f"VoteTable({len(self):,} votes, {len(self.prompts):,} prompts, {len(self.models):,} models)"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>{self.frame.head()._repr_html_()}"
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, models: Sequence[str] | None = None) -> "VoteTable":
-        """The table of validated rows. ``models``: the list of a trained model, in its order; else the table's, sorted.
+        """Convert rows that are all valid votes.
 
-        Raises ``DataError`` where a row is no vote or its model is not in ``models`` (``validate_votes`` finds these).
+        Args:
+            frame: the columns of a vote table.
+            models: the list of a trained model, in its order; by default the models of the table, sorted.
+
+        Raises:
+            DataError: a row is not a valid vote, or its model is not in ``models``; ``validate_votes`` finds these.
         """
-        frame, _ = validate_votes(frame, max_skipped_share=0.0, models=models)
-        battles = BattleColumns.of(frame, "the vote table").table(slice(None), models)
-        prompt_index, prompts = _index_prompts(frame["prompt"])
-        return cls(
-            prompts=tuple(turns for turns in prompts if not isinstance(turns, str)),  # validated: none is a reason
-            prompt_index=prompt_index,
-            model_a=battles.model_a,
-            model_b=battles.model_b,
-            outcome_shares=battles.outcome_shares,
-            weight=battles.weight,
-            models=battles.models,
-            frame=frame,
-        )
+        table, _ = _convert(frame, "the vote table", models, max_skipped_share=0.0)
+        return table
 
     @property
     def battles(self) -> BattleTable:
@@ -134,7 +71,7 @@ class VoteTable:
         return BattleTable(self.model_a, self.model_b, self.outcome_shares, self.weight, self.models)
 
     def select(self, rows: Int64[np.ndarray, " selected"]) -> "VoteTable":
-        """The votes at these positions, in this order, with the prompts they use; ``models`` stay as they are."""
+        """Return the votes at these positions, in this order, with the prompts they use and the same ``models``."""
         rows = np.asarray(rows, dtype=np.int64)
         prompt_index, used = pd.factorize(self.prompt_index[rows])
         return VoteTable(
@@ -150,13 +87,83 @@ class VoteTable:
 
 
 def load_votes(
-    source: str, *, split: str = "train", models: Sequence[str] | None = None, max_skipped_share: float = 0.05
+    source: TableSource, *, split: str = "train", models: Sequence[str] | None = None, max_skipped_share: float = 0.05
 ) -> tuple[VoteTable, SkipReport]:
-    """Read a file, folder or hub dataset of votes in any known format: ``read_table``, ``adapt``, ``validate_votes``.
+    """Read votes in any known format, and report the rows that are not valid votes.
 
-    Give validation data the training table's ``models``; votes on others are skipped and reported.
+    Args:
+        source: a file, folder or hub dataset, or a table in memory: see ``read_table``. Public arena releases are
+            recognised by their columns: see ``p2l.data.adapters.adapt``.
+        split: of a hub dataset, a saved ``DatasetDict`` or a folder of parquet files.
+        models: for validation data, those of the training table; votes on other models are skipped and reported.
+        max_skipped_share: largest share of invalid rows that is reported instead of raised.
+
+    Raises:
+        DataError: the table cannot be read, columns are missing, or too many rows are invalid.
+
+    >>> votes, report = load_votes([
+    ...     {"prompt": "What is 1+1?", "model_a": "ant", "model_b": "bee", "winner": "model_a"},
+    ...     {"prompt": "Write a poem.", "model_a": "bee", "model_b": "ant", "winner": "tie (bothbad)"},
+    ... ])
+    >>> votes
+    VoteTable(2 votes, 2 prompts, 2 models)
+    >>> report
+    SkipReport(2 rows, 2 kept)
     """
-    frame, report = validate_votes(
-        adapt(read_table(source, split)), max_skipped_share=max_skipped_share, models=models, source=source
+    return _convert(adapt(read_table(source, split)), source_name(source), models, max_skipped_share)
+
+
+def validate_votes(
+    frame: pd.DataFrame,
+    *,
+    max_skipped_share: float = 0.05,
+    models: Sequence[str] | None = None,
+    source: str = "the vote table",
+) -> tuple[pd.DataFrame, SkipReport]:
+    """Return the rows that are valid votes, in their order, and the report of the others.
+
+    Needs ``prompt`` (a string or a list of user turns), ``model_a``, ``model_b`` and ``winner``; checks ``weight``
+    (finite, not negative) and the soft vote (four columns, each at least 0, sum 1; all four null means a hard vote)
+    if present. ``models`` are the models known from training: a vote on another one is skipped. Long prompts are kept:
+    the prompt encoder truncates them.
+
+    Raises:
+        DataError: names ``source``; columns are missing, more than ``max_skipped_share`` of the rows are invalid, or
+            all are.
+    """
+    table, report = _convert(frame, source, models, max_skipped_share)
+    return table.frame, report
+
+
+def _convert(
+    frame: pd.DataFrame, source: str, models: Sequence[str] | None, max_skipped_share: float
+) -> tuple[VoteTable, SkipReport]:
+    """Validate and convert in one pass over the columns."""
+    columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
+    prompts = PromptColumn.of(frame["prompt"])
+    report = skip_report(_bad_rows(prompts, columns.bad_rows(models)), len(frame))
+    check_share(report, max_skipped_share, source)
+    rows = report.kept_rows() if report.skipped else slice(None)
+    prompt_index, turns = prompts.select(rows)
+    battles = columns.table(rows, models)
+    table = VoteTable(
+        prompts=turns,
+        prompt_index=prompt_index,
+        model_a=battles.model_a,
+        model_b=battles.model_b,
+        outcome_shares=battles.outcome_shares,
+        weight=battles.weight,
+        models=battles.models,
+        frame=frame.iloc[rows].reset_index(drop=True),
     )
-    return VoteTable.from_frame(frame, models), report
+    return table, report
+
+
+def _bad_rows(prompts: PromptColumn, bad_battles: dict[str, Mask]) -> dict[str, Mask]:
+    """Mark the rows with each fault; the faults are in order of precedence."""
+    return {
+        MISSING_VALUE: prompts.has_flaw(MISSING_VALUE) | bad_battles[MISSING_VALUE],
+        NON_STRING_TURN: prompts.has_flaw(NON_STRING_TURN),
+        EMPTY_PROMPT: prompts.has_flaw(EMPTY_PROMPT),
+        **{reason: bad for reason, bad in bad_battles.items() if reason != MISSING_VALUE},
+    }

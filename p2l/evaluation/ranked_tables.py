@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Int64, Shaped
 
 from p2l.data.adapters import adapt
-from p2l.data.battle_table import UNKNOWN_MODEL, BattleTable, load_battles
+from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.readers import read_table
+from p2l.data.skip_report import UNKNOWN_MODEL
 from p2l.errors import DataError
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.outcomes import OutcomeFamily

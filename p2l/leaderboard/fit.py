@@ -13,7 +13,8 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from tqdm import tqdm
 
-from p2l.data.battle_table import BattleTable, factorize, load_battles
+from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.column_values import factorize
 from p2l.data.readers import read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError

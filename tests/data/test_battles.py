@@ -73,7 +73,9 @@ def test_columns_of_any_kind(tmp_path) -> None:
 
 
 def test_too_many_bad_rows_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"the vote table: more than 5.00% of the rows are no votes\n8 rows, 3 kept"):
+    with pytest.raises(
+        DataError, match=r"the vote table: more than 5.00% of the rows are not valid votes\n8 rows, 3 kept"
+    ):
         load_battles(FRAME)
     with pytest.raises(DataError, match="has no column winner; a vote table needs model_a, model_b, winner"):
         load_battles(FRAME.drop(columns="winner"))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2l.data.vote_table import SkipReport, VoteTable, load_votes, validate_votes
+from p2l.data.skip_report import SkipReport
+from p2l.data.vote_table import VoteTable, load_votes, validate_votes
 from p2l.errors import DataError
 from p2l.types import OUTCOMES
 
@@ -92,9 +93,9 @@ def test_too_many_skipped_rows_are_an_error_with_the_report() -> None:
 
 
 def test_a_table_without_votes_is_an_error() -> None:
-    with pytest.raises(DataError, match="no row is a vote"):
+    with pytest.raises(DataError, match="the table contains no valid votes"):
         validate_votes(table({**GOOD, "winner": "?"}), max_skipped_share=1.0)
-    with pytest.raises(DataError, match="no row is a vote"):
+    with pytest.raises(DataError, match="the table contains no valid votes"):
         validate_votes(table(GOOD)[:0])
 
 

@@ -216,7 +216,7 @@ def test_bad_input_is_said() -> None:
             fit(frame(MIXED).assign(weight=0), BT_TIE, pair_weights=pair_weights)
     with pytest.raises(DataError, match="no column model_b"):
         fit(frame(MIXED).drop(columns="model_b"), BT_TIE)
-    with pytest.raises(DataError, match=r"no row is a vote[\s\S]*model against itself"):
+    with pytest.raises(DataError, match=r"the table contains no valid votes[\s\S]*model against itself"):
         fit(frame([("ant", "ant", "tie")]), BT_TIE)
     with pytest.raises(DataError, match="no column 'length'; the table has model_a, model_b, winner"):
         fit(frame(MIXED), BT_TIE, covariates=["length"])

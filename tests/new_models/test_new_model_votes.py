@@ -43,7 +43,7 @@ def test_a_new_model_without_votes(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"))
     with pytest.raises(DataError, match="no vote carries evidence under 'grk' on dog"):
         load_new_model_votes(file, KNOWN, ["dog", "zeta"], GRK)
-    with pytest.raises(DataError, match="more than .* no votes|no row is a vote"):
+    with pytest.raises(DataError, match="more than .* not valid votes|the table contains no valid votes"):
         load_new_model_votes(file, KNOWN, ["dog"], GRK)
 
 

@@ -44,7 +44,7 @@ def errors(caplog) -> list[logging.LogRecord]:
 
 
 VOTES = {
-    "an empty file": (lambda rows: [], "has no rows|is empty|no row is a vote"),
+    "an empty file": (lambda rows: [], "has no rows|is empty|the table contains no valid votes"),
     "a missing column": (drop("winner"), "has no column winner"),
     "no known winner": (change_all(winner="who knows"), "unknown winner: 192"),
     "models against themselves": (change_all(model_a="x", model_b="x"), "model against itself: 192"),
