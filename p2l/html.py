@@ -1,4 +1,4 @@
-"""Pieces of a page. Whatever is not ``Html`` already is text and is escaped, so that no prompt can become markup."""
+"""Build HTML: every value that is not ``Html`` is text and is escaped, so that a prompt cannot become markup."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
@@ -7,26 +7,26 @@ _NUMBER_STARTS = set("0123456789+-−–.")
 
 
 class Html(str):
-    """Markup that is safe to show as it is."""
+    """Markup that needs no escaping."""
 
     __slots__ = ()
 
 
 def safe(content: object) -> Html:
-    """Text, escaped; markup as it is."""
+    """Escape text; return ``Html`` unchanged."""
     if isinstance(content, Html):
         return content
-    text = str(content).encode("utf-8", "replace").decode()  # half a surrogate pair has no place in a file
+    text = str(content).encode("utf-8", "replace").decode()  # a lone surrogate cannot be encoded
     return Html(escape(text.replace("\0", "\ufffd"), quote=True))
 
 
 def join(content: Iterable[object]) -> Html:
-    """One after the other."""
+    """Concatenate, escaping text."""
     return Html("".join(safe(part) for part in content))
 
 
 def tag(name: str, *content: object, attributes: Mapping[str, object] | None = None) -> Html:
-    """An element; "td.number" is a td of class "number". ``attributes`` are escaped like all else."""
+    """Return an element; "td.number" is a td of class "number". Content and ``attributes`` are escaped."""
     element, _, classes = name.partition(".")
     of = {**({"class": classes.replace(".", " ")} if classes else {}), **(attributes or {})}
     written = "".join(f' {key}="{safe(value)}"' for key, value in of.items())
@@ -34,18 +34,18 @@ def tag(name: str, *content: object, attributes: Mapping[str, object] | None = N
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, wide: Collection[str] = ()) -> Html:
-    """A table that scrolls sideways where it must; ``wide`` columns are left out on a narrow screen.
+    """Return a table that scrolls sideways if it must; ``wide`` columns are hidden on a narrow screen.
 
-    A column of numbers, by the first row, stands on the right.
+    Columns with a number in the first row are aligned right.
     """
-    kinds = [_classes(name, value, wide) for name, value in zip(head, rows[0] if rows else head, strict=True)]
-    top = (tag(f"th{kind}", name, attributes={"scope": "col"}) for kind, name in zip(kinds, head, strict=True))
-    body = (tag("tr", *(tag(f"td{kind}", value) for kind, value in zip(kinds, row, strict=True))) for row in rows)
+    classes = [_classes(name, value, wide) for name, value in zip(head, rows[0] if rows else head, strict=True)]
+    top = (tag(f"th{css}", name, attributes={"scope": "col"}) for css, name in zip(classes, head, strict=True))
+    body = (tag("tr", *(tag(f"td{css}", value) for css, value in zip(classes, row, strict=True))) for row in rows)
     return scrolling(tag("table", tag("thead", tag("tr", *top)), tag("tbody", *body)))
 
 
 def scrolling(content: Html) -> Html:
-    """``content``, sideways where it is too wide; the keyboard can move it too."""
+    """Wrap ``content`` to scroll sideways if it is too wide, by keyboard too."""
     return tag("div.scroll", content, attributes={"tabindex": "0"})
 
 
@@ -55,7 +55,7 @@ def _classes(name: str, value: object, wide: Collection[str]) -> str:
 
 
 def whisker(value: float, low: float, high: float, scale: tuple[float, float], *, zero: float | None = None) -> Html:
-    """A dot and its interval on a scale from the first to the second number, with a line at ``zero``."""
+    """Return a dot and its interval on ``scale`` (from, to), with a line at ``zero``."""
 
     def place(x: float) -> float:
         return 100 * (min(max(x, scale[0]), scale[1]) - scale[0]) / ((scale[1] - scale[0]) or 1.0)

@@ -1,4 +1,4 @@
-"""Metrics, each written once, read off the log-probabilities of a family, and the suite that takes them all."""
+"""Evaluation: metrics written once for all likelihood families, and the suite that computes them by category."""
 
 from p2l.data.categories import Category
 from p2l.evaluation.arena_ratings import ArenaRatings

@@ -14,8 +14,8 @@ from p2l.errors import DataError
 from p2l.types import Ranking
 
 RATING_OF_ZERO = 1000
-# nats for an Elo point. 400 points are a factor of 10 in the odds. Published code divides by 400 ln 10, where
-# (rating - 1000) ln 10 / 400 is right: its coefficients are 5.3 times too small. Orders are the same.
+# nats for an Elo point. 400 points are a factor of 10 in the odds: (rating - 1000) ln 10 / 400. Published code divides
+# by 400 ln 10 instead, so its coefficients are 5.3 times too small. Orders are the same.
 NATS_PER_POINT = {"elo": math.log(10) / 400, "published": 1 / (400 * math.log(10))}
 
 
@@ -27,10 +27,10 @@ class ArenaRatings:
 
     @classmethod
     def read(cls, path: str) -> "ArenaRatings":
-        """A CSV or other table (model_name, category, rating and, if styles are told apart, style_control: the rows
-        where it is true are left out), or Arena's JSON {category: {model: {"rating": ...}}}.
+        """Read a table, or Arena's JSON ``{category: {model: {"rating": ...}}}``.
 
-        ``DataError`` where it is neither.
+        A table (CSV, say) has the columns model_name, category, rating and, optionally, style_control: rows with a true
+        style_control are left out. Raises ``DataError`` if the file is neither.
         """
         ratings = _from_json(path) if path.lower().endswith(".json") else _from_table(read_table(path), path)
         if not ratings:
@@ -38,7 +38,7 @@ class ArenaRatings:
         return cls(ratings)
 
     def leaderboard(self, category: str, models: tuple[str, ...], scale: str = "elo") -> Ranking:
-        """Coefficients in nats, NaN for a model without a rating; no eta, since ratings say nothing of ties."""
+        """Return coefficients in nats, NaN for a model without a rating; no eta, since ratings do not cover ties."""
         ratings = self.by_category[category]
         points = np.array([ratings.get(name, np.nan) for name in models], dtype=np.float64)
         return Ranking(torch.from_numpy((points - RATING_OF_ZERO) * NATS_PER_POINT[scale]), None)

@@ -1,4 +1,4 @@
-"""Calibration: whether outcomes that are given probability p happen in a share p of votes."""
+"""Calibration: do outcomes of predicted probability p happen in a share p of the votes?"""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BINS = 10  # of equal width over [0, 1]
 
 
 def bin_of(probs: Float64[np.ndarray, "votes outcomes"]) -> Int64[np.ndarray, "votes outcomes"]:
-    """For each probability its column in the tables of this module: bins of the first outcome, then of the next."""
+    """Return the column of each probability in the tables of this module: bins of the first outcome, then the next."""
     offsets = BINS * np.arange(probs.shape[1])
     return np.minimum((probs * BINS).astype(np.int64), BINS - 1) + offsets
 
@@ -21,7 +21,7 @@ def gaps_by_prompt(
     weight: Float64[np.ndarray, " votes"],
     prompt_index: Int64[np.ndarray, " votes"],
 ) -> csr_matrix:
-    """The weighted sum of p - t for each prompt (rows), outcome and bin of p (columns)."""
+    """Return the weighted sum of p - t for each prompt (rows), outcome and bin of p (columns)."""
     num_outcomes = probs.shape[1]
     rows = np.repeat(prompt_index, num_outcomes)
     gaps = (weight[:, None] * (probs - targets)).ravel()
@@ -32,9 +32,9 @@ def gaps_by_prompt(
 def calibration_error(
     gaps: Float64[np.ndarray, "samples columns"], weight: Float64[np.ndarray, " samples"]
 ) -> Float64[np.ndarray, " samples"]:
-    """The classwise expected calibration error: over bins, sum of |sum of p - t| / all votes; mean over outcomes.
+    """Return the classwise expected calibration error, the mean over outcomes of sum_bins |sum (p - t)| / all votes.
 
-    Source: Kull et al., NeurIPS 2019. With few votes it is far from 0 for a calibrated model too.
+    Source: Kull et al., NeurIPS 2019. With few votes it is far from 0 even for a calibrated model.
     """
     num_outcomes = gaps.shape[1] // BINS
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no vote
@@ -47,7 +47,7 @@ def reliability(
     targets: Float64[np.ndarray, "votes outcomes"],
     weight: Float64[np.ndarray, " votes"],
 ) -> dict[str, dict[str, Any]]:
-    """For each outcome the bins that hold votes: mean probability, share of votes that ended so, weight of votes."""
+    """Return the bins that hold votes, by outcome: mean probability, observed share, and weight of votes."""
     bins, size = bin_of(probs), len(outcomes) * BINS
     all_weights = np.repeat(weight, len(outcomes))
     sums = [

@@ -1,4 +1,4 @@
-"""What is evaluated: the rankings of a P2L model, or one leaderboard for all prompts."""
+"""The candidates of an evaluation: the rankings of a P2L model, or one leaderboard for all prompts."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -24,22 +24,22 @@ MODEL_TYPES = ("p2l", *GROUND_TRUTHS)
 
 OfSubsets = Callable[[Int[Tensor, "subsets size"]], Ranking]
 
-RIDGE = 1e-6  # next to none, as in the published fits; a model that never lost stays finite
+RIDGE = 1e-6  # almost none, as in the published fits; keeps a model that never lost finite
 
 
 def check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    """``ConfigError`` where the value of an option is none of its choices."""
+    """Raise ``ConfigError`` if the value of an option is not one of its choices."""
     if value not in choices:
         raise ConfigError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
 
 
 @dataclass(frozen=True, eq=False)
 class Leaderboards:
-    """The leaderboards that ignore the prompt, for the votes of one category; each is made when it is asked for.
+    """The leaderboards that ignore the prompt, for the votes of one category; each is fitted on first use.
 
     Attributes:
-        train: training votes, perhaps over more models than the votes that are evaluated.
-        arena: ratings of the models of the votes, or why there are none.
+        train: training votes; they may cover more models than the evaluated votes.
+        arena: ratings of the models of the votes, or the reason why there are none.
     """
 
     votes: RankedVotes
@@ -48,11 +48,11 @@ class Leaderboards:
     arena: Ranking | str
 
     def of(self, kind: str) -> Ranking:
-        """One of ``GROUND_TRUTHS``; ``UndefinedError`` where what it needs was not given."""
+        """Return one of ``GROUND_TRUTHS``; raises ``UndefinedError`` if its input was not given."""
         return {"marginal-gt": self._of_votes, "marginal": self._of_train, "arena": self._of_arena}[kind]()
 
     def baseline(self) -> Baseline:
-        """The marginal of the training votes where there are some, else of the votes themselves."""
+        """Return the marginal fit of the training votes if there are any, else of the votes themselves."""
         if self.train is not None:
             return Baseline(self.of("marginal"), "training votes")
         return Baseline(self.of("marginal-gt"), "the votes it is scored on, which favours it")
@@ -81,9 +81,9 @@ class Leaderboards:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Votes with the rankings that are scored on them, the leaderboard of all, and that of subsets of the votes.
+    """Votes with the rankings that predict them, the candidate's leaderboard, and that of subsets of the votes.
 
-    ``of_subsets`` is None where the leaderboard does not depend on the votes.
+    ``of_subsets`` is None if the leaderboard does not depend on the votes.
     """
 
     votes: RankedVotes
@@ -92,7 +92,7 @@ class Candidate:
 
 
 def make_candidate(model_type: str, boards: Leaderboards) -> Candidate:
-    """What ``model_type`` names. Arena's rankings are scored on votes between two models that it rates."""
+    """Return the candidate that ``model_type`` names; Arena's ratings are scored on votes between two rated models."""
     votes, family = boards.votes, boards.family
     if model_type == "p2l":
         row_of_vote = torch.from_numpy(votes.ranking_index)

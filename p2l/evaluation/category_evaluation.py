@@ -1,4 +1,4 @@
-"""Every metric of every category."""
+"""The evaluation of each category: every requested metric of its votes."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ Train = tuple[BattleTable, pd.DataFrame]
 
 @dataclass(frozen=True)
 class CategoryEvaluation:
-    """Which metrics to take, of what, in which categories.
+    """Which metrics to compute, of which candidate, in which categories.
 
     Attributes:
         categories: names of ``known_categories``, or ``column=value``.
-        model_type: the rankings of the data ("p2l"), or one leaderboard for all prompts: the fit of the training
-            votes ("marginal") or of these votes ("marginal-gt"), or Arena's.
-        arena_scale: how Arena's ratings become coefficients.
+        model_type: the candidate: the rankings of the data ("p2l"), or one leaderboard for all prompts. That is the fit
+            of the training votes ("marginal") or of these votes ("marginal-gt"), or Arena's ratings ("arena").
+        arena_scale: a key of ``NATS_PER_POINT``: how Arena's ratings become coefficients.
     """
 
     metrics: EvaluationMetrics
@@ -49,7 +49,7 @@ class CategoryEvaluation:
     def evaluate(
         self, data: EvaluationData, train: Train | None = None, arena: ArenaRatings | None = None, suffix: str = ""
     ) -> tuple[dict[str, Any], dict[str, str]]:
-        """The results by "<model_type>-<category><suffix>", and why other categories have none."""
+        """Return the results by "<model_type>-<category><suffix>", and the reason for each category without results."""
         results: dict[str, Any] = {}
         omitted: dict[str, str] = {}
         for name in self.categories:
@@ -75,7 +75,7 @@ class CategoryEvaluation:
         return {**sections, "omitted": {**left_out, **omitted}}
 
     def _arena_board(self, category: Category, models: tuple[str, ...], arena: ArenaRatings | None) -> Ranking | str:
-        """Arena's ratings of a category, or why there are none."""
+        """Return Arena's ratings of a category, or the reason why there are none."""
         if arena is None:
             return "there are no Arena ratings; give arena_path"
         if category.arena is None or category.arena not in arena.by_category:
@@ -84,7 +84,7 @@ class CategoryEvaluation:
 
 
 def _in_category(category: Category, train: Train | None) -> tuple[BattleTable | None, dict[str, str]]:
-    """The training votes of a category, and why there are none."""
+    """Return the training votes of a category, or None with the reason."""
     if train is None:
         return None, {}
     try:

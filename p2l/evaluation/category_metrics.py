@@ -1,4 +1,4 @@
-"""The published category metrics: one leaderboard against another that is taken as the truth."""
+"""The published category metrics: a leaderboard compared to the one taken as the truth."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TOP_K = (1, 3, 5, 10)
 
 @dataclass(frozen=True, eq=False)
 class LeaderboardPair:
-    """A leaderboard and the true one, over the same models; ``votes`` are those that both can predict."""
+    """A leaderboard and the true one over the same models; ``votes`` are those that both can predict."""
 
     models: tuple[str, ...]
     truth: Ranking
@@ -33,7 +33,10 @@ class LeaderboardPair:
     def between_rated(
         cls, models: tuple[str, ...], truth: Ranking, model: Ranking, family: OutcomeFamily, votes: RankedVotes | None
     ) -> "LeaderboardPair":
-        """The models that have a coefficient (no NaN) on both sides; ``UndefinedError`` if there are not two."""
+        """Return the pair over the models with a coefficient (not NaN) on both sides.
+
+        Raises ``UndefinedError`` if there are fewer than two.
+        """
         rated = rated_models(truth) & rated_models(model)
         if rated.sum() < 2:
             raise UndefinedError(f"{int(rated.sum())} models are on both leaderboards; two are needed")
@@ -49,12 +52,12 @@ class LeaderboardPair:
 
 
 def rated_models(leaderboard: Ranking) -> Bool[np.ndarray, " models"]:
-    """Which models a leaderboard has a coefficient for: Arena has no rating of some, a NaN here."""
+    """Return which models have a coefficient; a model without an Arena rating has NaN."""
     return ~leaderboard.coefs.isnan().numpy()
 
 
 def leaderboards(pair: LeaderboardPair) -> dict[str, list[str]]:
-    """Both sides, best first, as the published strings "name: coefficient"."""
+    """Return both sides, best first, as the published strings "name: coefficient"."""
     return {name: _lines(pair.models, side.coefs) for name, side in pair.sides.items()}
 
 
@@ -64,7 +67,7 @@ def _lines(models: tuple[str, ...], coefs: Float[Tensor, " models"]) -> list[str
 
 
 def aggregated(metric: Callable[[ScoredVotes], float]) -> Callable[[LeaderboardPair], dict[str, float]]:
-    """A metric of the votes where one leaderboard, on either side, predicts all of them."""
+    """Return a metric of the votes when one leaderboard predicts them all, for either side."""
 
     def both(pair: LeaderboardPair) -> dict[str, float]:
         if pair.votes is None or not len(pair.votes):
@@ -79,7 +82,7 @@ def aggregated(metric: Callable[[ScoredVotes], float]) -> Callable[[LeaderboardP
 
 
 def _spread_out(side: Ranking, models: tuple[str, ...], all_models: tuple[str, ...]) -> Ranking:
-    """The leaderboard over the models of the votes, NaN where it has none."""
+    """Return the leaderboard over ``all_models``, with NaN for the missing ones."""
     at = [all_models.index(name) for name in models]
     coefs = torch.full((len(all_models),), torch.nan, dtype=side.coefs.dtype)
     coefs[at] = side.coefs
@@ -87,10 +90,10 @@ def _spread_out(side: Ranking, models: tuple[str, ...], all_models: tuple[str, .
 
 
 def l1_distance(pair: LeaderboardPair) -> float:
-    """The mean of |p - q| over the pairs of models and the outcomes of the family.
+    """Return the mean of |p - q| over the pairs of models and the outcomes of the family.
 
-    Where a side has no eta, Bradley-Terry probabilities are compared. As published, the mean of families without a
-    tie also counts each model against itself, a distance of 0.
+    If a side has no eta, Bradley-Terry probabilities are compared. As published, the mean of families without a tie
+    also counts each model against itself, a distance of 0.
     """
     etas = [side.eta for side in pair.sides.values()]
     family = BT if any(eta is None for eta in etas) else pair.family
@@ -106,7 +109,7 @@ def _pair_probs(side: Ranking, family: OutcomeFamily) -> Float[Tensor, "pairs ou
 
 
 def rank_correlation(of: Callable[..., Any]) -> Callable[[LeaderboardPair], float]:
-    """A rank correlation of the two sides, which needs coefficients that differ."""
+    """Return a metric: the rank correlation of the two sides; undefined if all coefficients of a side are equal."""
 
     def correlation(pair: LeaderboardPair) -> float:
         for name, side in pair.sides.items():
@@ -118,14 +121,14 @@ def rank_correlation(of: Callable[..., Any]) -> Callable[[LeaderboardPair], floa
 
 
 def of_both(statistic: Callable[[Tensor], Tensor]) -> Callable[[LeaderboardPair], dict[str, float]]:
-    """A statistic of the coefficients of either side."""
+    """Return a metric: the statistic of the coefficients of either side."""
     return lambda pair: {name: float(statistic(side.coefs)) for name, side in pair.sides.items()}
 
 
 def top_k(
     statistic: Callable[[np.ndarray, np.ndarray, int], float],
 ) -> Callable[[LeaderboardPair], dict[str, float]]:
-    """A statistic of the k best models, for each k of ``TOP_K`` that there are models for."""
+    """Return a metric: the statistic of the k best models, for each k of ``TOP_K`` up to the number of models."""
 
     def each(pair: LeaderboardPair) -> dict[str, float]:
         truth, model = (side.coefs.argsort(descending=True, stable=True).numpy() for side in pair.sides.values())
@@ -135,12 +138,12 @@ def top_k(
 
 
 def _top_k_fraction(truth: np.ndarray, model: np.ndarray, k: int) -> float:
-    """The share of the true k best that are among the model's k best."""
+    """Return the share of the true k best that are among the model's k best."""
     return len(set(truth[:k]) & set(model[:k])) / k
 
 
 def _top_k_displacement(truth: np.ndarray, model: np.ndarray, k: int) -> float:
-    """How many places the true k best are off in the model's order, on average."""
+    """Return the mean displacement, in places, of the true k best in the model's order."""
     place = np.argsort(model)
     return float(np.abs(place[truth[:k]] - np.arange(k)).mean())
 

@@ -1,4 +1,4 @@
-"""The results of an evaluation as the published JSON, beside it as pictures, and on the hub."""
+"""Write the results of an evaluation: the published JSON, plots, and an upload to the hub."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class EvaluationOutput:
-    """Where results go: ``<name>.json`` in a local folder, with pictures, and in a hub model repository.
+    """Where results go: ``<name>.json`` and plots in a local folder, and JSON in a hub model repository.
 
     Attributes:
         output_file_name: without ".json"; one for each source file.
@@ -42,7 +42,7 @@ class EvaluationOutput:
         return [self.output_file_name] if isinstance(self.output_file_name, str) else list(self.output_file_name)
 
     def save(self, results: dict[str, Any], name: str, api: HfApi | None = None) -> None:
-        """Write and upload; numbers have ``DIGITS`` digits, as published."""
+        """Write and upload; numbers are rounded to ``DIGITS`` digits, as published."""
         text = json.dumps(rounded(results), indent=4, ensure_ascii=False, allow_nan=False)
         if self.output_dir is not None:
             path = Path(self.output_dir) / f"{name}.json"
@@ -57,7 +57,7 @@ class EvaluationOutput:
 
 
 def rounded(value: Any) -> Any:
-    """The same with every float rounded."""
+    """Return nested results with every float rounded."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, drawn from its results."""
+"""Plots of an evaluation, drawn from its published JSON."""
 
 import math
 from collections.abc import Mapping
@@ -19,9 +19,9 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 
 def draw_pictures(models: Entries) -> dict[str, Figure]:
-    """The pictures that the results have numbers for, by name; ``models`` as in the published JSON.
+    """Return the plots that the results have numbers for, by name; ``models`` as in the published JSON.
 
-    Reliability and leaderboards are those of the first category, the curves those of all.
+    Reliability and leaderboard show the first category; the aggregation scale shows all.
     """
     figures = {}
     name, first = next(iter(models.items()), ("", {}))
@@ -36,9 +36,9 @@ def draw_pictures(models: Entries) -> dict[str, Figure]:
 
 
 def plot_reliability(proper: Mapping[str, Any], title: str) -> Figure:
-    """Observed share against mean probability, a panel for each outcome.
+    """Plot the observed share against the mean probability, a panel for each outcome.
 
-    The area of a point is its share of votes, the bar its 95 % interval (Wilson) as if votes were independent.
+    The area of a point is its share of votes; the bar is its 95 % Wilson interval, as if votes were independent.
     """
     curves = proper["reliability"]
     figure = Figure(figsize=(3.1 * len(curves), 3.7), layout="constrained")
@@ -61,7 +61,7 @@ def plot_reliability(proper: Mapping[str, Any], title: str) -> Figure:
 
 
 def plot_against_truth(leaderboards: Mapping[str, list[str]], title: str) -> Figure:
-    """Each model's place on the true leaderboard and on the model's, in Elo points above the mean of all models."""
+    """Plot both leaderboards, model by model, in Elo points above the mean of all models."""
     truth, model = (_points(leaderboards[side]) for side in (TRUTH, MODEL))
     names = list(truth)[:MOST_MODELS]
     figure = Figure(figsize=(7.5, 1.3 + 0.22 * len(names)), layout="constrained")
@@ -87,7 +87,7 @@ def _points(lines: list[str]) -> dict[str, float]:
 
 
 def plot_scale(scales: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
-    """Each metric of the aggregation scale against the number of prompts, a line for each category."""
+    """Plot each metric of the aggregation scale against the number of prompts, a line for each category."""
     first = next(iter(next(iter(scales.values())).values()))
     metrics = [name for name, value in first.items() if isinstance(value, (int, float))]
     columns = max(1, min(3, len(metrics)))

@@ -1,4 +1,4 @@
-"""Where an evaluation gets its votes and rankings from: files, the hub, or a checkpoint that ranks them now."""
+"""Sources of votes and rankings: files, the hub, or a checkpoint that ranks the prompts of the votes."""
 
 import json
 import logging
@@ -30,23 +30,23 @@ log = logging.getLogger(__name__)
 
 DEFAULT_LOSS_TYPE = "bt"
 EVAL_OUTPUT, MODEL_LIST, RECIPE = "eval_output.jsonl", "model_list.json", "training_config.json"
-_PROMPTS_AT_ONCE = 2048  # between two steps of the progress bar
+_PROMPTS_AT_ONCE = 2048  # prompts between two updates of the progress bar
 
 
 @dataclass(frozen=True)
 class EvaluationSource:
-    """One source of rankings and votes, or several to be evaluated in turn.
+    """One source of rankings and votes, or several that are evaluated one after the other.
 
     Attributes:
-        model_repo: hub repository or folder of a P2L checkpoint: the model list, and ``eval_output.jsonl`` where no
-            other source is given.
-        model_list_path: a local ``model_list.json``, in place of the repository's.
+        model_repo: hub repository or folder of a P2L checkpoint: the model list, and ``eval_output.jsonl`` if no other
+            source is given.
+        model_list_path: a local ``model_list.json``, instead of the repository's.
         eval_path: votes with ``betas`` and ``eta``, in any format that p2l reads, such as ``eval_output.jsonl``.
-        checkpoint_path: the same as JSON by columns; of the model list, only the models of the table are evaluated.
-        hf_checkpoint_repo, hf_checkpoint_file: the same in a hub data set.
-        remove_last_hidden_json: write ``checkpoint_path`` again without ``last_hidden_state``, which is large.
-        model_path, votes: a P2L checkpoint, and a table of votes whose prompts it ranks now.
-        loss_type: the likelihood family; null: the checkpoint's, else "bt".
+        checkpoint_path: the same as JSON by columns; only models of the table are evaluated, not the whole list.
+        hf_checkpoint_repo, hf_checkpoint_file: the same in a hub dataset.
+        remove_last_hidden_json: rewrite ``checkpoint_path`` without ``last_hidden_state``, which is large.
+        model_path, votes: a P2L checkpoint, and a table of votes whose prompts it ranks.
+        loss_type: the likelihood family; None: the checkpoint's, else "bt".
         dtype, max_length, token_budget: of ``model_path``, as in ``load_checkpoint`` and ``predict``.
     """
 
@@ -68,7 +68,7 @@ class EvaluationSource:
         names = ("eval_path", "checkpoint_path", "hf_checkpoint_repo", "model_path")
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ConfigError(f"give one source of rankings; {' and '.join(given)} came")
+            raise ConfigError(f"give one source of rankings; got {' and '.join(given)}")
         if not given and self.model_repo is None:
             raise ConfigError(f"give a source of rankings: {', '.join(names)}, or model_repo with {EVAL_OUTPUT}")
         for needed, by in (("hf_checkpoint_file", "hf_checkpoint_repo"), ("votes", "model_path")):
@@ -77,14 +77,14 @@ class EvaluationSource:
 
     @property
     def paths(self) -> dict[str, list[str]]:
-        """The options that may name several files, with those that they name."""
+        """The files named by each option that may name several."""
         options = {name: getattr(self, name) for name in ("eval_path", "checkpoint_path", "hf_checkpoint_file")}
         return {n: [v] if isinstance(v, str) else list(v) for n, v in options.items() if v is not None}
 
     def load(self, number: int = 0, *, with_rankings: bool = True) -> EvaluationData:
-        """The votes and rankings of the file with this number, checked; as ``p2l.evaluation.ranked_tables`` says.
+        """Return the checked votes and rankings of the file with this number; see ``p2l.evaluation.ranked_tables``.
 
-        ``with_rankings=False``: the votes alone, for leaderboards that ignore the prompt; needs no model list.
+        ``with_rankings=False`` reads the votes alone, for leaderboards that ignore the prompt; it needs no model list.
         """
         if self.model_path is not None and self.votes is not None:
             return self._rank(self.model_path, self.votes)
@@ -102,7 +102,7 @@ class EvaluationSource:
         return ranked_votes(frame, family, models, path, only_met=by_columns)
 
     def model_list(self) -> tuple[str, ...] | None:
-        """The models that coefficients stand for, in their order; None if no list is given."""
+        """Return the model of each coefficient, in order; None if no list is given."""
         if self.model_list_path is None and self.model_repo is None:
             return None
         path = Path(self.model_list_path or self._file_of_repo(MODEL_LIST))
@@ -144,11 +144,11 @@ class EvaluationSource:
 
 
 class _NoSuchFileError(DataError):
-    """The folder or repository is there and can be read, but has no file of this name."""
+    """The folder or repository is readable but has no file of this name."""
 
 
 def rank_all(checkpoint: Checkpoint, table: VoteTable, token_budget: int = TOKEN_BUDGET) -> Ranking:
-    """The ranking of each prompt of a table, with a progress bar."""
+    """Rank each prompt of a table, with a progress bar."""
     prompts = [list(turns) for turns in table.prompts]
     parts = [
         predict(checkpoint, prompts[start : start + _PROMPTS_AT_ONCE], token_budget=token_budget)
@@ -161,7 +161,7 @@ def rank_all(checkpoint: Checkpoint, table: VoteTable, token_budget: int = TOKEN
 
 
 def load_train(source: str, models: Sequence[str]) -> tuple[BattleTable, Any]:
-    """Training votes and their rows; votes on models that the list does not know are skipped, counted and logged."""
+    """Read training votes and their rows; votes on models outside the list are skipped, counted and logged."""
     frame = read_table(source, "train")
     battles, report = load_battles(frame, models=models)
     log.info("training votes from %s: %s", source, report)

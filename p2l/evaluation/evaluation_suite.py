@@ -1,4 +1,4 @@
-"""The auto-evaluation suite: every metric of every category, for each source file, as one JSON each."""
+"""The evaluation suite: every metric of every category, one JSON file for each source file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from p2l.evaluation.ranked_tables import EvaluationData
 
 @dataclass(frozen=True)
 class EvaluationSuite:
-    """An evaluation of files, with its results as files.
+    """An evaluation of source files that writes a result for each.
 
     Attributes:
-        train_path, hf_train_dataset: training votes, for the marginal; the local ones where both are given.
-        train_checkpoints, checkpoint_size: also fit the marginal to the first n x size training votes, for each n.
+        train_path, hf_train_dataset: training votes for the marginal fit; the local ones win if both are given.
+        train_checkpoints, checkpoint_size: for each n, also fit the marginal to the first n x size training votes.
         arena_path: Arena's ratings.
     """
 
@@ -43,9 +43,9 @@ class EvaluationSuite:
             raise ConfigError("train_checkpoints go with model_type=marginal and a checkpoint_size of at least 1")
 
     def run(self, options: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Evaluate every source file and save its results; ``options`` are written with them as ``params``.
+        """Evaluate every source file and save its results, with ``options`` as ``params``.
 
-        ``DataError`` where no category of a file has results.
+        Raises ``DataError`` if no category of a file has results.
         """
         arena = None if self.arena_path is None else ArenaRatings.read(self.arena_path)
         every = []
@@ -77,7 +77,7 @@ class EvaluationSuite:
         return load_train(source, self.source.model_list() or data.votes.models)
 
     def _train_parts(self, train: Train | None) -> Iterator[tuple[str, Train | None]]:
-        """The training votes, and then their first ones for each checkpoint, with the published suffix."""
+        """Yield all training votes, then the first ones for each checkpoint, with the published suffix."""
         yield "", train
         for checkpoint in self.train_checkpoints:
             if train is None:

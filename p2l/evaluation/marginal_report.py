@@ -1,4 +1,4 @@
-"""A P2L model beside the one leaderboard that ignores the prompt."""
+"""A P2L model compared to the marginal fit: one leaderboard that ignores the prompt."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from p2l.types import Ranking
 
 @dataclass(frozen=True)
 class Comparison:
-    """Log loss (nats a vote) and accuracy of a model and of the marginal fit, and their differences over prompts."""
+    """Log loss (nats a vote) and accuracy of a model and of the marginal fit, and their paired differences."""
 
     family: str
     votes: int

@@ -1,4 +1,4 @@
-"""The sections of a category's results: which metrics to take, of what, against which truth."""
+"""The sections of a category's results: their metrics, and the truth that leaderboards are compared to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from p2l.evaluation.simple_metrics import SIMPLE_METRICS, ScoredVotes, Undefined
 from p2l.evaluation.subset_comparisons import SubsetPlan, aggregation_scale, random_subsets
 
 SECTIONS = ("simple", "category", "random_subsets", "aggr_scale", "proper")
-Section = tuple[dict[str, Any], dict[str, str]]  # the values, and, by name, why others are left out
+Section = tuple[dict[str, Any], dict[str, str]]  # values by name, and reasons for omitted ones by name
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class EvaluationMetrics:
     Attributes:
         simple, category: names of ``SIMPLE_METRICS`` and ``CATEGORY_METRICS``.
         random_subsets, aggr_scale: comparisons, sizes and numbers of samples of subsets.
-        ground_truth, aggr_scale_gt: what leaderboards are compared to, in the category section and by scale.
-        include: the sections to take, of ``SECTIONS``.
+        ground_truth, aggr_scale_gt: the truth in the category section and in the aggregation scale.
+        include: the sections to compute, of ``SECTIONS``.
         seed: of subsets and resamples.
     """
 
@@ -46,7 +46,7 @@ class EvaluationMetrics:
             raise ConfigError(f"unknown {', '.join(unknown)} in metrics_to_inc; known: {', '.join(SECTIONS)}")
 
     def compute(self, model_type: str, boards: Leaderboards) -> Section:
-        """Every section by its published name; metrics and sections without a value are named with the reason."""
+        """Return every section by its published name, and the reason for each metric or section without a value."""
         candidate = make_candidate(model_type, boards)
         sections: dict[str, Callable[[Candidate, Leaderboards], Section]] = {
             "simple_metrics": self._simple,
@@ -82,7 +82,7 @@ class EvaluationMetrics:
         return values, omitted
 
     def _subsets(self, candidate: Candidate, boards: Leaderboards) -> Section:
-        boards.of("marginal-gt")  # the truth of subsets is a fit of their votes: it needs evidence
+        boards.of("marginal-gt")  # raises if no vote carries evidence: the truth of a subset is a fit of its votes
         return random_subsets(self.random_subsets, candidate, boards.votes, boards.family, self.seed)
 
     def _scale(self, candidate: Candidate, boards: Leaderboards) -> Section:

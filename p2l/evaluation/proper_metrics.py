@@ -1,7 +1,7 @@
-"""Proper scores of the votes, with bootstrap intervals by prompt, beside two baselines that ignore the prompt.
+"""Proper scores of the votes, with bootstrap intervals over prompts, and two baselines that ignore the prompt.
 
-The marginal: one leaderboard fitted to votes. The best model: always the same LLM, which a router that sends each
-prompt to its top-ranked LLM has to beat.
+The first baseline is the marginal fit, one leaderboard for all prompts. The second is the best single LLM: routing each
+prompt to its top-ranked LLM must beat it.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "brier": scoring_rules.brier,
     "accuracy": scoring_rules.accuracy,
 }
-# what model a gets for a vote of each kind, in the order of p2l.types.OUTCOMES; model b gets SCORE_B
+# score of model a, and of model b, for a vote of each outcome, in the order of p2l.types.OUTCOMES
 SCORE_A, SCORE_B = np.array([1, 0, 0.5, 0]), np.array([0, 1, 0.5, 0])
 ASSUMPTION = "a model's opponents are drawn alike for all models and independently of the prompt"
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """A leaderboard that ignores the prompt, and which votes it was fitted to."""
+    """A leaderboard that ignores the prompt, and the votes that it was fitted to, in words."""
 
     leaderboard: Ranking
     fitted_to: str
@@ -40,14 +40,14 @@ class Baseline:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Columns of weighted sums by prompt, and over all prompts or resamples of them."""
+    """Weighted sums by column, over all prompts and over each resample of them."""
 
     names: tuple[str, ...]
     total: Float64[np.ndarray, " columns"]
     samples: Float64[np.ndarray, "resamples columns"]
 
     def ratio(self, numerator: str, denominator: str, minus: tuple[str, str] | None = None) -> Interval:
-        """A mean with its interval, or its difference from another on the same resamples."""
+        """Return a mean with its interval, or its paired difference from the mean ``minus``."""
         value, samples = (self._mean(sums, numerator, denominator) for sums in (self.total, self.samples))
         if minus is not None:
             other = [self._mean(sums, *minus) for sums in (self.total, self.samples)]
@@ -60,12 +60,12 @@ class _Sums:
 
 
 def proper_metrics(scored: ScoredVotes, baseline: Baseline | None, *, seed: int = 0) -> dict[str, Any]:
-    """Log loss (nats), Brier score, accuracy and classwise calibration error, each {value, low, high}.
+    """Return log loss (nats), Brier score, accuracy and classwise calibration error, each as {value, low, high}.
 
-    With a baseline, ``minus_marginal`` (negative log loss: better than it) and ``minus_best_model`` (positive: the
-    top-ranked LLM of the prompt scores more than the best of the baseline). A best model's score is the mean of 1 for
-    a win, 1/2 for a tie, 0 else, over the votes that it took part in, which assumes ``ASSUMPTION``. Raises
-    ``UndefinedError`` where no vote carries evidence in the family.
+    A baseline adds ``minus_marginal`` (a negative log loss is better than the marginal fit) and ``minus_best_model``
+    (positive if the top-ranked LLM of each prompt scores more than the best LLM of the baseline). The score of an LLM
+    is the mean, over the votes that it took part in, of 1 for a win, 1/2 for a tie and 0 otherwise; see ``ASSUMPTION``.
+    Raises ``UndefinedError`` if no vote carries evidence in the family.
     """
     targets, probs = scored.targets.numpy(), scored.log_probs.double().exp().numpy()
     evidence = targets.sum(axis=1)
@@ -99,7 +99,7 @@ def _scores(
 
 
 def _routing(scored: ScoredVotes, best: int) -> dict[str, np.ndarray]:
-    """Score and weight of the top-ranked model, and of one model for all, in the votes that they took part in."""
+    """Return score and weight of the top-ranked model, and of model ``best``, in the votes that they took part in."""
     votes = scored.votes
     top = votes.rankings.coefs.argmax(-1).numpy()[votes.ranking_index]
     columns = {}
@@ -133,6 +133,6 @@ def _against(sums: _Sums, baseline: Baseline, models: tuple[str, ...]) -> dict[s
 
 
 def _centred(value: float, samples: Float64[np.ndarray, " resamples"]) -> Interval:
-    """Resampling adds noise to every bin, and so to a calibration error: the interval is moved back by as much."""
+    """Return the interval of a calibration error, shifted back by its bias: resampling adds noise to every bin."""
     shifted = np.maximum(samples - (np.nanmean(samples) - value), 0)
     return percentile_interval(value, shifted)

@@ -1,4 +1,4 @@
-"""Tables of votes with the coefficients that a model gave each prompt: files of ``eval_output`` and checkpoint kind."""
+"""Tables of votes with the coefficients of each prompt: ``eval_output`` files and checkpoint files."""
 
 import json
 import logging
@@ -30,7 +30,7 @@ _ROWS_SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class EvaluationData:
-    """Votes with their rankings, and the same rows with all other columns, which say their categories."""
+    """Votes with their rankings, and the same rows with the other columns, which hold the categories."""
 
     votes: RankedVotes
     frame: pd.DataFrame
@@ -38,7 +38,7 @@ class EvaluationData:
 
 
 def read_checkpoint_file(path: str) -> pd.DataFrame:
-    """A table written by pandas' ``to_json``, {column: {row: value}}; or any other that p2l reads."""
+    """Read a table written by pandas' ``to_json``, {column: {row: value}}, or any other format that p2l reads."""
     if not Path(path).is_file():
         raise DataError(f"no file at {Path(path).absolute()}")
     text = Path(path).read_text(encoding="utf-8") if path.lower().endswith(".json") else ""
@@ -49,7 +49,9 @@ def read_checkpoint_file(path: str) -> pd.DataFrame:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # one object a line
             return read_table(path)
-        raise DataError(f"{path} is not whole JSON ({error.msg}, line {error.lineno}, column {error.colno})") from error
+        raise DataError(
+            f"{path} is not complete JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        ) from error
     if not columns or not all(isinstance(values, dict) for values in columns.values()):
         raise DataError(f"{path}: expected {{column: {{row: value}}}}, as pandas' to_json writes, or a list of rows")
     frame = pd.DataFrame({name: values for name, values in columns.items() if name != HIDDEN}, dtype=object)
@@ -61,11 +63,11 @@ def read_checkpoint_file(path: str) -> pd.DataFrame:
 def ranked_votes(
     frame: pd.DataFrame, family: OutcomeFamily, model_list: Sequence[str], source: str, *, only_met: bool = False
 ) -> EvaluationData:
-    """The votes of a table that has ``betas`` (or ``coefs``) and, where the family needs it, ``eta`` for each.
+    """Return the votes of a table with ``betas`` (or ``coefs``) and, if the family needs it, ``eta`` in each row.
 
-    Coefficient i is that of entry i of ``model_list``. ``only_met``: keep those of the table's own models, sorted.
-    Raises ``DataError``, naming ``source`` and rows (from 0), where a model is not in the list, or coefficients are
-    missing, not as many as models, or no numbers.
+    Coefficient i belongs to entry i of ``model_list``. ``only_met`` keeps only the models of the table, sorted.
+    Raises ``DataError``, naming ``source`` and rows (from 0), if a model is not in the list, or if coefficients are
+    missing, non-numeric, or of another length than the list.
     """
     frame = adapt(frame)
     column = next((name for name in COEFS if name in frame.columns), None)
@@ -73,7 +75,7 @@ def ranked_votes(
         needed = f"betas (or coefs){f' and eta, which family {family.name} needs' if family.num_eta else ''}"
         raise DataError(f"{source} needs columns {needed}; it has {', '.join(map(str, frame.columns))}")
     if ETA in frame.columns and not family.num_eta:
-        log.warning("%s has eta, which family %s leaves unread; is loss_type right?", source, family.name)
+        log.warning("%s has eta, which family %s does not use; check loss_type", source, family.name)
     battles, others, rows = _battles(frame, model_list, source, only_met=only_met)
     frame = frame.iloc[rows]
     coefs = _numbers(frame[column], rows, len(model_list), f"{source}: {column}", "the model list names")
@@ -86,9 +88,9 @@ def ranked_votes(
 def plain_votes(
     frame: pd.DataFrame, family: OutcomeFamily, model_list: Sequence[str] | None, source: str, *, only_met: bool = False
 ) -> EvaluationData:
-    """The votes of a table whose rankings, if it has any, do not matter: all coefficients are 0.
+    """Return the votes of a table without its rankings: all coefficients are 0.
 
-    Without a ``model_list`` the models are the table's own.
+    Without a ``model_list``, the models are those of the table.
     """
     battles, others, _ = _battles(adapt(frame), model_list, source, only_met=only_met)
     none = Ranking(torch.zeros(1, len(battles.models)), torch.zeros(1) if family.num_eta else None)
@@ -99,7 +101,7 @@ def plain_votes(
 def _battles(
     frame: pd.DataFrame, model_list: Sequence[str] | None, source: str, *, only_met: bool
 ) -> tuple[BattleTable, pd.DataFrame, Int64[np.ndarray, " votes"]]:
-    """The votes, their rows without rankings, and the positions of these rows in the table."""
+    """Return the votes, their rows without rankings, and the positions of the rows in the table."""
     others = frame.drop(columns=[*COEFS, ETA, HIDDEN], errors="ignore")
     battles, report = load_battles(others)
     rows = report.kept_rows()
@@ -131,14 +133,14 @@ def _shown(values: Sequence[Any] | np.ndarray) -> str:
 def _numbers(
     column: pd.Series, rows: Int64[np.ndarray, " votes"], width: int, name: str, expected: str
 ) -> Shaped[np.ndarray, "votes width"]:
-    """Lists of numbers, perhaps in a list of one, or (of width 1) bare numbers, as an array."""
+    """Return lists of numbers (maybe nested in a list of one) or, for width 1, bare numbers as an array."""
     lists = [_flat(value) for value in column]
     lengths = np.array([len(value) for value in lists])
     _check(lengths == width, rows, lambda i: f"{name} has {lengths[i]} numbers; {expected} {width}")
     try:
         numbers = np.array(lists, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} holds what is no number: {error}") from None
+        raise DataError(f"{name} contains a non-numeric value: {error}") from None
     finite = np.isfinite(numbers).all(axis=1)
     _check(finite, rows, lambda i: f"{name} must be finite numbers; {int((~finite).sum()):,} rows hold NaN or infinity")
     return numbers
@@ -157,7 +159,7 @@ def _flat(value: Any) -> Any:
 
 
 def _distinct(coefs: np.ndarray, eta: np.ndarray | None) -> tuple[Ranking, Int64[np.ndarray, " votes"]]:
-    """The distinct rankings, and which of them each row is: votes on one prompt repeat its ranking."""
+    """Return the distinct rankings, and the index of each row in them: votes on one prompt repeat its ranking."""
     table = np.ascontiguousarray(coefs if eta is None else np.column_stack((coefs, eta)))
     index, first = pd.factorize(np.array([blake2b(row, digest_size=16).hexdigest() for row in table], dtype=object))
     at = np.zeros(len(first), dtype=np.int64)
@@ -167,7 +169,7 @@ def _distinct(coefs: np.ndarray, eta: np.ndarray | None) -> tuple[Ranking, Int64
 
 
 def prompt_index(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
-    """Which prompt each row is on; a table without prompts has as many as rows."""
+    """Return the prompt number of each row; without a prompt column every row is a prompt of its own."""
     if "prompt" not in frame.columns:
         return np.arange(len(frame), dtype=np.int64)
     texts = [value if isinstance(value, str) else json.dumps(_plain(value)) for value in frame["prompt"]]

@@ -1,4 +1,4 @@
-"""Votes beside the ranking that predicts each of them."""
+"""Votes and the ranking that predicts each of them."""
 
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,9 @@ from p2l.types import Battle, Ranking
 
 @dataclass(frozen=True, eq=False)
 class RankedVotes:
-    """Votes, the ranking that predicts each, and the prompt it is on.
+    """Votes, the ranking that predicts each, and its prompt.
 
-    Vote i is predicted by row ``ranking_index[i]`` of ``rankings``; votes with equal ``prompt_index`` are not
-    independent of each other.
+    Row ``ranking_index[i]`` of ``rankings`` predicts vote i. Votes with equal ``prompt_index`` are not independent.
     """
 
     battles: BattleTable
@@ -34,12 +33,12 @@ class RankedVotes:
         return self.battles.models
 
     def counts(self) -> Float[Tensor, " rankings"]:
-        """How many votes each ranking predicts."""
+        """Return the number of votes that each ranking predicts."""
         counts = np.bincount(self.ranking_index, minlength=len(self.rankings.coefs))
         return torch.from_numpy(counts).double()
 
     def select(self, rows: Int64[np.ndarray, " selected"]) -> "RankedVotes":
-        """The votes at these positions, with the rankings and prompts that they use."""
+        """Return the votes at these positions, with the rankings and prompts that they use."""
         used, ranking_index = np.unique(self.ranking_index[rows], return_inverse=True)
         _, prompt_index = np.unique(self.prompt_index[rows], return_inverse=True)
         return RankedVotes(
@@ -50,21 +49,21 @@ class RankedVotes:
         )
 
     def between_models(self, known: Bool[np.ndarray, " models"]) -> "RankedVotes":
-        """The votes between two models of these."""
+        """Return the votes between two of the ``known`` models."""
         rows = np.flatnonzero(known[self.battles.model_a] & known[self.battles.model_b])
         return self.select(rows)
 
     def predicted_by(self, leaderboard: Ranking) -> "RankedVotes":
-        """The same votes, predicted by one leaderboard for all prompts."""
+        """Return the same votes, all predicted by one leaderboard."""
         one = Ranking(leaderboard.coefs[None], None if leaderboard.eta is None else leaderboard.eta.reshape(1))
         return replace(self, rankings=one, ranking_index=np.zeros(len(self), dtype=np.int64))
 
     def log_probs(self, family: OutcomeFamily) -> Float[Tensor, "votes outcomes"]:
-        """Log-probability of every outcome of each vote."""
+        """Return the log-probability of every outcome of each vote."""
         index = (self.ranking_index, self.battles.model_a, self.battles.model_b)
         return battle_log_probs(family, self.rankings, Battle(*map(torch.from_numpy, index)))
 
     def targets(self, family: OutcomeFamily) -> Float[Tensor, "votes outcomes"]:
-        """The share of each outcome in each vote."""
+        """Return the share of each outcome in each vote."""
         outcome_shares = torch.from_numpy(self.battles.outcome_shares).double()
         return outcome_shares @ family.target_matrix(outcome_shares)

@@ -1,7 +1,7 @@
-"""How well log-probabilities predict votes, one number a vote; each formula once for all likelihood families.
+"""Scores of predicted votes, one number a vote; each formula once for all likelihood families.
 
-``log_probs`` are those of the outcomes of a family, and ``targets`` a vote's share of each: one-hot for a vote that
-says which outcome it was, halves for a tie under "bt-tie", zeros where a vote carries no evidence in the family.
+``log_probs`` belong to the outcomes of a family; ``targets`` are the shares of a vote in them. A vote for one outcome
+is one-hot, a tie under "bt-tie" is two halves, and a vote without evidence in the family is all zeros.
 """
 
 import torch
@@ -14,25 +14,25 @@ Scores = Float[Tensor, " votes"]
 
 
 def log_loss(log_probs: LogProbs, targets: Targets) -> Scores:
-    """-sum_k t_k log p_k, in nats."""
+    """Return -sum_k t_k log p_k, in nats."""
     return -(targets * log_probs).sum(-1)
 
 
 def accuracy(log_probs: LogProbs, targets: Targets) -> Scores:
-    """The vote's share in the most probable outcome: 0 or 1 for a hard vote, 1/2 for a tie that is half a win."""
+    """Return the vote's share of the most probable outcome: 0 or 1 for a hard vote, 1/2 for a tie under "bt-tie"."""
     return targets.gather(-1, log_probs.argmax(-1, keepdim=True)).squeeze(-1)
 
 
 def brier(log_probs: LogProbs, targets: Targets) -> Scores:
-    """sum_k (p_k - t_k)^2, in [0, 2]; zero where a vote carries no evidence."""
+    """Return sum_k (p_k - t_k)^2, in [0, 2]; 0 for a vote without evidence."""
     return (log_probs.exp() - targets).square().sum(-1) * (targets.sum(-1) > 0)
 
 
 def squared_error(log_probs: LogProbs, targets: Targets) -> Scores:
-    """(1 - sum_k t_k p_k)^2, the published MSELoss: only the probability of what was observed counts."""
+    """Return (1 - sum_k t_k p_k)^2, the published MSELoss: only the probability of the observed outcome counts."""
     return (1 - (log_probs.exp() * targets).sum(-1)).square()
 
 
 def two_sided(log_yes: Scores, log_no: Scores) -> LogProbs:
-    """The log-probabilities of an event and of its opposite as those of a family of two outcomes."""
+    """Stack the log-probabilities of an event and of its complement like those of a family of two outcomes."""
     return torch.stack((log_yes, log_no), dim=-1)

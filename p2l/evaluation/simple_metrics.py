@@ -1,11 +1,12 @@
-"""The published simple metrics: how rankings predict votes, and how their coefficients spread.
+"""The published simple metrics: how well rankings predict votes, and how their coefficients spread.
 
-Each is written once, for all families, and read off log-probabilities and targets. A mean over votes is weighted by
-their ``weight`` (published code has none) and by the evidence that they carry in the family: ties carry none under
-"bt". Differences to published numbers: those clamp the probability of what was observed at 1e-3 ("rk") or 1e-6
-("grk", "rk-reparam") in Loss and Tie_Loss, so that a vote costs at most 6.9 or 13.8 nats there and what it costs here;
-and they add 1e-6 to theta, which moves the log-probability of a tie by about 1e-6 e^-eta and any other by less than
-1e-6. With votes drawn at strengths of sd 3, the clamp takes 0.002 nats off the mean loss under "rk", none under "grk".
+Each metric is written once for all families, in terms of log-probabilities and targets. A mean over votes is weighted
+by ``weight`` (published code has no weights) and by the evidence of a vote in the family: ties carry none under "bt".
+
+Published code differs in two ways. It clamps the probability of the observed outcome at 1e-3 ("rk") or 1e-6 ("grk",
+"rk-reparam") in Loss and Tie_Loss, so a vote costs at most 6.9 or 13.8 nats; here there is no limit. With votes drawn
+at strengths of standard deviation 3, the clamp lowers the mean loss by 0.002 nats under "rk", not under "grk". It also
+adds 1e-6 to theta, which changes the log-probability of a tie by about 1e-6 e^-eta and any other by less than 1e-6.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,13 +24,13 @@ from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.outcomes import BT, OutcomeFamily
 from p2l.outcomes.family import BOTH_BAD, TIE
 
-_BLOCK = 1 << 16  # rankings whose quantiles are taken at once
+_BLOCK = 1 << 16  # rankings in a block: bounds the memory of quantiles
 
 Measured = TypeVar("Measured")
 
 
 class UndefinedError(P2LError):
-    """A metric that has no value in this family or on these votes; says why."""
+    """A metric has no value in this family or on these votes; the message gives the reason."""
 
 
 def measure(
@@ -48,7 +49,7 @@ def measure(
 
 
 def check_names(names: Sequence[str], known: Mapping[str, object] | Sequence[str]) -> None:
-    """``ConfigError`` where a metric is not known."""
+    """Raise ``ConfigError`` if a metric is unknown."""
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(f"unknown metric {', '.join(unknown)}; known here: {', '.join(known)}")
@@ -64,9 +65,7 @@ class ScoredVotes:
     @cached_property
     def log_probs(self) -> Float[Tensor, "votes outcomes"]:
         if self.family.num_eta and self.votes.rankings.eta is None:
-            raise UndefinedError(
-                f"the rankings have no eta, without which family {self.family.name} has no probabilities"
-            )
+            raise UndefinedError(f"the rankings have no eta, which family {self.family.name} needs for probabilities")
         return self.votes.log_probs(self.family)
 
     @cached_property
@@ -78,17 +77,17 @@ class ScoredVotes:
         return torch.from_numpy(self.votes.battles.weight).double()
 
     def share(self, event: "Event") -> Float[Tensor, " votes"]:
-        """How much of each vote is the event."""
-        return torch.from_numpy(self.votes.battles.outcome_shares[:, event.kinds].sum(axis=1)).double()
+        """Return the share of each vote that is the event."""
+        return torch.from_numpy(self.votes.battles.outcome_shares[:, event.positions].sum(axis=1)).double()
 
 
 @dataclass(frozen=True)
 class Event:
-    """Some of the outcomes: the columns of a family by name, and the kinds of vote by position in ``OUTCOMES``."""
+    """A set of outcomes: columns of a family by name, and columns of ``outcome_shares`` by position."""
 
     name: str
     outcomes: tuple[str, ...]
-    kinds: list[int]
+    positions: list[int]
 
 
 TIES = Event("a tie", (TIE, BOTH_BAD), [2, 3])
@@ -96,7 +95,7 @@ BOTH_BADS = Event("a tie of bad answers", (BOTH_BAD,), [3])
 
 
 def mean_score(scored: ScoredVotes, score: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """The mean of a score over the evidence in the votes; a vote that is part evidence (soft votes) counts in part."""
+    """Return the mean of a score over the evidence in the votes; a soft vote counts by its share of evidence."""
     evidence = scored.targets.sum(-1)
     targets = scored.targets / torch.where(evidence > 0, evidence, torch.ones_like(evidence))[:, None]
     if not (scored.weight * evidence).sum() > 0:
@@ -105,7 +104,7 @@ def mean_score(scored: ScoredVotes, score: Callable[[Tensor, Tensor], Tensor]) -
 
 
 def bce_loss(scored: ScoredVotes) -> float:
-    """Log loss of decisive votes under Bradley-Terry on the coefficients alone, whatever the family."""
+    """Return the log loss of decisive votes under Bradley-Terry on the coefficients alone, whatever the family."""
     decisive = ScoredVotes(scored.votes, BT)
     if not decisive.targets.sum() > 0:
         raise UndefinedError("no vote is decisive")
@@ -113,7 +112,7 @@ def bce_loss(scored: ScoredVotes) -> float:
 
 
 def event_score(event: Event, score: Callable[[Tensor, Tensor], Tensor]) -> Callable[[ScoredVotes], float]:
-    """A score of the two-sided question whether a vote is the event, over all votes."""
+    """Return a metric: the mean score, over all votes, of predicting whether a vote is the event."""
 
     def mean(scored: ScoredVotes) -> float:
         columns = [i for i, name in enumerate(scored.family.outcomes) if name in event.outcomes]
@@ -136,7 +135,7 @@ def _mean(values: Tensor, weight: Tensor) -> float:
 
 
 def _blocks(scored: ScoredVotes) -> Iterator[tuple[Tensor, Tensor]]:
-    """The coefficients of rated models in float64, with the number of votes that each ranking predicts."""
+    """Yield coefficients of rated models in float64, and the number of votes that each ranking predicts."""
     coefs, counts = scored.votes.rankings.coefs, scored.votes.counts()
     rated = ~coefs[:1].isnan().all(0)
     for rows in range(0, len(coefs), _BLOCK):
@@ -144,7 +143,7 @@ def _blocks(scored: ScoredVotes) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def mean_of_rankings(statistic: Callable[[Tensor], Tensor]) -> Callable[[ScoredVotes], float]:
-    """The mean over votes of a statistic of the coefficients of one ranking."""
+    """Return a metric: the mean over votes of a statistic of the coefficients of a ranking."""
 
     def mean(scored: ScoredVotes) -> float:
         parts = [(statistic(coefs), counts) for coefs, counts in _blocks(scored)]
@@ -154,19 +153,19 @@ def mean_of_rankings(statistic: Callable[[Tensor], Tensor]) -> Callable[[ScoredV
 
 
 def iqr(coefs: Float[Tensor, "*rankings models"]) -> Float[Tensor, "*rankings"]:
-    """The distance of the quartiles (linear interpolation)."""
+    """Return the distance between the quartiles (linear interpolation)."""
     return coefs.quantile(0.75, dim=-1) - coefs.quantile(0.25, dim=-1)
 
 
 def std(coefs: Float[Tensor, "*rankings models"]) -> Float[Tensor, "*rankings"]:
-    """The standard deviation over models, unbiased."""
+    """Return the standard deviation over models, unbiased."""
     if coefs.shape[-1] < 2:
-        raise UndefinedError("one model has no standard deviation")
+        raise UndefinedError("a standard deviation needs two models; there is one")
     return coefs.std(dim=-1)
 
 
 def spread(coefs: Float[Tensor, "*rankings models"]) -> Float[Tensor, "*rankings"]:
-    """Best minus worst."""
+    """Return best minus worst."""
     return coefs.amax(-1) - coefs.amin(-1)
 
 
@@ -174,18 +173,18 @@ mean_coef = mean_of_rankings(lambda coefs: coefs.mean(-1))
 
 
 def std_of_all(scored: ScoredVotes) -> float:
-    """The standard deviation (unbiased) over the coefficients of all votes' rankings together."""
+    """Return the unbiased standard deviation of the coefficients of all votes' rankings, pooled."""
     centre, squares, number = mean_coef(scored), 0.0, 0.0
     for coefs, counts in _blocks(scored):
         squares += float((counts[:, None] * (coefs - centre).square()).sum())
         number += float(counts.sum()) * coefs.shape[1]
     if number < 2:
-        raise UndefinedError("one coefficient has no standard deviation")
+        raise UndefinedError("a standard deviation needs two coefficients; there is one")
     return float((squares / (number - 1)) ** 0.5)
 
 
 def spread_of_all(scored: ScoredVotes) -> float:
-    """The largest coefficient of all minus the smallest of all."""
+    """Return the largest coefficient of any ranking minus the smallest of any."""
     return max(float(c.max()) for c, _ in _blocks(scored)) - min(float(c.min()) for c, _ in _blocks(scored))
 
 

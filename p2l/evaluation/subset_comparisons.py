@@ -1,4 +1,4 @@
-"""Leaderboards of subsets of the votes against the truth: how many prompts a leaderboard needs."""
+"""Leaderboards of subsets of the votes compared to the truth: how many prompts does a leaderboard need?"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from p2l.leaderboard import fit_subsets
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
-_ROWS_AT_ONCE = 25_000  # of all subsets between two steps of the progress bar
+_ROWS_AT_ONCE = 25_000  # rows of all subsets between two updates of the progress bar
 
 Rows = Int[Tensor, "subsets size"]
 Section = tuple[dict[str, dict[str, Any]], dict[str, str]]
@@ -36,7 +36,9 @@ class SubsetPlan:
     def __post_init__(self) -> None:
         check_names(self.metrics, COMPARISONS)
         if len(self.sizes) != len(self.num_samples):
-            raise ConfigError(f"{len(self.sizes)} subset sizes and {len(self.num_samples)} numbers of samples came")
+            raise ConfigError(
+                f"sizes and num_samples need the same length; got {len(self.sizes)} and {len(self.num_samples)}"
+            )
         if min((*self.sizes, *self.num_samples), default=1) < 1:
             raise ConfigError("subset sizes and numbers of samples must be at least 1")
 
@@ -44,7 +46,7 @@ class SubsetPlan:
 def random_subsets(
     plan: SubsetPlan, candidate: Candidate, votes: RankedVotes, family: OutcomeFamily, seed: int
 ) -> Section:
-    """The model's leaderboard of a subset of votes (drawn without replacement) against the fit of the same votes."""
+    """Compare the candidate's leaderboard of a subset (drawn without replacement) to the fit of the same votes."""
     rng = np.random.default_rng(seed)
 
     def draw(number: int, size: int) -> Rows:
@@ -60,7 +62,7 @@ def random_subsets(
 def aggregation_scale(
     plan: SubsetPlan, candidate: Candidate, truth: Ranking, votes: RankedVotes, family: OutcomeFamily, seed: int
 ) -> Section:
-    """The model's leaderboard of some votes' prompts (drawn with replacement) against the truth of all votes."""
+    """Compare the candidate's leaderboard of votes drawn with replacement to the truth of all votes."""
     rng = np.random.default_rng(seed)
 
     def draw(number: int, size: int) -> Rows:
@@ -123,7 +125,7 @@ def _pairs(
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """The mean of numbers, or, of dicts of numbers, that of each entry."""
+    """Return the mean of numbers, or the mean of each entry of dicts of numbers."""
     if isinstance(values[0], dict):
         return {key: _mean([value[key] for value in values]) for key in values[0]}
     return float(np.mean(values))

@@ -1,4 +1,4 @@
-"""How well rankings predict the votes of a table: log loss and accuracy, and paired comparisons with intervals."""
+"""Log loss and accuracy of the rankings of a vote table, and paired differences with intervals."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,10 @@ from p2l.types import Battle, Ranking
 
 @dataclass(frozen=True)
 class VoteScores:
-    """Log loss (nats) and accuracy of each vote, and the prompt each vote is on.
+    """Log loss (nats) and accuracy of each vote, and its prompt.
 
-    Accuracy is the vote's share in the most probable outcome: 0 or 1 for a hard vote. ``DataError`` where all weights
-    are 0.
+    Accuracy is the vote's share of the most probable outcome: 0 or 1 for a hard vote. Raises ``DataError`` if all
+    weights are 0.
     """
 
     log_loss: np.ndarray
@@ -40,9 +40,9 @@ class VoteScores:
 
 
 def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> VoteScores:
-    """Score every vote of ``table`` by the ranking of its prompt: row i of ``rankings`` is prompt i.
+    """Score every vote of ``table`` by the ranking of its prompt; row i of ``rankings`` belongs to prompt i.
 
-    A single leaderboard (coefs of one dimension) is used for all prompts.
+    A single leaderboard (coefs of one dimension) serves all prompts.
     """
     if rankings.coefs.ndim == 1:
         rankings = one_for_all(rankings, len(table.prompts))
@@ -54,7 +54,7 @@ def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> V
 
 
 def one_for_all(leaderboard: Ranking, num_prompts: int) -> Ranking:
-    """The same leaderboard for every prompt."""
+    """Repeat one leaderboard for every prompt."""
     eta: Tensor | None = None if leaderboard.eta is None else leaderboard.eta.reshape(1).expand(num_prompts)
     return Ranking(leaderboard.coefs.expand(num_prompts, -1), eta)
 
@@ -62,9 +62,9 @@ def one_for_all(leaderboard: Ranking, num_prompts: int) -> Ranking:
 def bootstrap_difference(
     ours: VoteScores, other: VoteScores, metric: str, *, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Mean of ``metric`` under ``ours`` minus under ``other``, with a bootstrap interval over prompts.
+    """Return the mean of ``metric`` under ``ours`` minus under ``other``, with a bootstrap interval over prompts.
 
-    Whole prompts are drawn with replacement, since votes on one prompt are not independent.
+    Whole prompts are resampled, since votes on one prompt are not independent.
     """
     difference = getattr(ours, metric) - getattr(other, metric)
     return bootstrap_mean(difference, ours.weight, ours.prompt_index, level=level, seed=seed)

@@ -1,4 +1,4 @@
-"""A page in the browser: type a prompt, see its leaderboard (needs the extra ``ui``, but only where it is shown)."""
+"""The explorer, a page in the browser: type a prompt, see its leaderboard. ``page`` needs the extra ``ui``."""
 
 from p2l.explorer.prices import Prices
 from p2l.explorer.session import Controls, Explorer, RankedPrompt, read_prompt

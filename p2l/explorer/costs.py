@@ -1,4 +1,4 @@
-"""Cost against score: every LLM a dot, the concave envelope that mixtures reach, and what a budget buys."""
+"""The plot of cost against win rate: a dot for each LLM, the envelope of mixtures, and the choice at a budget."""
 
 import math
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from p2l.outcomes import OutcomeFamily
 from p2l.routing import Decision, Frontier, Router, make_router
 from p2l.types import Ranking
 
-_STEPS = 24  # points of a chord of the envelope, which is a curve where costs are on a log scale
+_STEPS = 24  # points of a chord of the envelope, which is curved on a log scale
 _MOST_TICKS = 5
-_PICTURE = {"role": "img", "aria-label": "win rate of each LLM against its cost; the numbers are in the table"}
+_PLOT = {"role": "img", "aria-label": "win rate of each LLM against its cost; the numbers are in the table"}
 
 
 @dataclass(frozen=True, eq=False)
 class Costs:
-    """What each LLM costs and how often it wins on one prompt, and the best mixtures of them.
+    """Costs and win rates of LLMs on one prompt, and the best mixtures of them.
 
     Attributes:
-        cost: dollars for ``PER`` requests; that of an LLM without a price does not matter.
-        score: win rate against an LLM of the checkpoint drawn at random, what ``optimal-lp`` maximises.
-        priced: the LLMs with a price.
+        cost: dollars for ``PER`` requests; ignored for an LLM without a price.
+        score: win rate against a random LLM of the checkpoint, which ``optimal-lp`` maximises.
+        priced: which LLMs have a price.
         frontier: the vertices of the envelope.
     """
 
@@ -40,33 +40,33 @@ class Costs:
 
     @classmethod
     def of(cls, family: OutcomeFamily, ranking: Ranking, cost: Float64[np.ndarray, " models"]) -> "Costs":
-        """``cost``: NaN for an LLM without a price, of which there must be one with."""
+        """Route one prompt; ``cost`` is NaN for an LLM without a price, and at least one must have a price."""
         priced = ~np.isnan(cost)
         known = np.where(priced, cost, 0.0)
         router = make_router("optimal-lp", family, known)
         return cls(known, router.scores(ranking), priced, router.frontier(ranking, priced), router, ranking)
 
     def budget(self, share: float) -> float:
-        """Dollars at a share of the way from the cheapest to the dearest LLM on the cost axis."""
+        """Return the dollars at a share of the cost axis, from the cheapest LLM (0) to the most expensive (1)."""
         low, high = self._ends()
         at = min(max(share, 0.0), 1.0)
         if not self.is_log():
             return low + at * (high - low)
-        return min(max(low * (high / low) ** at, low), high)  # rounding must not end below the cheapest
+        return min(max(low * (high / low) ** at, low), high)  # rounding must not give less than the cheapest
 
     def place(self, cost: float) -> float:
-        """The share of the way at which a cost is."""
+        """Return the position of a cost on the axis: the inverse of ``budget``."""
         low, high = self._ends()
         if high == low:
             return 0.5
         return math.log(cost / low) / math.log(high / low) if self.is_log() else (cost - low) / (high - low)
 
     def decide(self, budget: float) -> Decision:
-        """The mixture that the router would draw from; which of the two it draws does not matter here."""
+        """Return the decision of the router: the mixture that it would draw from."""
         return self.router.decide(self.ranking, budget, np.random.default_rng(0), self.priced)
 
     def ticks(self) -> list[float]:
-        """Round costs on the axis, at most five, or its ends."""
+        """Return round costs on the axis, at most five, or its ends if there is none."""
         low, high = self._ends()
         if self.is_log():
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -80,23 +80,23 @@ class Costs:
         return float(cost.min()), float(cost.max())
 
     def is_log(self) -> bool:
-        """Whether the cost axis is on a log scale, which nothing that is free can be on."""
+        """Return whether the cost axis is logarithmic, which needs costs above 0."""
         low, high = self._ends()
         return 0 < low < high
 
 
 def costs_view(models: Sequence[str], costs: Costs, share: float) -> Html:
-    """The picture, the vertices of the envelope as a table, and what the budget at ``share`` of the axis buys."""
+    """Return the plot, the table of envelope vertices, and the decision at ``share`` of the cost axis."""
     budget = costs.budget(share)
     decision = costs.decide(budget)
     without = int((~costs.priced).sum())
     scale = ", on a log scale" if costs.is_log() else ""
     text = f"Cost: dollars per {PER:,} requests like this{scale}. Win rate: against an LLM drawn at random."
-    more = f" Left out, without a price: {without} of {len(models)} LLMs." if without else ""
+    more = f" Omitted, without a price: {without} of {len(models)} LLMs." if without else ""
     return join(
         (
-            tag("p", *_bought(models, budget, decision)),
-            _picture(models, costs, budget, decision),
+            tag("p", *_decision_text(models, budget, decision)),
+            _plot(models, costs, budget, decision),
             _vertices(models, costs, decision),
             tag("p.soft", text + more),
         )
@@ -104,14 +104,14 @@ def costs_view(models: Sequence[str], costs: Costs, share: float) -> Html:
 
 
 def dollars(cost: float) -> str:
-    """Cents from ten of them on, whole dollars from a hundred on; two digits of what is less."""
+    """Format dollars: whole from $100, cents from $0.10, two significant digits below."""
     if cost >= 100:
         return f"${cost:,.0f}"
     return f"${cost:.2f}" if cost >= 0.1 or cost == 0 else f"${float(f'{cost:.2g}'):g}"
 
 
-def _bought(models: Sequence[str], budget: float, decision: Decision) -> list[object]:
-    """The mixture in words."""
+def _decision_text(models: Sequence[str], budget: float, decision: Decision) -> list[object]:
+    """Return the sentence that describes the mixture."""
     mixed = np.flatnonzero(decision.probabilities).tolist()
     best_first = sorted(mixed, key=lambda i: -decision.probabilities[i])
     shares = [f"{decision.probabilities[i]:.0%} {models[i]}" for i in best_first]
@@ -127,8 +127,8 @@ def _bought(models: Sequence[str], budget: float, decision: Decision) -> list[ob
     ]
 
 
-def _picture(models: Sequence[str], costs: Costs, budget: float, decision: Decision) -> Html:
-    """Places are percentages and lines keep their width, so that the picture fits any screen and text its size."""
+def _plot(models: Sequence[str], costs: Costs, budget: float, decision: Decision) -> Html:
+    """Draw the plot with positions in percent, so that it fits any screen at constant text and line sizes."""
     score = costs.score[costs.priced]
     ticks = MaxNLocator(4).tick_values(float(score.min()), float(score.max()) + 1e-9)
     low, high = float(ticks[0]), float(ticks[-1])
@@ -150,18 +150,18 @@ def _picture(models: Sequence[str], costs: Costs, budget: float, decision: Decis
         for tick in costs.ticks()
     ]
     curve = _curve([at(cost, score) for cost, score in _envelope(costs)])
-    return tag("div.plot", tag("div", *rows, *columns, line, curve, *dots, chosen), attributes=_PICTURE)
+    return tag("div.plot", tag("div", *rows, *columns, line, curve, *dots, chosen), attributes=_PLOT)
 
 
 def _envelope(costs: Costs) -> list[tuple[float, float]]:
-    """Points along the chords, and level from the best LLM to the dearest."""
+    """Return points along the chords, then level from the best LLM to the most expensive."""
     cost, score = costs.frontier.cost, costs.frontier.score
-    dearest = float(costs.cost[costs.priced].max())
+    highest = float(costs.cost[costs.priced].max())
     if len(cost) == 1:
-        return [(float(cost[0]), float(score[0])), (dearest, float(score[0]))]
+        return [(float(cost[0]), float(score[0])), (highest, float(score[0]))]
     along = [np.geomspace(*ends, _STEPS) if ends[0] > 0 else np.linspace(*ends, _STEPS) for ends in pairwise(cost)]
     on = np.concatenate(along).clip(cost[0], cost[-1])
-    return [*zip(on.tolist(), np.interp(on, cost, score).tolist()), (dearest, float(score[-1]))]
+    return [*zip(on.tolist(), np.interp(on, cost, score).tolist()), (highest, float(score[-1]))]
 
 
 def _curve(points: Sequence[tuple[float, float]]) -> Html:

@@ -1,4 +1,4 @@
-"""The page itself, in Gradio: boxes, buttons, and which part is drawn when."""
+"""The Gradio page: its inputs and buttons, and when each part is drawn."""
 
 import logging
 from collections.abc import Sequence
@@ -44,28 +44,28 @@ EXAMPLES: dict[str, tuple[str, str, bool]] = {
 
 
 @dataclass(frozen=True)
-class _Typed:
-    """What the prompts are typed into, and what asks for their leaderboards."""
+class _PromptInputs:
+    """The inputs for prompts, and the button that ranks them."""
 
     boxes: tuple[gr.Textbox, gr.Textbox, gr.Checkbox]
     button: gr.Button
-    loaded: Any  # the event that an example was put into the boxes
+    loaded: Any  # the event of an example filled into the boxes
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What the results are drawn in, and what is set beside them, in the order of ``Views`` and ``Controls``."""
+class _ResultViews:
+    """The result views and their controls, in the order of ``Views`` and ``Controls``."""
 
     views: tuple[gr.HTML, ...]
     controls: tuple[gr.Slider | gr.Textbox | gr.Dropdown, ...]
 
 
 def build_page(predictor: Predictor, prices: Prices | None = None) -> gr.Blocks:
-    """The page of a predictor, to be launched or mounted; it asks nothing of the network and sends nothing home.
+    """Return the page of a predictor, to launch or mount; it uses no network and sends no analytics.
 
-    ``gradio.mount_gradio_app(app, build_page(predictor), "/explorer", theme=theme(), run_history=False)`` mounts it,
-    open to whoever reaches the app: it asks for no key. ``prices``: adds what a budget buys; ``ConfigError`` where the
-    list has none of the checkpoint's LLMs.
+    To mount it: ``gradio.mount_gradio_app(app, build_page(predictor), "/explorer", theme=theme(), run_history=False)``.
+    The page has no key check: everybody who reaches the app can use it. ``prices`` adds costs and budgets; raises
+    ``ConfigError`` if the list has none of the checkpoint's LLMs.
     """
     explorer = Explorer(predictor, prices)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
@@ -79,11 +79,11 @@ def build_page(predictor: Predictor, prices: Prices | None = None) -> gr.Blocks:
 
 
 def serve(page: gr.Blocks, host: str, port: int | None, *, block: bool = True) -> str:
-    """Serve a page, until the process is interrupted or, without ``block``, in the background; its address.
+    """Serve a page until the process is interrupted (or in the background, without ``block``); return its address.
 
-    ``ConfigError`` where the port is taken.
+    Raises ``ConfigError`` if the port is taken.
     """
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # by which Gradio asks its own server whether it is up
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio uses it to check that its own server is up
     try:
         _, url, _ = page.launch(
             server_name=host,
@@ -97,7 +97,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, block: bool = True) -
             mcp_server=False,
             run_history=False,
             footer_links=[],
-            max_file_size="1kb",  # nothing is uploaded here
+            max_file_size="1kb",  # the page has no uploads
         )
     except OSError as error:
         raise ConfigError(f"cannot listen at {host}:{port}, which is taken or not ours; give host= or port=") from error
@@ -108,7 +108,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, *, block: bool = True) -
 
 
 def theme() -> gr.themes.Base:
-    """Colours that go with the bars, and the fonts of the reader's machine: none is fetched."""
+    """Return the theme: colours that match the bars, and system fonts, so that none is fetched."""
     return gr.themes.Default(
         primary_hue="blue",
         font=[gr.themes.Font("system-ui"), gr.themes.Font("sans-serif")],
@@ -117,28 +117,28 @@ def theme() -> gr.themes.Base:
 
 
 def header(explorer: Explorer) -> Html:
-    """The style of the whole page and its first lines."""
+    """Return the style sheet and the heading of the page."""
     style = Html(f"<style>{files('p2l.explorer').joinpath('page.css').read_text(encoding='utf-8')}</style>")
     models, family = explorer.predictor.models, explorer.predictor.family
     text = f"Type a prompt: {len(models)} LLMs are ranked for it alone. Family of outcomes: {family.name}."
     return join((style, tag("header.p2l", tag("h1", TITLE), tag("p.soft", text))))
 
 
-def _boxes() -> _Typed:
+def _boxes() -> _PromptInputs:
     text, other, conversation = next(iter(EXAMPLES.values()))
     with gr.Row():
         first = gr.Textbox(text, label="Prompt", lines=3, max_lines=12, max_length=MOST_CHARACTERS, min_width=300)
         second = gr.Textbox(
             other,
             label="Another prompt, to compare",
-            placeholder="May stay empty",
+            placeholder="Optional",
             lines=3,
             max_lines=12,
             max_length=MOST_CHARACTERS,
             min_width=300,
         )
     with gr.Row():
-        label = f"Conversation: a line {TURN_BREAK} parts the turns of the user"
+        label = f"Conversation: a line {TURN_BREAK} separates the turns of the user"
         turns = gr.Checkbox(conversation, label=label, min_width=320)
         button = gr.Button("Rank", variant="primary", min_width=320)
     boxes = (first, second, turns)
@@ -148,18 +148,18 @@ def _boxes() -> _Typed:
         example_labels=list(EXAMPLES),
         cache_examples=False,
     )
-    return _Typed(boxes, button, examples.load_input_event)
+    return _PromptInputs(boxes, button, examples.load_input_event)
 
 
-def _results(explorer: Explorer) -> _Shown:
-    """The leaderboard and what a budget buys on the left, comparisons on the right."""
+def _results(explorer: Explorer) -> _ResultViews:
+    """Lay out leaderboard and costs on the left, comparisons on the right."""
     names = explorer.predictor.models
     with gr.Row():
         with gr.Column(min_width=340):
             leaderboard, top, search = _leaderboard(len(names))
             with gr.Column(visible=explorer.prices is not None):
                 _title("Cost and quality")
-                budget = gr.Slider(0, 100, 50, step=1, label="Budget: 0 is the cheapest LLM, 100 the dearest")
+                budget = gr.Slider(0, 100, 50, step=1, label="Budget: 0 is the cheapest LLM, 100 the most expensive")
                 costs = _html()
         with gr.Column(min_width=340):
             _title("Two LLMs, head to head")
@@ -169,7 +169,7 @@ def _results(explorer: Explorer) -> _Shown:
             pair = _html()
             _title("Two prompts: who moves up or down")
             comparison = _html()
-    return _Shown((leaderboard, pair, comparison, costs), (top, search, a, b, budget))
+    return _ResultViews((leaderboard, pair, comparison, costs), (top, search, a, b, budget))
 
 
 def _choice(label: str, default: str, value: int, names: Sequence[str]) -> gr.Dropdown:
@@ -193,8 +193,8 @@ def _html(content: str = "") -> gr.HTML:
     return gr.HTML(content, apply_default_css=False)
 
 
-def _connect(page: gr.Blocks, explorer: Explorer, typed: _Typed, status: gr.HTML, shown: _Shown) -> None:
-    """Rank when asked and when the page opens; draw after that and whenever a control moves."""
+def _connect(page: gr.Blocks, explorer: Explorer, typed: _PromptInputs, status: gr.HTML, shown: _ResultViews) -> None:
+    """Rank on request and when the page opens; draw after that and when a control changes."""
     state = gr.State((), time_to_live=_STATE_SECONDS)
 
     def rank(first: str, second: str, conversation: bool) -> tuple[tuple[RankedPrompt, ...], str]:
@@ -221,7 +221,7 @@ def _connect(page: gr.Blocks, explorer: Explorer, typed: _Typed, status: gr.HTML
 
 
 def _rank(explorer: Explorer, texts: Sequence[str], conversation: bool) -> tuple[tuple[RankedPrompt, ...], str]:
-    """What was typed, ranked, and how it was read, or why it could not be."""
+    """Return the ranked prompts and the status line, or no prompts and the error message."""
     try:
         if any(len(text or "") > MOST_CHARACTERS for text in texts):
             raise PromptError(f"a prompt may have {MOST_CHARACTERS:,} characters")

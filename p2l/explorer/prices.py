@@ -1,4 +1,4 @@
-"""What a prompt costs with each LLM, from a price list."""
+"""The cost of a prompt with each LLM, from a price list."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,23 +11,23 @@ from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.errors import ConfigError
 from p2l.routing.evaluation.measured_scores import CHARACTERS_PER_TOKEN
 
-PER = 1000  # requests that a cost is told for
+PER = 1000  # costs are shown for this many requests
 _MILLION = 1e6
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Dollars per million input and output tokens of some LLMs; the others have no price and are not chosen.
+    """Dollars per million input and output tokens of some LLMs; LLMs without a price are not chosen.
 
-    cost = ``PER`` x (input tokens x input price + output tokens x output price) / 10^6 dollars, where an input token is
-    taken for four characters. ``ConfigError`` where a price is not two finite numbers of 0 or more.
+    cost = ``PER`` x (input tokens x input price + output tokens x output price) / 10^6 dollars. An input token counts
+    four characters. Raises ``ConfigError`` if a price is not two finite numbers of 0 or more.
 
     Attributes:
         dollars: LLM -> (input, output).
-        output_tokens: of an answer, whoever writes it.
+        output_tokens: tokens of an answer, the same for all LLMs.
     """
 
-    dollars: Mapping[str, Any]  # as a file has it, checked here
+    dollars: Mapping[str, Any]  # as in a file; checked here
     output_tokens: float = 500.0
 
     def __post_init__(self) -> None:
@@ -41,9 +41,9 @@ class Prices:
                 )
 
     def costs(self, models: Sequence[str], prompt: Prompt) -> Float64[np.ndarray, " models"]:
-        """Dollars for ``PER`` requests with this prompt; NaN for an LLM without a price.
+        """Return dollars for ``PER`` requests with this prompt; NaN for an LLM without a price.
 
-        ``ConfigError`` where none has one.
+        Raises ``ConfigError`` if no LLM has a price.
         """
         if not any(name in self.dollars for name in models):
             raise ConfigError(
@@ -56,7 +56,7 @@ class Prices:
 
 
 def _is_price(price: object) -> bool:
-    """Two finite numbers of 0 or more."""
+    """Return whether a price is two finite numbers of 0 or more."""
     if isinstance(price, str) or not isinstance(price, Sequence) or len(price) != 2:
         return False
     return all(isinstance(dollars, (int, float)) and 0 <= dollars < np.inf for dollars in price)

@@ -1,4 +1,4 @@
-"""What the page does, without a browser: rank what was typed, and draw every part of the page from it."""
+"""The logic of the page, without a browser: rank the prompts, and draw each part of the page."""
 
 import threading
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from p2l.models.predict import Predictor
 from p2l.types import Ranking
 
 TURN_BREAK = "---"
-BEST, SECOND_BEST = -1, -2  # instead of the index of an LLM
+BEST, SECOND_BEST = -1, -2  # used as the index of an LLM
 _EMPTY = "Type a prompt."
-_NOTHING = "Type a second prompt to see who moves up or down."
+_NOTHING = "Type a second prompt to see which LLMs move up or down."
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,10 @@ class RankedPrompt:
     """A prompt and its leaderboard.
 
     Attributes:
-        prompt: what was ranked.
-        num_tokens: that the network read.
-        ranking: of the LLMs in the order of the checkpoint.
-        table: the same as ``leaderboard_table``.
+        prompt: the prompt.
+        num_tokens: tokens that the network read.
+        ranking: coefs of the LLMs in the order of the checkpoint.
+        table: the ``leaderboard_table`` of the ranking.
     """
 
     prompt: Prompt
@@ -39,13 +39,13 @@ class RankedPrompt:
     table: pd.DataFrame
 
     def model(self, choice: int) -> int:
-        """The index of an LLM, which may be given as ``BEST`` or ``SECOND_BEST``."""
+        """Return the index of an LLM, given by index, ``BEST`` or ``SECOND_BEST``."""
         return choice if choice >= 0 else int(self.ranking.coefs.argsort(descending=True, stable=True)[-choice - 1])
 
 
 class Controls(NamedTuple):
-    """What is set on the page: ``top`` LLMs whose name has ``search``, the pair a and b (indices, ``BEST`` or
-    ``SECOND_BEST``), and the budget as a share of the way from the cheapest LLM to the dearest, in percent."""
+    """Settings of the page: show ``top`` LLMs whose name contains ``search``; compare a and b (indices, ``BEST`` or
+    ``SECOND_BEST``); the budget is in percent of the cost axis, from the cheapest LLM to the most expensive."""
 
     top: int = 10
     search: str = ""
@@ -64,9 +64,9 @@ class Views(NamedTuple):
 
 
 class Explorer:
-    """A predictor and a price list, asked from many threads.
+    """A predictor and a price list, safe to use from many threads.
 
-    Raises ``ConfigError`` where the price list has none of the checkpoint's LLMs.
+    Raises ``ConfigError`` if the price list has none of the checkpoint's LLMs.
     """
 
     def __init__(self, predictor: Predictor, prices: Prices | None = None) -> None:
@@ -77,7 +77,7 @@ class Explorer:
             prices.costs(predictor.models, "")
 
     def rank(self, prompts: Sequence[Prompt | None]) -> tuple[RankedPrompt, ...]:
-        """The leaderboards of the prompts that are not None."""
+        """Return the leaderboards of the prompts that are not None."""
         typed = [prompt for prompt in prompts if prompt is not None]
         if not typed:
             return ()
@@ -95,18 +95,18 @@ class Explorer:
         return RankedPrompt(prompt, num_tokens, ranking, table)
 
     def status(self, ranked: Sequence[RankedPrompt]) -> Html:
-        """How the prompts were read."""
+        """Return the numbers of turns and tokens of the prompts."""
         longest = self.predictor.encoder.format.max_length
         lines = [
             f"{_name(i, len(ranked))}: {_count(len(turns_of(one.prompt)), 'user turn')}, "
             f"{_count(one.num_tokens, 'token')}"
-            + (", the most that are read: what comes before them is cut off." if one.num_tokens >= longest else ".")
+            + (", the maximum: earlier tokens are cut off." if one.num_tokens >= longest else ".")
             for i, one in enumerate(ranked)
         ]
         return join(tag("p.soft", line) for line in lines or [_EMPTY])
 
     def views(self, ranked: Sequence[RankedPrompt], controls: Controls) -> Views:
-        """The parts of the page for one ranked prompt, for two, or for none."""
+        """Return the parts of the page for one ranked prompt, for two, or for none."""
         if not ranked:
             return Views(*[Html()] * 4)
         tables = [one.table for one in ranked]
@@ -135,16 +135,16 @@ class Explorer:
 
     def _costs(self, ranked: RankedPrompt, budget: float) -> Html:
         if self.prices is None:
-            return message("Prices are not given.")
+            return message("No prices are given.")
         cost = self.prices.costs(self.predictor.models, ranked.prompt)
         costs = Costs.of(self.predictor.family, ranked.ranking, cost)
         return costs_view(self.predictor.models, costs, budget / 100)
 
 
 def read_prompt(text: str | None, conversation: bool) -> Prompt | None:
-    """The prompt that was typed; None for blanks.
+    """Parse the typed text; return None if it is blank.
 
-    In a ``conversation`` a line of three dashes parts the turns of the user; empty turns are left out.
+    In a ``conversation``, a line of three dashes separates the turns of the user; empty turns are dropped.
     """
     if not text or not text.strip():
         return None

@@ -1,4 +1,4 @@
-"""The leaderboard, a pair of LLMs and the comparison of two prompts, as markup from tables and probabilities."""
+"""Markup of the leaderboard, of a pair of LLMs, and of the comparison of two prompts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,17 +6,17 @@ import pandas as pd
 
 from p2l.html import Html, join, scrolling, tag
 
-_KINDS = ("a", "b", "tie", "bad")  # classes of the columns of a family
-_FITS = 0.08  # a share of a bar that has room for its percentage
+_CLASSES = ("a", "b", "tie", "bad")  # CSS classes of the outcomes of a family
+_FITS = 0.08  # a smaller segment of a bar has no room for its percentage
 
 
 def message(text: str) -> Html:
-    """A line instead of a picture."""
+    """Return a line of text instead of a view."""
     return tag("p.soft", text)
 
 
 def find_models(table: pd.DataFrame, search: str) -> pd.DataFrame:
-    """The rows of the LLMs whose name has one of the words of ``search`` in it, whatever their case; "" is all."""
+    """Return the rows of LLMs whose name contains a word of ``search``, ignoring case; "" returns all."""
     words = search.casefold().replace(",", " ").split()
     if not words:
         return table
@@ -24,10 +24,10 @@ def find_models(table: pd.DataFrame, search: str) -> pd.DataFrame:
 
 
 def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
-    """The ``top`` rows of a ``leaderboard_table`` that were searched for, with bars of their win rates."""
+    """Return the ``top`` matching rows of a ``leaderboard_table``, with bars of win rates."""
     found = find_models(table, search)
     if found.empty:
-        return _nobody(search)
+        return _no_match(search)
     rows = [
         tag(
             "tr",
@@ -47,9 +47,9 @@ def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
 
 
 def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[str, Sequence[float]]) -> Html:
-    """The probability of each outcome between two LLMs, a bar for each prompt; ``probs``: title of a prompt -> theirs.
+    """Return the outcome probabilities of two LLMs, one bar a prompt; ``probs`` maps titles to probabilities.
 
-    The first two outcomes are wins of the first and of the second LLM; they stand at the two ends of the bar.
+    The first two outcomes, wins of the first and of the second LLM, are at the two ends of the bar.
     """
     if names[0] == names[1]:
         return message("Choose two different LLMs.")
@@ -57,24 +57,24 @@ def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[st
     order = [0, *range(2, len(outcomes)), 1]
     bars = []
     for title, values in probs.items():
-        said = ", ".join(f"{labels[i]} {values[i]:.1%}" for i in order)
-        segments = (_segment(_KINDS[i], values[i]) for i in order)
+        label = ", ".join(f"{labels[i]} {values[i]:.1%}" for i in order)
+        segments = (_segment(_CLASSES[i], values[i]) for i in order)
         heading = tag("h4", title) if len(probs) > 1 else ""
-        bars += [heading, tag("div.stack", *segments, attributes={"role": "img", "aria-label": said})]
+        bars += [heading, tag("div.stack", *segments, attributes={"role": "img", "aria-label": label})]
     legend = (
-        tag("li", tag(f"i.{_KINDS[i]}"), labels[i], " ", tag("b", " → ".join(f"{p[i]:.1%}" for p in probs.values())))
+        tag("li", tag(f"i.{_CLASSES[i]}"), labels[i], " ", tag("b", " → ".join(f"{p[i]:.1%}" for p in probs.values())))
         for i in order
     )
     return join((*bars, tag("ul.legend", *legend)))
 
 
 def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search: str = "") -> Html:
-    """The ``top`` LLMs whose Elo points differ most between two leaderboards, those that rise first."""
+    """Return the ``top`` LLMs with the largest change of Elo points between two leaderboards, rising ones first."""
     both = first[["model", "rank", "elo"]].merge(second[["model", "rank", "elo"]], on="model", suffixes=("", "_second"))
     both["change"] = both["elo_second"] - both["elo"]
     found = find_models(both, search)
     if found.empty:
-        return _nobody(search)
+        return _no_match(search)
     largest = max(float(both["change"].abs().max()), 1e-9)
     most = found.loc[found["change"].abs().sort_values(ascending=False, kind="stable").index[:top]]
     rows = [
@@ -93,7 +93,7 @@ def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search:
     return join((_table(head, rows), message(text)))
 
 
-def _nobody(search: str) -> Html:
+def _no_match(search: str) -> Html:
     return message(f"No LLM has “{search[:80]}” in its name.")
 
 
@@ -108,14 +108,14 @@ def _table(head: Html, rows: Sequence[Html]) -> Html:
 
 
 def _bar(start: float, end: float, kind: str, *, mark: float) -> Html:
-    """A bar on a track from 0 to 1, with a line at ``mark``."""
+    """Return a bar on a track from 0 to 1, with a line at ``mark``."""
     place = {"style": f"left:{100 * start:.2f}%;width:{100 * (end - start):.2f}%"}
     line = tag("u", attributes={"style": f"left:{100 * mark:.2f}%"})
     return tag("div.track", tag(f"i.{kind}", attributes=place), line)
 
 
 def _change(share: float) -> Html:
-    """A bar to the right of the middle for a rise, to the left for a fall; ``share`` from -1 to 1."""
+    """Return a bar right of the middle for a rise, left for a fall; ``share`` is in [-1, 1]."""
     middle = 0.5
     low, high = sorted((middle, middle + share / 2))
     return _bar(low, high, "up" if share >= 0 else "down", mark=middle)

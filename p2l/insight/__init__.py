@@ -1,4 +1,4 @@
-"""Insight from unlabeled prompts: leaderboards of groups, strengths and weaknesses, regression tests, a report."""
+"""Insight from prompts without votes: leaderboards of groups, strengths and weaknesses, regression tests, a report."""
 
 from p2l.insight.analysis import Insight, Questions, analyse
 from p2l.insight.compare_leaderboards import compare_leaderboards

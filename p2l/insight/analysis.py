@@ -1,4 +1,4 @@
-"""All insights on one table of prompts."""
+"""The whole analysis of one table of prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from p2l.insight.strengths import all_differences, model_index
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked of a table of prompts.
+    """The questions to ask of a table of prompts.
 
     Attributes:
-        focus: the LLM, or LLMs, whose strengths and weaknesses are shown; None: the best one.
+        focus: the LLM, or LLMs, whose strengths and weaknesses are shown; None shows the best one.
         old, new: two versions of an LLM for the regression test; both or neither.
-        margin: of the regression test; see ``compare_versions``.
-        level: of intervals; 1 - level is the false discovery rate.
-        num_clusters: None chooses.
-        min_prompts: a smaller group is left out, and named in the report.
+        margin: margin of the regression test; see ``compare_versions``.
+        level: level of intervals; 1 - level is the false discovery rate.
+        num_clusters: number of clusters; None chooses it.
+        min_prompts: smaller groups are omitted, and named in the report.
     """
 
     focus: str | Sequence[str] | None = None
@@ -48,12 +48,12 @@ class Questions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """``focus`` as a tuple, each once."""
+        """``focus`` as a tuple without duplicates."""
         focus = [self.focus] if isinstance(self.focus, str) else self.focus or ()
         return tuple(dict.fromkeys(focus))
 
     def check(self, models: Sequence[str]) -> None:
-        """ConfigError, with near names, where an LLM that is asked about is not one of ``models``."""
+        """Raise ConfigError, with near names, if an LLM of the questions is not one of ``models``."""
         for name in (*self.names, self.old, self.new):
             if name is not None:
                 model_index(models, name)
@@ -61,18 +61,18 @@ class Questions:
 
 @dataclass(frozen=True, eq=False)
 class Insight:
-    """The answers.
+    """The answers to the questions.
 
     Attributes:
         ranked: the prompts and their rankings.
-        questions: what was asked.
+        questions: the questions.
         overall: the leaderboard of all prompts.
-        groups: those of categories and clusters that are large enough.
-        small: the groups that are not.
-        clusters: None where the prompts have no embedding.
-        differences: of every LLM on every group, see ``strengths_and_weaknesses``.
-        regression: None where no versions were named.
-        reference, before: ``overall`` beside that of other prompts, or that of other rankings of the same prompts.
+        groups: categories and clusters with ``min_prompts`` or more prompts, and their leaderboards.
+        small: the smaller groups.
+        clusters: None if the prompts have no embedding.
+        differences: every LLM on every group; see ``strengths_and_weaknesses``.
+        regression: None if no versions were named.
+        reference, before: ``overall`` compared to other prompts, and to other rankings of the same prompts.
     """
 
     ranked: RankedPrompts
@@ -88,7 +88,7 @@ class Insight:
 
     @property
     def focus(self) -> tuple[str, ...]:
-        """The LLMs in focus; the best one where none was named."""
+        """The LLMs in focus; the best one if none was named."""
         return self.questions.names or (self.ranked.models[int(np.argmax(self.overall.elo))],)
 
 
@@ -101,9 +101,9 @@ def analyse(
 ) -> Insight:
     """Answer the questions.
 
-    ``reference`` holds other prompts, ``before`` other rankings of the prompts of ``ranked`` (``align`` them). Raises
-    ConfigError for an unknown LLM or too many clusters, DataError for a category column without labels or a reference
-    with other LLMs.
+    ``reference`` holds other prompts; ``before`` holds other rankings of the prompts of ``ranked`` (see ``align``).
+    Raises ConfigError for an unknown LLM or too many clusters, and DataError for a category column without labels or a
+    reference with other LLMs.
     """
     questions.check(ranked.models)
     overall, level = overall_leaderboard(ranked), questions.level
@@ -135,12 +135,12 @@ def _groups(ranked: RankedPrompts, questions: Questions) -> tuple[list[Group], C
     if CLUSTER in ranked.categories:
         raise ConfigError(f"a category column cannot be named {CLUSTER!r} beside clusters; give embedding=null")
     clusters = _clusters(ranked.texts(), ranked.embedding, questions)
-    # one cluster is all prompts, which have their leaderboard
+    # a single cluster is the overall leaderboard again
     return groups + (clusters.groups() if len(clusters.names) > 1 else []), clusters
 
 
 def overall_leaderboard(ranked: RankedPrompts) -> GroupLeaderboard:
-    """The leaderboard of all prompts."""
+    """Return the leaderboard of all prompts."""
     return group_leaderboard(ranked.models, ranked.family, ranked.rankings, np.arange(len(ranked)))
 
 
@@ -161,6 +161,6 @@ def _regression(ranked: RankedPrompts, groups: Sequence[Group], questions: Quest
 
 
 def group_kinds(insight: Insight) -> list[str]:
-    """The category columns, then "cluster", as far as they have groups."""
+    """Return the category columns that have groups, then "cluster" if it has."""
     kinds = list(dict.fromkeys(group.kind for group, _ in insight.groups))
     return sorted(kinds, key=lambda kind: kind == CLUSTER)

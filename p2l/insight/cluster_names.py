@@ -1,4 +1,4 @@
-"""What a cluster is about: the words that are frequent in it and rare elsewhere (c-TF-IDF), in any script."""
+"""Names of clusters: the words that are frequent in one and rare elsewhere (c-TF-IDF), in any script."""
 
 import re
 import warnings
@@ -14,12 +14,12 @@ from p2l.errors import ConfigError
 WORDS_OF_A_NAME = 3
 NO_WORDS = "(no words)"
 
-# Scripts that put no space between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+# Scripts without spaces between words: Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]+|[^\W\d_{_UNSPACED}][^\W_{_UNSPACED}]+")
-_STEM = 5  # words of equal first letters are forms of one word
+_STEM = 5  # words with the same first letters count as forms of one word
 _LONGEST_WORD = 24  # a longer one is a key, a hash or noise
-# Words of any request; they name no topic.
+# Words that any request may contain; they do not name a topic.
 _EMPTY_WORDS = ENGLISH_STOP_WORDS | {
     "following",
     "use",
@@ -35,9 +35,10 @@ _EMPTY_WORDS = ENGLISH_STOP_WORDS | {
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a prompt that can name it: lower case, without digits; pairs of letters in scripts without spaces.
+    """Return the words of a prompt that can name it: lower case, without digits.
 
-    Of a prompt without any (code, numbers) its symbols, apart by white space.
+    Scripts without spaces give pairs of letters. A prompt without words (code, numbers) gives its symbols, split at
+    white space.
     """
     words: list[str] = []
     for run in _WORD.findall(text.lower()):
@@ -50,20 +51,22 @@ def words_of(text: str) -> list[str]:
 
 
 def name_clusters(texts: Sequence[str], labels: Int64[np.ndarray, " texts"], num_clusters: int) -> list[list[str]]:
-    """For each cluster its telling words, most telling first; clusters share no first word.
+    """Return the characteristic words of each cluster, best first; no two clusters share the first word.
 
-    c-TF-IDF of BERTopic (Grootendorst 2022, arXiv:2203.05794): the share of a word in the cluster x
-    log(1 + mean words of a cluster / count of the word). A word of one prompt alone names a cluster only where no other
-    does. ConfigError where BERTopic is not installed.
+    The weight is c-TF-IDF of BERTopic (Grootendorst 2022, arXiv:2203.05794): the share of a word in the cluster x log(1
+    + mean words of a cluster / count of the word). A word of a single prompt names a cluster only if no other word
+    does. Raises ConfigError if BERTopic is not installed.
     """
-    vectorizer = CountVectorizer(analyzer=lambda text: sorted(set(words_of(text))))  # prompts that use it, not uses
+    vectorizer = CountVectorizer(
+        analyzer=lambda text: sorted(set(words_of(text)))
+    )  # counts prompts that use a word, not uses
     used = vectorizer.fit_transform(texts)
     words = vectorizer.get_feature_names_out()
-    if len(words) == 1:  # nothing to weigh, and nothing that BERTopic expects
+    if len(words) == 1:  # BERTopic fails on a single word
         return [list(words)] * num_clusters
     member = csr_matrix((np.ones(len(texts)), (labels, np.arange(len(texts)))), shape=(num_clusters, len(texts)))
     counts = (member @ used).tocsr()
-    weights = _c_tf_idf(counts.copy()).toarray()  # which it changes
+    weights = _c_tf_idf(counts.copy()).toarray()  # a copy: it is changed in place
     weights[counts.toarray() == 1] *= 1e-3
     weights[:, words == NO_WORDS] *= 1e-6
     taken: set[str] = set()
@@ -77,7 +80,7 @@ def name_clusters(texts: Sequence[str], labels: Int64[np.ndarray, " texts"], num
 
 def _c_tf_idf(counts: csr_matrix) -> csr_matrix:
     try:
-        with warnings.catch_warnings():  # of the libraries of its plots; it takes seconds to import
+        with warnings.catch_warnings():  # raised by its plotting libraries; imported here since it takes seconds
             warnings.simplefilter("ignore")
             from bertopic.vectorizers import ClassTfidfTransformer
     except ImportError as error:
@@ -86,9 +89,9 @@ def _c_tf_idf(counts: csr_matrix) -> csr_matrix:
 
 
 def _distinct(words: Sequence[str], taken: set[str]) -> list[str]:
-    """The first words that do not start alike (mutation, mutations); the first words of other clusters come last."""
+    """Return the first words with distinct stems (not mutation, mutations); words in ``taken`` come last."""
     kept: list[str] = []
-    for word in sorted(words[:30], key=lambda word: word in taken):  # stable: else as they are
+    for word in sorted(words[:30], key=lambda word: word in taken):  # stable: keeps the order otherwise
         if all(word[:_STEM] != other[:_STEM] for other in kept):
             kept.append(word)
         if len(kept) == WORDS_OF_A_NAME:

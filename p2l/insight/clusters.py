@@ -1,9 +1,9 @@
 """Clusters of prompts by their embeddings. Needs the extra ``insight``.
 
-PCA and k-means rather than UMAP and HDBSCAN (BERTopic's defaults): every prompt belongs to a cluster, three prompts are
-no error, and one seed gives one answer on any machine. On MMLU-Pro's 950 validation questions HDBSCAN left 85 % of the
-MiniLM embeddings outside its clusters, and the clusters of k-means share more with the subjects (normalised mutual
-information 0.52, HDBSCAN 0.11).
+PCA and k-means are used instead of UMAP and HDBSCAN (BERTopic's defaults): every prompt belongs to a cluster, three
+prompts are enough, and a seed gives the same answer on any machine. On MMLU-Pro's 950 validation questions, HDBSCAN
+left 85 % of the MiniLM embeddings outside its clusters. The clusters of k-means also agree more with the subjects
+(normalised mutual information 0.52; HDBSCAN 0.11).
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ from p2l.errors import ConfigError
 from p2l.insight.cluster_names import name_clusters
 from p2l.insight.prompt_groups import Clusters
 
-MOST_CLUSTERS = 16  # chosen unasked: more than a reader takes in
+MOST_CLUSTERS = 16  # the most that are chosen without num_clusters: a reader follows no more
 COMPONENTS = 50
-SILHOUETTE_PROMPTS = 2000  # its cost is their square
+SILHOUETTE_PROMPTS = 2000  # the cost of a silhouette is quadratic
 
 
 def cluster_prompts(
@@ -33,9 +33,9 @@ def cluster_prompts(
 ) -> Clusters:
     """Cluster prompts by the direction of their embeddings, and name the clusters by c-TF-IDF.
 
-    ``num_clusters`` None takes, of the numbers between half of k and k = min(16, sqrt(prompts / 2)), the one with the
-    highest silhouette: over all numbers that would be two or three, which say little on topics. ConfigError where more
-    clusters are asked for than there are different prompts.
+    If ``num_clusters`` is None, the number between k / 2 and k = min(16, sqrt(prompts / 2)) with the highest silhouette
+    is taken. Over all numbers that would often be two or three, too few to show topics. Raises ConfigError if
+    ``num_clusters`` exceeds the number of distinct prompts.
     """
     points = _reduce(embedding, seed)
     different = len(np.unique(points.round(6), axis=0))
@@ -56,10 +56,10 @@ def cluster_prompts(
 
 
 def _reduce(embedding: np.ndarray, seed: int) -> np.ndarray:
-    """Unit vectors in the directions in which they differ most, largest first."""
+    """Normalise to unit vectors and project on their principal components, largest first."""
     wide = embedding.astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True).clip(min=1e-12)
-    if len(wide) == 1 or np.ptp(wide, axis=0).max() < 1e-6:  # one prompt, or the same again and again
+    if len(wide) == 1 or np.ptp(wide, axis=0).max() < 1e-6:  # a single prompt, or copies of one
         return np.zeros((len(wide), 1))
     return PCA(min(COMPONENTS, len(wide) - 1, wide.shape[1]), random_state=seed).fit_transform(wide)
 
@@ -78,7 +78,7 @@ def _choose(points: np.ndarray, different: int, seed: int) -> int:
 
 
 def _k_means(points: np.ndarray, number: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cluster of each point, the largest first, and its distance to the centre."""
+    """Return the cluster of each point (0 is the largest) and its distance to the centre."""
     fitted = KMeans(number, n_init=10, random_state=seed).fit(points)
     order = np.argsort(-np.bincount(fitted.labels_, minlength=number), kind="stable")
     labels = np.argsort(order)[fitted.labels_].astype(np.int64)

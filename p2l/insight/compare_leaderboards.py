@@ -1,4 +1,4 @@
-"""One's own leaderboard beside another: that of everybody's prompts, or that of an earlier checkpoint."""
+"""Compare a leaderboard to a reference: other prompts, or the same prompts with an earlier checkpoint."""
 
 import numpy as np
 import pandas as pd
@@ -11,18 +11,18 @@ from p2l.statistics.multiple_testing import benjamini_hochberg
 def compare_leaderboards(
     own: GroupLeaderboard, reference: GroupLeaderboard, *, same_table: bool = False, level: float = 0.95
 ) -> pd.DataFrame:
-    """The LLMs of ``own``, best first, and where ``reference`` puts them.
+    """Return the LLMs of ``own``, best first, with their place on ``reference``.
 
-    Columns of ``GroupLeaderboard.table``, then reference_rank, reference_elo, difference with low and high (Elo points,
-    both at one spread), p_value, verdict: "higher" or "lower" where it is a discovery at a false discovery rate of
-    1 - level over the LLMs, else "". ``same_table``: both rank the same prompts, say with two checkpoints; else the
-    prompts are independent. DataError where the two do not rank the same LLMs.
+    Columns: those of ``GroupLeaderboard.table``, then reference_rank, reference_elo, difference with low and high (Elo
+    points, both at the same spread), p_value, verdict. A verdict "higher" or "lower" is a discovery at a false
+    discovery rate of 1 - level over the LLMs; "" is none. Set ``same_table`` if both rank the same prompts, for example
+    with two checkpoints; otherwise the prompts are independent. Raises DataError if the two do not rank the same LLMs.
     """
     if own.models != reference.models:
         only = sorted(set(own.models) ^ set(reference.models))
         raise DataError(
             "the two leaderboards must rank the same LLMs in the same order; "
-            f"of one alone: {', '.join(only[:5]) or 'none'}"
+            f"on one of them only: {', '.join(only[:5]) or 'none'}"
         )
     apart = difference(own, reference, same_table=same_table, level=level)
     found = benjamini_hochberg(apart.p_value, 1 - level)

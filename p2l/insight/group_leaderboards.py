@@ -1,10 +1,9 @@
-"""The leaderboard of a group of prompts, with intervals over prompts, and differences between two of them.
+"""The leaderboard of a group of prompts, with intervals over prompts, and differences of two such leaderboards.
 
-A P2L model ranks each prompt; the leaderboard of a group is the projection of its rankings (``p2l.leaderboard.
-aggregate``). How far it moves when other prompts of the same sort had been asked is read off each prompt's influence,
-so that no group is fitted twice: the projection solves a mean of scores, one for each prompt, and the delta method
-gives its covariance (the infinitesimal jackknife; a bootstrap over prompts agrees, see the tests). Intervals are about
-the choice of prompts. They do not hold the error of the P2L model itself.
+A P2L model ranks each prompt; the leaderboard of a group is the projection of its rankings
+(``p2l.leaderboard.aggregate``). Its covariance follows from the influence of each prompt, without a second fit: the
+projection solves a mean of scores, one for each prompt, so the delta method applies (the infinitesimal jackknife; the
+tests compare it to a bootstrap over prompts). Intervals cover the choice of prompts, not the error of the P2L model.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from p2l.statistics.intervals import intervals, normal_quantile, rank_ranges, st
 from p2l.types import Ranking
 
 _COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "elo", "elo_low", "elo_high", "win_rate"]
-NUMBERS_AT_ONCE = 4_000_000  # probabilities of a chunk of prompts: 32 MB
+NUMBERS_AT_ONCE = 4_000_000  # probabilities in a chunk of prompts: 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +32,11 @@ class GroupLeaderboard:
 
     Attributes:
         models: the LLMs.
-        family: of the rankings.
-        rows: which prompts of their table the group holds.
-        ranking: their projection: coefs (models,), eta () or None, float64, in nats.
-        influence: by how much each prompt moves each coefficient above the mean one (nats): to first order, the
-            estimate is off by their sum over the prompts, were these drawn at random.
+        family: likelihood family of the rankings.
+        rows: positions of the group's prompts in their table.
+        ranking: the projection: coefs (models,), eta () or None, float64, in nats.
+        influence: contribution of each prompt to the error of each centred coefficient (nats). To first order, the
+            error of the estimate is their sum over randomly drawn prompts.
     """
 
     models: tuple[str, ...]
@@ -57,7 +56,7 @@ class GroupLeaderboard:
 
     @property
     def spread(self) -> float:
-        """How far apart the LLMs are: the standard deviation of ``elo``."""
+        """Standard deviation of ``elo`` over the LLMs."""
         return float(np.std(self.elo))
 
     @property
@@ -68,11 +67,11 @@ class GroupLeaderboard:
         return ranks
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
-        """The LLMs, best first, with intervals at ``level``.
+        """Return the LLMs, best first, with intervals at ``level``.
 
-        Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef (nats), elo,
-        elo_low and elo_high (points above the mean LLM), win_rate (against each other LLM, ties half). A single prompt
-        has no interval (NaN) and allows any rank.
+        Columns: rank, rank_best and rank_worst (allowed by the intervals of differences), model, coef (nats), elo,
+        elo_low and elo_high (points above the mean LLM), win_rate (against each other LLM, ties half). A group of one
+        prompt has no interval (NaN) and allows any rank.
         """
         covariance = self._covariance(level)
         low, high = intervals(self.elo, covariance, None, level)
@@ -82,7 +81,7 @@ class GroupLeaderboard:
         return table.merge(pd.DataFrame({"model": self.models, **ends}), on="model", validate="one_to_one")[_COLUMNS]
 
     def _covariance(self, level: float) -> np.ndarray:
-        """Of ``elo``, stretched so that normal intervals at ``level`` are those of Student's t for so few prompts."""
+        """Return the covariance of ``elo``, scaled so that normal intervals equal Student's t intervals."""
         if len(self) < 2:
             return np.full((len(self.models), len(self.models)), np.nan)
         stretch = student_quantile(level, len(self)) / normal_quantile(level)
@@ -90,7 +89,7 @@ class GroupLeaderboard:
         return moved.T @ moved * len(self) / (len(self) - 1)
 
     def standing(self) -> tuple[Float64[np.ndarray, " models"], Float64[np.ndarray, "prompts models"]]:
-        """``elo`` in units of ``spread``, and the influence of each prompt on it."""
+        """Return ``elo`` in units of ``spread``, and the influence of each prompt on it."""
         elo, spread = self.elo, max(self.spread, 1e-9)
         moved = self.influence * ELO_POINTS_PER_NAT
         wider = moved @ elo / (len(elo) * spread)
@@ -100,7 +99,7 @@ class GroupLeaderboard:
 def group_leaderboard(
     models: Sequence[str], family: OutcomeFamily, rankings: Ranking, rows: Int64[np.ndarray, " prompts"]
 ) -> GroupLeaderboard:
-    """The leaderboard of the prompts ``rows`` of ``rankings``, of which there must be one."""
+    """Return the leaderboard of the prompts ``rows`` (at least one) of ``rankings``."""
     group = rankings.map(lambda x: x[rows].double())
     ranking = aggregate(group, family)
     influence = _influence(group, family, ranking).numpy()
@@ -109,7 +108,7 @@ def group_leaderboard(
 
 @torch.no_grad()
 def _influence(rankings: Ranking, family: OutcomeFamily, at: Ranking) -> Float[Tensor, "prompts models"]:
-    """inverse(Hessian) x score of each prompt / prompts, of the cross-entropy that ``at`` minimises; centred."""
+    """Return inverse(Hessian) x score / prompts of each prompt, centred; ``at`` minimises the cross-entropy."""
     num_prompts, num_models = rankings.coefs.shape
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     likelihood = PairLikelihood(family, model_a, model_b, num_models)
@@ -125,14 +124,14 @@ def _influence(rankings: Ranking, family: OutcomeFamily, at: Ranking) -> Float[T
         scores.append(likelihood.spread(torch.einsum("qro,rop->qrp", probs, gradients)))
         total += probs.sum(0)
     hessian = likelihood.derivatives(point, total).hessian[0]
-    # the mean of a shift-invariant family is free: the pseudo-inverse leaves it alone
+    # shift-invariant families do not determine the mean: the pseudo-inverse keeps it unchanged
     moved = torch.cat(scores) @ torch.linalg.pinv(hessian, rtol=1e-12, hermitian=True)
     return moved[:, :num_models] - moved[:, :num_models].mean(dim=1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
 class EloDifference:
-    """How much higher each LLM stands on one leaderboard than on another, with its interval; see ``difference``."""
+    """Difference of each LLM between two leaderboards, in Elo points, with its interval; see ``difference``."""
 
     value: Float64[np.ndarray, " models"]
     low: Float64[np.ndarray, " models"]
@@ -143,14 +142,14 @@ class EloDifference:
 def difference(
     here: GroupLeaderboard, there: GroupLeaderboard, *, same_table: bool = True, level: float = 0.95
 ) -> EloDifference:
-    """Standing on ``here`` minus standing on ``there``, in Elo points at the spread of ``there``.
+    """Return standing on ``here`` minus standing on ``there``, in Elo points at the spread of ``there``.
 
-    Some prompts set the LLMs further apart than others. On Elo points alone every good LLM would seem strong there and
-    every bad one weak, so both leaderboards are first put at one spread: what differs is who stands where.
+    Some prompts separate the LLMs more than others: on raw Elo points every good LLM would seem strong there, and every
+    bad one weak. So both leaderboards are first scaled to the same spread, and only relative positions differ.
 
-    With ``same_table``, equal ``rows`` are the same prompts, and a prompt of both groups counts once, with the
-    difference of its two influences; else the prompts are independent. Student's t, with the degrees of freedom of the
-    smaller group; ``p_value`` is that of "no difference". Where a group is a single prompt, NaN.
+    With ``same_table``, equal ``rows`` are the same prompts: a prompt in both groups counts once, with the difference
+    of its two influences. Otherwise the prompts are independent. Intervals and ``p_value`` (of no difference) are
+    Student's t with the degrees of freedom of the smaller group; NaN if a group has a single prompt.
     """
     size = min(len(here), len(there))
     (standing, moved_here), (reference, moved_there) = here.standing(), there.standing()
@@ -158,11 +157,11 @@ def difference(
     if size < 2:
         nothing = np.full(len(value), np.nan)
         return EloDifference(value, nothing, nothing, nothing)
-    other = there.rows if same_table else -1 - there.rows  # no row in common
+    other = there.rows if same_table else -1 - there.rows  # no common rows
     rows, position = np.unique(np.concatenate((here.rows, other)), return_inverse=True)
     moved = np.zeros((len(rows), len(value)))
     np.add.at(moved, position, np.concatenate((moved_here, -moved_there)))
     error = np.sqrt((moved**2).sum(axis=0) * size / (size - 1)) * there.spread
     half = student_quantile(level, size) * error
-    statistic = np.abs(value) / np.maximum(error, 1e-9)  # a billionth of a point is none
+    statistic = np.abs(value) / np.maximum(error, 1e-9)  # below a billionth of a point the error is zero
     return EloDifference(value, value - half, value + half, student_p_value(statistic, size))

@@ -1,4 +1,4 @@
-"""The answers as one HTML page that needs nothing else: no script, no network; light or dark, narrow or wide."""
+"""The report as one self-contained HTML page: no script, no network; light or dark mode, narrow or wide screens."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -19,7 +19,7 @@ VERDICT_CLASSES = {"strength": "up", "higher": "up", BETTER: "up", "weakness": "
 
 
 def render(insight: Insight, title: str) -> str:
-    """The page."""
+    """Return the HTML of the report."""
     sections = [(name, content) for name, content in _sections(insight) if content]
     links = (tag("a", name, attributes={"href": f"#{_anchor(name)}"}) for name, _ in sections)
     body = join(
@@ -59,8 +59,8 @@ def _header(insight: Insight, title: str) -> Html:
     if insight.regression is not None:
         tiles.append((f"{insight.regression.new} against {insight.regression.old}", insight.regression.verdict))
     shown = (tag("div.tile", tag("strong", value), tag("small", name)) for name, value in tiles)
-    said = "What a P2L model says about LLMs on these prompts. No vote on them was needed, and none was used."
-    return tag("header", tag("h1", title), tag("p.soft", said), tag("div.tiles", *shown))
+    text = "Leaderboards that a P2L model predicts for these prompts. No votes on the prompts were used."
+    return tag("header", tag("h1", title), tag("p.soft", text), tag("div.tiles", *shown))
 
 
 def _leaderboard(insight: Insight) -> Html:
@@ -84,9 +84,7 @@ def _leaderboard(insight: Insight) -> Html:
         ]
         return table(head, rows, wide=("Interval", "Win rate"))
 
-    text = (
-        f"Elo points above the mean LLM, with intervals over prompts ({level:.0%}). Range: the ranks that these allow."
-    )
+    text = f"Elo points above the mean LLM, with {level:.0%} intervals over prompts. Range: the ranks that they allow."
     return join((tag("p.soft", text), _first_and_rest(found, part)))
 
 
@@ -104,14 +102,14 @@ def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
         return table(head, rows, wide=("Interval", "Verdict"))
 
     text = (
-        f"How much higher an LLM stands on these prompts than on the leaderboard named {name}: Elo points, both at one "
-        "spread. Verdicts: discoveries over the LLMs (Benjamini and Hochberg)."
+        f"Difference to the leaderboard named {name}, in Elo points, with both leaderboards at the same spread. "
+        "Verdicts: discoveries over the LLMs (Benjamini and Hochberg)."
     )
     return join((tag("p.soft", text), _first_and_rest(found, part)))
 
 
 def _difference(row: Any, scale: tuple[float, float]) -> tuple[Html, str, str]:
-    """Three cells of a row with difference, low and high."""
+    """Return three cells of a row: picture, difference and interval."""
     picture = whisker(row.difference, row.low, row.high, scale, zero=0)
     return picture, _signed(row.difference, 0), _interval(row.low, row.high, 0)
 
@@ -123,9 +121,9 @@ def _strengths(insight: Insight) -> Html | None:
     scale = _scale(found["low"], found["high"], found["difference"], 0.0)
     head = ("Group", "Kind", "Prompts", "", "Elo", "Interval", "Rank", "Verdict")
     text = (
-        "Where an LLM stands higher or lower than on all prompts, in Elo points. Some prompts set LLMs further apart "
-        "than others, so each group is first put at the spread of all prompts. Verdicts: discoveries at a false "
-        f"discovery rate of {1 - insight.questions.level:.0%} over the groups of the LLM (Benjamini and Hochberg)."
+        "Groups on which an LLM stands higher or lower than on all prompts, in Elo points. Some prompts separate LLMs "
+        "more than others, so each group is first scaled to the spread of all prompts. Verdicts: discoveries at a "
+        f"false discovery rate of {1 - insight.questions.level:.0%} over the LLM's groups (Benjamini and Hochberg)."
     )
     parts = [tag("p.soft", text)]
     for model in insight.focus:
@@ -145,8 +143,8 @@ def _heat_maps(insight: Insight) -> Html | None:
     legend = (
         "lower than on all prompts",
         tag("span.legend"),
-        "higher. The number is the rank in the group: a leader can be first and still lead by less. Only discoveries "
-        "are coloured; a cell's tooltip has the Elo points.",
+        "higher. The number is the rank in the group: an LLM can be first with a smaller lead. Only discoveries "
+        "are coloured; the tooltip of a cell shows the Elo points.",
     )
     return join((tag("p.soft", *legend), *(heat_map(insight, kind, SHOWN) for kind in group_kinds(insight))))
 
@@ -172,8 +170,8 @@ def _regression(insight: Insight) -> Html | None:
         for row in found.to_dict("records")
     ]
     text = (
-        f"How {test.new} fares against {test.old}: its probability of winning plus half of what is neither a win nor a "
-        f"loss, averaged over prompts. Better or worse: the whole interval is more than {100 * test.margin:g} points "
+        f"Score of {test.new} against {test.old}: the probability of a win plus half that of neither win nor loss, "
+        f"averaged over prompts. Better or worse: the whole interval is more than {100 * test.margin:g} points "
         f"away from 50%; the intervals of the groups hold together at {insight.questions.level:.0%} (Bonferroni)."
     )
     head = ("Group", "Prompts", "", "Score", "Interval", *titles, "Verdict")
@@ -184,7 +182,9 @@ def _regression(insight: Insight) -> Html | None:
 def _losses(insight: Insight, test: RegressionTest) -> Html:
     texts = insight.ranked.texts()
     rows = [(f"{test.scores[i]:.1%}", _short(texts[i])) for i in test.losses(LOSSES)]
-    return tag("details", tag("summary", f"Where it does worst: {len(rows)} prompts"), table(("Score", "Prompt"), rows))
+    return tag(
+        "details", tag("summary", f"The {len(rows)} prompts with the lowest score"), table(("Score", "Prompt"), rows)
+    )
 
 
 def _clusters(insight: Insight) -> Html | None:
@@ -206,7 +206,9 @@ def _clusters(insight: Insight) -> Html | None:
                 tag("ul.examples", *(tag("li", _short(texts[row])) for row in central)),
             )
         )
-    text = "Prompts of like embeddings, and the words frequent in a cluster and rare elsewhere (c-TF-IDF)."
+    text = (
+        "Prompts with similar embeddings, named by words that are frequent in a cluster and rare elsewhere (c-TF-IDF)."
+    )
     head = ("", "Cluster", "Prompts", "Spread", "Best LLMs", "Its most central prompts")
     shown = table(head, rows, wide=("Prompts", "Spread", "Best LLMs"))
     return join((tag("p.soft", text), cluster_map(clusters, texts), shown))
@@ -215,21 +217,21 @@ def _clusters(insight: Insight) -> Html | None:
 def _footer(insight: Insight) -> Html:
     small = ", ".join(f"{group.name} ({len(group.rows)})" for group in insight.small[:30])
     notes = [
-        "Intervals tell how far a number would move with other prompts of the same sort. They do not hold the error of "
-        "the P2L model: where it is wrong about an LLM on some topic, more prompts do not help.",
-        "A group's leaderboard is the projection of its prompts' rankings, the one leaderboard closest to them in "
-        "cross-entropy; each distinct prompt counts once.",
+        "Intervals show how much a number would vary with other prompts of the same sort. They do not include the "
+        "error of the P2L model: if it is wrong about an LLM on some topic, more prompts do not help.",
+        "The leaderboard of a group is the projection of its prompts' rankings: the one leaderboard closest to them in "
+        "cross-entropy. Each distinct prompt counts once.",
         f"Likelihood family: {insight.ranked.family.name}.",
     ]
     if insight.clusters is not None:
-        notes.append("Clusters were made from the same prompts, and kept as given when intervals were computed.")
+        notes.append("Clusters were made from the same prompts; intervals take them as fixed.")
     if small:
-        notes.append(f"Left out, with fewer than {insight.questions.min_prompts} prompts: {small}.")
+        notes.append(f"Omitted, with fewer than {insight.questions.min_prompts} prompts: {small}.")
     return tag("footer", *(tag("p", note) for note in notes))
 
 
 def _first_and_rest(found: pd.DataFrame, part: Callable[[pd.DataFrame], Html]) -> Html:
-    """The first rows, and the rest on demand."""
+    """Return the first rows, and a fold-out with the rest."""
     if len(found) <= SHOWN + 5:
         return part(found)
     rest = tag("details", tag("summary", f"The other {len(found) - SHOWN}"), part(found.iloc[SHOWN:]))
@@ -245,13 +247,13 @@ def _interval(low: float, high: float, digits: int, *, plus: bool = True) -> str
 
 
 def _signed(number: float, digits: int, *, plus: bool = True) -> str:
-    """A number of so many digits; a zero has no sign."""
+    """Format a number with ``digits`` decimals; zero has no sign."""
     number = round(number, digits) + 0.0
     return f"{number:{'+' if plus and number else ''}.{digits}f}"
 
 
 def _scale(*values: object) -> tuple[float, float]:
-    """From the least to the greatest of all values, with a little room."""
+    """Return the range of all values, with a small margin."""
     every = np.concatenate([np.atleast_1d(np.asarray(some, dtype=np.float64)) for some in values])
     low, high = np.nanmin(every), np.nanmax(every)
     room = 0.04 * (high - low) or 1.0
@@ -259,7 +261,7 @@ def _scale(*values: object) -> tuple[float, float]:
 
 
 def _short(prompt: str) -> Html:
-    """The beginning of a prompt, on one line; its script says which way it runs."""
+    """Return the beginning of a prompt on one line; the browser takes its direction from the script."""
     text = " ".join(prompt[: 4 * EXAMPLE_CHARACTERS].split())
     text = text if len(text) <= EXAMPLE_CHARACTERS else f"{text[:EXAMPLE_CHARACTERS]} ..."
     return tag("span", text, attributes={"dir": "auto"})

@@ -1,4 +1,4 @@
-"""Groups of prompts: by the labels of a category column, or by cluster."""
+"""Groups of prompts, by the labels of a category column or by cluster."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ CLUSTER = "cluster"
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Some prompts of a table: ``kind`` is the category column, or "cluster"."""
+    """Prompts of a table that belong together; ``kind`` is the category column, or "cluster"."""
 
     kind: str
     name: str
@@ -29,8 +29,8 @@ class Clusters:
 
     Attributes:
         labels: the cluster of each prompt.
-        names: the telling words of each.
-        positions: of each prompt on a map: the two directions in which the embeddings differ most.
+        names: the characteristic words of each cluster.
+        positions: coordinates of each prompt on a map: the first two principal components of the embeddings.
         examples: for each cluster, its prompts from the centre outwards.
     """
 
@@ -44,7 +44,10 @@ class Clusters:
 
 
 def category_groups(categories: Mapping[str, Sequence[tuple[str, ...]]]) -> list[Group]:
-    """A group for each label of each category column, by name; DataError for a column without labels."""
+    """Return a group for each label of each category column, by name.
+
+    Raises DataError for a column without labels.
+    """
     groups = []
     for kind, labels in categories.items():
         rows: dict[str, list[int]] = {}

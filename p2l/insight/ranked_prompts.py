@@ -1,4 +1,4 @@
-"""Prompts with their rankings: ranked by a checkpoint, or read from a table that ``scripts/predict.py`` wrote."""
+"""Prompts with their rankings: ranked by a checkpoint, or read from a table of ``scripts/predict.py``."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,15 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class RankedPrompts:
-    """Distinct prompts and what a P2L model says about each.
+    """Distinct prompts and their rankings.
 
     Attributes:
         prompts: the user turns of each.
         rankings: coefs (prompts, models), eta (prompts,) or None.
         models: the LLMs.
-        family: of the rankings.
-        categories: for each category column, the labels of each prompt; none, one or several.
-        embedding: a vector for each prompt, for clusters and the map; None where none was asked for.
+        family: likelihood family of the rankings.
+        categories: by category column, the labels (none, one or several) of each prompt.
+        embedding: a vector for each prompt, for clusters and the map; None for neither.
     """
 
     prompts: tuple[tuple[str, ...], ...]
@@ -46,13 +46,13 @@ class RankedPrompts:
         return len(self.prompts)
 
     def texts(self) -> list[str]:
-        """Each prompt as one text, its turns apart by a blank line."""
+        """Return each prompt as one text, with blank lines between its turns."""
         return ["\n\n".join(turns) for turns in self.prompts]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table holds what: the prompt, and columns of categories (text, or lists of texts)."""
+    """Names of the prompt column and of category columns (text, or lists of texts)."""
 
     prompt: str = "prompt"
     categories: tuple[str, ...] = ()
@@ -67,9 +67,9 @@ def rank_table(
     token_budget: int = 16384,
     source: str = "the table",
 ) -> RankedPrompts:
-    """Rank the distinct prompts of a table, each counted once; a row without text is left out, and logged.
+    """Rank the distinct prompts of a table; rows without a prompt are skipped and logged.
 
-    DataError where a column is missing, or no row has a prompt.
+    Raises DataError if a column is missing or no row has a prompt.
     """
     frame, prompts = _distinct(frame, columns, source)
     rankings, hidden = rank_with_hidden_states(checkpoint, prompts, token_budget=token_budget)
@@ -89,10 +89,10 @@ def read_rankings(
     token_budget: int = 16384,
     source: str = "the table",
 ) -> RankedPrompts:
-    """The prompts of a table that holds rankings: ``coefs``, ``eta`` where the family has one, as predict.py writes.
+    """Read prompts and rankings from a table of ``scripts/predict.py``: ``coefs``, and ``eta`` if the family has one.
 
-    ``embedding="hidden"`` reads ``last_hidden_state``. DataError where a column is missing, rankings are not numbers,
-    or their length is not that of ``models``.
+    ``embedding="hidden"`` reads ``last_hidden_state``. Raises DataError if a column is missing, if rankings are not
+    numbers, or if their length is not that of ``models``.
     """
     frame, prompts = _distinct(frame, columns, source)
     needed = ["coefs", *(["eta"] if family.num_eta else []), *(["last_hidden_state"] if embedding == HIDDEN else [])]
@@ -110,7 +110,7 @@ def read_rankings(
 
 
 def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
-    """The first row of each prompt (the same text in other categories is another prompt), and those."""
+    """Return the first row of each prompt, and the prompts; the same text in other categories is another prompt."""
     _check_columns(frame, [columns.prompt, *columns.categories], source, "give column= and categories=[...]")
     first: dict[tuple[object, ...], int] = {}
     bad = []
@@ -179,7 +179,10 @@ def _check_finite(rankings: Ranking, source: str) -> None:
 
 
 def align(other: RankedPrompts, to: RankedPrompts, source: str = "the other table") -> RankedPrompts:
-    """The rankings that ``other`` has for the prompts of ``to``; DataError where it lacks one, or ranks other LLMs."""
+    """Return ``to`` with the rankings of ``other``.
+
+    Raises DataError if ``other`` lacks a prompt or ranks other LLMs.
+    """
     if other.models != to.models or other.family != to.family:
         raise DataError(
             f"{source} must hold rankings of the same LLMs in the same family; give those of such a checkpoint"

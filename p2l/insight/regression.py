@@ -1,4 +1,4 @@
-"""Is a new version of an LLM better than the old one, and on which prompts is it worse?"""
+"""The regression test: is a new version of an LLM better than the old one, and on which prompts is it worse?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ OVERALL = "all prompts"
 
 @dataclass(frozen=True, eq=False)
 class RegressionTest:
-    """A new LLM against an old one.
+    """The comparison of a new LLM to an old one.
 
     Attributes:
-        old, new: the two.
-        table: overall first, then by group, the worst first: kind, group, prompts, win, lose, tie (and both bad, as far
-            as the family has them), score, low, high, verdict.
-        scores: of each prompt: P(new wins) + half of what is neither a win nor a loss.
-        margin: a score within it of 1/2 counts as no difference.
+        old, new: names of the two LLMs.
+        table: overall first, then groups, the worst first. Columns: kind, group, prompts, win, lose, tie and both_bad
+            (if the family has them), score, low, high, verdict.
+        scores: of each prompt, P(new wins) + half the probability of neither win nor loss.
+        margin: a score within ``margin`` of 1/2 counts as no difference.
     """
 
     old: str
@@ -39,11 +39,11 @@ class RegressionTest:
 
     @property
     def verdict(self) -> str:
-        """On all prompts."""
+        """The verdict on all prompts."""
         return str(self.table["verdict"].iloc[0])
 
     def losses(self, most: int = 20) -> np.ndarray:
-        """The prompts where the new one does worst, worst first."""
+        """Return the prompts with the lowest scores, lowest first."""
         return np.argsort(self.scores, kind="stable")[:most]
 
 
@@ -56,11 +56,12 @@ def compare_versions(
     margin: float = 0.01,
     level: float = 0.95,
 ) -> RegressionTest:
-    """Mean score of ``new`` against ``old`` on all prompts and on each group, with verdicts.
+    """Return the mean score of ``new`` against ``old`` on all prompts and on each group, with verdicts.
 
-    The interval is Student's over prompts; those of the groups hold together at ``level`` (Bonferroni), so that with
-    many groups a false alarm stays rare. Verdict "better" or "worse": the whole interval lies above 1/2 + margin, or
-    below 1/2 - margin. ConfigError where an LLM is unknown, the two are one, or the margin is not in [0, 0.5).
+    Intervals are Student's t over prompts. Those of the groups hold together at ``level`` (Bonferroni), so that false
+    alarms stay rare with many groups. A verdict "better" or "worse" means that the whole interval lies above 1/2 +
+    margin or below 1/2 - margin. Raises ConfigError if an LLM is unknown, if both are the same, or if the margin is
+    outside [0, 0.5).
     """
     if old == new:
         raise ConfigError(f"old and new are both {old!r}; name two LLMs")

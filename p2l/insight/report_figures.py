@@ -1,4 +1,4 @@
-"""The two pictures of the page: the map of clusters, and LLMs by group."""
+"""Figures of the report: the map of clusters, and the heat map of LLMs by group."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from p2l.insight.analysis import Insight
 from p2l.insight.prompt_groups import Clusters
 
 WIDTH, HEIGHT, EDGE = 1000.0, 560.0, 24.0
-MOST_POINTS = 3000  # a browser draws more, but not gladly
+MOST_POINTS = 3000  # a browser is slow with more
 TIP_CHARACTERS = 160
-GOLDEN_ANGLE = 137.508  # hues that stay apart, however many
+GOLDEN_ANGLE = 137.508  # degrees between hues: they stay distinct for any number of clusters
 
 
 def colour(cluster: int) -> str:
-    """Of a cluster, readable under white digits in light and dark."""
+    """Return the CSS colour of a cluster, readable under white digits in light and dark mode."""
     return f"hsl({(215 + cluster * GOLDEN_ANGLE) % 360:.0f} 52% {42 + 8 * (cluster % 2)}%)"
 
 
 def cluster_map(clusters: Clusters, texts: list[str]) -> Html:
-    """Every prompt a dot in the colour of its cluster, its text as a tooltip; numbers at the medians of clusters."""
+    """Draw each prompt as a dot in its cluster's colour, with a tooltip; numbers mark the medians of clusters."""
     low, high = clusters.positions.min(axis=0), clusters.positions.max(axis=0)
     room = np.array([WIDTH, HEIGHT]) - 2 * EDGE
     at = EDGE + (clusters.positions - low) / np.where(high > low, high - low, 1.0) * room
@@ -48,7 +48,7 @@ def _mark(cluster: int, x: float, y: float) -> Html:
 
 
 def heat_map(insight: Insight, kind: str, most: int) -> Html:
-    """Ranks of the best LLMs, and of those in focus, in every group of a kind; discoveries are coloured."""
+    """Tabulate ranks of the best LLMs and of those in focus in every group of a kind; discoveries are coloured."""
     found = insight.differences[insight.differences["kind"] == kind]
     groups = [group.name for group, _ in insight.groups if group.kind == kind]
     models = insight.overall.table()["model"].tolist()

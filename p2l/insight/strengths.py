@@ -1,4 +1,4 @@
-"""Where an LLM stands higher or lower than on all prompts."""
+"""Strengths and weaknesses: groups of prompts on which an LLM stands higher or lower than on all prompts."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -17,13 +17,13 @@ GroupLeaderboards = Sequence[tuple[Group, GroupLeaderboard]]
 def strengths_and_weaknesses(
     model: str, overall: GroupLeaderboard, groups: GroupLeaderboards, *, level: float = 0.95
 ) -> pd.DataFrame:
-    """One LLM on each group against all prompts, its best first.
+    """Return one LLM on each group compared to all prompts, its best group first.
 
     Columns: model, kind, group, prompts, rank, overall_rank, coef, overall_coef (nats), elo, overall_elo (points above
-    the mean LLM), difference with low and high (Elo points, both leaderboards at one spread: see ``difference``),
-    p_value, verdict. A ``verdict`` other than "" is a discovery at a false discovery rate of 1 - level over the groups
-    of this LLM (Benjamini and Hochberg): "strength" or "weakness"; each interval is at ``level`` by itself.
-    ConfigError, with near names, where there is no such LLM.
+    the mean LLM), difference with low and high (Elo points, both leaderboards at the same spread: see ``difference``),
+    p_value, verdict. A verdict "strength" or "weakness" is a discovery at a false discovery rate of 1 - level over the
+    groups of this LLM (Benjamini and Hochberg); "" is none. Each interval is at ``level`` by itself. Raises
+    ConfigError, with near names, if there is no such LLM.
     """
     return all_differences(overall, groups, [model], level=level)
 
@@ -31,7 +31,7 @@ def strengths_and_weaknesses(
 def all_differences(
     overall: GroupLeaderboard, groups: GroupLeaderboards, models: Sequence[str] | None = None, *, level: float = 0.95
 ) -> pd.DataFrame:
-    """``strengths_and_weaknesses`` of several LLMs (None: all), one after the other, with their name in ``model``."""
+    """Return the rows of ``strengths_and_weaknesses`` for several LLMs (None: all), one after the other."""
     apart = [difference(board, overall, level=level) for _, board in groups]
     tables = []
     for name in overall.models if models is None else models:
@@ -69,7 +69,7 @@ def _judged(table: pd.DataFrame, rate: float) -> pd.DataFrame:
 
 
 def model_index(models: Sequence[str], name: str) -> int:
-    """The position of an LLM; ConfigError, with near names, where there is none."""
+    """Return the position of an LLM; raises ConfigError, with near names, if it is unknown."""
     if name in models:
         return list(models).index(name)
     lower = {model.lower(): model for model in models}

@@ -1,4 +1,4 @@
-"""New LLMs in a trained model: rows of the head fitted to their votes, everything else as it was."""
+"""Add new LLMs to a trained model: fit their rows of the head to their votes, and keep all other weights."""
 
 from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
 from p2l.new_models.row_fit import PromptFeatures, RowFit, extract_features, fit_rows

@@ -1,4 +1,4 @@
-"""A checkpoint with more rows."""
+"""Extend a checkpoint by rows of the head for new models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from p2l.models import Checkpoint, P2LModel
 
 
 def head_layers(head: RankingHead) -> tuple[nn.Module, nn.Linear]:
-    """The bottleneck of a low-rank head (else the identity), and the layer that has a row for each model."""
+    """Return the bottleneck of a low-rank head (else the identity), and the layer with a row for each model."""
     first, last = head.head if isinstance(head.head, nn.Sequential) else (nn.Identity(), head.head)
     assert isinstance(last, nn.Linear)
     return first, last
@@ -26,10 +26,10 @@ def extend_checkpoint(
     weight: Float64[np.ndarray, "models features"],
     bias: Float64[np.ndarray, " models"],
 ) -> Checkpoint:
-    """The checkpoint with these rows: those of models that it ranks are replaced, the others appended in their order.
+    """Return the checkpoint with these rows: rows of known models are replaced, the others appended in order.
 
-    Every other weight is the same tensor as before; the recipe says under ``added_models`` which rows are not its own,
-    and its metrics, which are not those of the new list, go under ``metrics_before``.
+    Every other weight is the same tensor as before. The recipe names the new rows under ``added_models``, and moves its
+    metrics, which do not cover the new list, to ``metrics_before``.
     """
     names = (*checkpoint.models, *(name for name in models if name not in checkpoint.models))
     head = _extended_head(checkpoint.model.head, [names.index(name) for name in models], len(names), weight, bias)

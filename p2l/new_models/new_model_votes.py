@@ -1,4 +1,4 @@
-"""The votes that new models are added with, and what must be known of them first."""
+"""Load and check the votes that new models are fitted to."""
 
 import logging
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ def load_new_model_votes(
     refit: bool = False,
     max_skipped_share: float = 0.05,
 ) -> tuple[VoteTable, tuple[str, ...]]:
-    """The votes of a file, folder or hub dataset that a new model took part in, and the names of the new models.
+    """Return the votes of a file, folder or hub dataset that a new model took part in, and the names of new models.
 
-    ``new`` None takes the names that are not ``known``, sorted. ``refit`` allows known ones in ``new``. Few votes, and
-    models that never met a known one, are logged. Raises ``ConfigError`` where a model of ``new`` is known already,
-    ``DataError`` where no model is new or one has no vote with evidence in ``family``.
+    If ``new`` is None, all names that are not ``known`` are new, sorted. ``refit`` allows known names in ``new``. Logs
+    models with few votes, and models that are not connected to a known one. Raises ``ConfigError`` if a model of
+    ``new`` is known, and ``DataError`` if no model is new or one has no vote with evidence in ``family``.
     """
     frame = adapt(read_table(source, split))
     names = tuple(new) if new is not None else _unknown(frame, known, source)
@@ -47,7 +47,7 @@ def load_new_model_votes(
     positions = [models.index(name) for name in names]
     rows = np.flatnonzero(np.isin(table.model_a, positions) | np.isin(table.model_b, positions))
     if len(rows) < len(table):
-        log.info("%d votes between known models are not looked at", len(table) - len(rows))
+        log.info("ignored %d votes between known models", len(table) - len(rows))
     if not len(rows):
         raise DataError(f"{source} has no vote with {', '.join(names)}")
     votes = VoteSplits(table.select(rows)).with_evidence_for(family).train
@@ -65,14 +65,14 @@ def _check_names(names: tuple[str, ...], known: Sequence[str], source: str, refi
     if not names:
         raise DataError(
             f"no model in {source} is new: the checkpoint ranks all of them; give new=[<names>] refit=true to fit rows "
-            f"of known models anew"
+            f"of known models again"
         )
     if len(set(names)) < len(names):
         raise ConfigError(f"new names a model twice: {next(n for n in names if names.count(n) > 1)}")
     ranked = [name for name in names if name in known]
     if ranked and not refit:
         raise ConfigError(
-            f"the checkpoint ranks {', '.join(ranked)} already; give refit=true to fit such rows anew, or leave them "
+            f"the checkpoint ranks {', '.join(ranked)} already; give refit=true to fit these rows again, or leave them "
             f"out of new"
         )
 
@@ -88,14 +88,14 @@ def _check_counts(votes: VoteTable, names: tuple[str, ...], known: Sequence[str]
         log.warning("fewer than %d votes: the rows of %s are mostly prior", FEW_VOTES, ", ".join(few))
     if family.shift_invariant and (apart := _never_met(votes, names, known, family)):
         log.warning(
-            "%s never met a known model, not even by way of others: only the prior says how strong they are beside "
-            "the known ones",
+            "no chain of votes connects %s to a known model: their strength beside the known ones comes from the prior "
+            "alone",
             ", ".join(apart),
         )
 
 
 def votes_of_models(votes: VoteTable) -> list[float]:
-    """The weight of the votes that each model took part in."""
+    """Return the total weight of the votes that each model took part in."""
     a, b = (np.bincount(side, votes.weight, len(votes.models)) for side in (votes.model_a, votes.model_b))
     return [float(count) for count in a + b]
 

@@ -1,4 +1,4 @@
-"""Rows of the head for new models, fitted to their votes: features frozen, known rows and eta as they are."""
+"""Fit rows of the head for new models to their votes; features, known rows and eta stay fixed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,28 +24,29 @@ from p2l.types import Ranking
 
 Precision = Literal["float32", "bfloat16"]
 PENALTIES = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
-_LEVEL_PENALTY = 0.04  # the mean coefficient of a new model lies within 5 nats of the known ones', give or take
+_LEVEL_PENALTY = 0.04  # 1 / 5^2: prior standard deviation of 5 nats around the mean coefficient of known models
 
 
 @dataclass(frozen=True, eq=False)
 class PromptFeatures:
-    """What a checkpoint says of prompts: their rankings, what the rows of the head multiply, and gamma (family ba)."""
+    """Outputs of a checkpoint on prompts: rankings, inputs of the head's rows, and gamma (family ba; else 0)."""
 
     ranking: Ranking
-    features: Float64[np.ndarray, "prompts features"]
+    inputs: Float64[np.ndarray, "prompts features"]
     gamma: Float64[np.ndarray, " prompts"]
 
 
 @dataclass(frozen=True, eq=False)
 class RowFit:
-    """Fitted rows.
+    """Fitted rows of new models.
 
     Attributes:
-        models: the LLMs that they belong to.
-        weight, bias: the rows.
-        coefs: the mean coefficient of each (nats) over the prompts of the votes.
-        covariance: of ``coefs``: the sandwich over prompts, with the known rows taken as exact.
-        penalty: of the coordinates, as cross-validation picked it; ``held_out`` are the nats a vote of all tried.
+        models: names of the LLMs.
+        weight, bias: their rows.
+        coefs: mean coefficient of each (nats) over the prompts of the votes.
+        covariance: sandwich covariance of ``coefs``, clustered by prompt; known rows are taken as exact.
+        penalty: penalty of the coordinates, chosen by cross-validation.
+        held_out: penalty -> held-out log loss (nats a vote), for all penalties tried.
         log_loss: nats a vote, on these votes.
     """
 
@@ -62,7 +63,7 @@ class RowFit:
 def extract_features(
     checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = 4096, precision: Precision = "bfloat16"
 ) -> PromptFeatures:
-    """One pass of the frozen network over the prompts, on its device; ``precision`` is that of its matrix products."""
+    """Run the frozen network on the prompts, on its device; ``precision`` is that of matrix products."""
     device = next(checkpoint.model.parameters()).device.type
     with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
         ranking, hidden = rank_with_hidden_states(checkpoint, prompts, token_budget=token_budget)
@@ -71,7 +72,7 @@ def extract_features(
 
 @torch.no_grad()
 def features_of_hidden(head: RankingHead, ranking: Ranking, hidden: Float[Tensor, "prompts hidden"]) -> PromptFeatures:
-    """The reading of prompts whose hidden states are known."""
+    """Return the features of prompts from their hidden states."""
     first, last = head_layers(head)
     hidden = hidden.to(last.weight)
     gamma = head.gamma_head(hidden)[:, 0] if head.family.has_threshold else hidden.new_zeros(len(hidden))
@@ -82,7 +83,7 @@ def fit_rows(
     head: RankingHead,
     known: Sequence[str],
     votes: VoteTable,
-    reading: PromptFeatures,
+    features: PromptFeatures,
     new: Sequence[str],
     *,
     penalties: Sequence[float] = PENALTIES,
@@ -93,26 +94,26 @@ def fit_rows(
 
     Minimises, over the coordinates of the rows that ``RowPrior`` makes of the known ones,
     -sum_v w_v log P(outcome of v) + sum over new models of (0.04 t^2 + penalty sum_j u_j^2) / 2, in float64; with a
-    penalty of 1 the new rows are expected to spread like the known ones. Votes between new models count too.
+    penalty of 1 the prior spread of the new rows is that of the known ones. Votes between new models count too.
 
     Args:
-        head: ranks the ``known`` models.
+        head: the head that ranks the ``known`` models.
         known: their names, in the order of its rows.
-        votes: on models of both lists; those on known models alone are not looked at.
-        reading: of the prompts of ``votes``.
-        new: the models to fit; one that is known gets its row anew.
-        penalties: to choose from, by the log loss of votes on left-out prompts; a single one is taken as it is.
-        folds: of this cross-validation.
-        seed: of the folds.
+        votes: votes on models of both lists; votes between known models are ignored.
+        features: features of the prompts of ``votes``.
+        new: the models to fit; the row of a known one is fitted again.
+        penalties: candidates, compared by the log loss of votes on held-out prompts; a single one is used as it is.
+        folds: number of folds of the cross-validation.
+        seed: seed of the folds.
 
-    Raises ``ConfigError`` where a penalty is not positive, there are fewer than 2 folds, or no known model is left.
+    Raises ``ConfigError`` if a penalty is not positive, there are fewer than 2 folds, or no known model is left.
     """
     if not penalties or min(penalties) <= 0:
-        raise ConfigError(f"penalties must be positive, and one at least; got {list(penalties)}")
+        raise ConfigError(f"one or more positive penalties are needed; got {list(penalties)}")
     if folds < 2:
         raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
-    prior = _prior(head, known, reading, new)
-    evidence = _evidence(head.family, known, votes, reading, new, prior)
+    prior = _prior(head, known, features, new)
+    evidence = _evidence(head.family, known, votes, features, new, prior)
     held_out = _held_out(evidence, len(new), penalties, folds, seed) if len(penalties) > 1 else {}
     chosen = min(held_out, key=lambda p: held_out[p]) if held_out else float(penalties[0])
     penalty = _penalty(chosen, len(new), evidence)
@@ -123,7 +124,7 @@ def fit_rows(
         models=tuple(new),
         weight=rows[:, :-1],
         bias=rows[:, -1],
-        coefs=rows[:, :-1] @ reading.features.mean(axis=0) + rows[:, -1] - reading.gamma.mean(),
+        coefs=rows[:, :-1] @ features.inputs.mean(axis=0) + rows[:, -1] - features.gamma.mean(),
         covariance=evidence.covariance(found, penalty)[np.ix_(levels, levels)],
         penalty=chosen,
         held_out=held_out,
@@ -131,29 +132,29 @@ def fit_rows(
     )
 
 
-def _prior(head: RankingHead, known: Sequence[str], reading: PromptFeatures, new: Sequence[str]) -> RowPrior:
+def _prior(head: RankingHead, known: Sequence[str], features: PromptFeatures, new: Sequence[str]) -> RowPrior:
     kept = [i for i, name in enumerate(known) if name not in set(new)]
     if not kept:
-        raise ConfigError("no known model is left to compare the new ones with; fit fewer anew, or train")
+        raise ConfigError("no known model is left to compare the new ones with; refit fewer models, or train")
     _, last = head_layers(head)
     weight, bias = (x.detach().double().cpu().numpy()[kept] for x in (last.weight, last.bias))
-    return RowPrior.of_rows(weight, bias, reading.features.mean(axis=0))
+    return RowPrior.of_rows(weight, bias, features.inputs.mean(axis=0))
 
 
 def _evidence(
     family: OutcomeFamily,
     known: Sequence[str],
     votes: VoteTable,
-    reading: PromptFeatures,
+    features: PromptFeatures,
     new: Sequence[str],
     prior: RowPrior,
 ) -> RowLikelihood:
     new_place, old_place = (_places(votes.models, names) for names in (new, known))
     rows = np.flatnonzero((new_place[votes.model_a] >= 0) | (new_place[votes.model_b] >= 0))
-    at, eta = votes.prompt_index[rows], reading.ranking.eta
-    inputs = np.column_stack([reading.features, np.ones(len(reading.features))])
-    centre, along = inputs @ prior.centre - reading.gamma, inputs @ prior.directions
-    coefs = reading.ranking.coefs.double().numpy()
+    at, eta = votes.prompt_index[rows], features.ranking.eta
+    inputs = np.column_stack([features.inputs, np.ones(len(features.inputs))])
+    centre, along = inputs @ prior.centre - features.gamma, inputs @ prior.directions
+    coefs = features.ranking.coefs.double().numpy()
 
     def side(models: Int64[np.ndarray, " votes"]) -> tuple[csr_matrix, Float64[np.ndarray, " votes"]]:
         place = new_place[models]
@@ -167,7 +168,7 @@ def _evidence(
 
 
 def _places(models: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " models"]:
-    """The position of each model in a list of names, -1 where it is not in it."""
+    """Return the position of each model in a list of names; -1 if it is absent."""
     place = {name: i for i, name in enumerate(names)}
     return np.array([place.get(model, -1) for model in models], dtype=np.int64)
 
@@ -175,7 +176,7 @@ def _places(models: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " 
 def _design(
     model: Int64[np.ndarray, " votes"], along: Float64[np.ndarray, "votes coordinates"], num_new: int
 ) -> csr_matrix:
-    """A row for each vote: ``along`` in the columns of its model, nothing where that is -1."""
+    """Return a row for each vote: ``along`` in the columns of its model; an empty row if the model is -1."""
     size = along.shape[1]
     votes = np.flatnonzero(model >= 0)
     columns = model[votes, None] * size + np.arange(size)
@@ -192,7 +193,7 @@ def _penalty(penalty: float, num_new: int, evidence: RowLikelihood) -> Float64[n
 def _held_out(
     evidence: RowLikelihood, num_new: int, penalties: Sequence[float], folds: int, seed: int
 ) -> dict[float, float]:
-    """For each penalty the log loss, nats a vote, of votes on prompts that the fit had not seen."""
+    """Return the log loss (nats a vote) of votes on held-out prompts, by penalty."""
     prompts, prompt = np.unique(evidence.prompt_index, return_inverse=True)
     fold = (np.random.default_rng(seed).permutation(len(prompts)) % folds)[prompt]
     losses = np.zeros(len(penalties))

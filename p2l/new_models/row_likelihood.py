@@ -1,4 +1,4 @@
-"""Votes with new models as a function of the coordinates of their rows: the penalised likelihood and its minimum."""
+"""The penalised likelihood of votes in the coordinates of new rows, and its minimum."""
 
 from dataclasses import dataclass, replace
 
@@ -19,10 +19,10 @@ Square = Float64[np.ndarray, "parameters parameters"]
 
 @dataclass(frozen=True, eq=False)
 class RowLikelihood:
-    """Votes whose coefficients are linear in parameters: ``coefs_a = offset_a + design_a @ parameters``, b likewise.
+    """Votes with coefficients linear in parameters: ``coefs_a = offset_a + design_a @ parameters``, b likewise.
 
-    ``shares`` are the weights of each vote by outcome of the family, ``prompt_index`` says which prompt it is on; the
-    row of a design is empty where that side of the vote is a known model.
+    ``shares`` are the weights of each vote by outcome of the family; ``prompt_index`` is its prompt. A row of a design
+    is empty if that side of the vote is a known model.
     """
 
     family: OutcomeFamily
@@ -35,7 +35,7 @@ class RowLikelihood:
     prompt_index: Int64[np.ndarray, " votes"]
 
     def select(self, votes: Int64[np.ndarray, " some"]) -> "RowLikelihood":
-        """The votes at these positions."""
+        """Return the votes at these positions."""
         return replace(
             self,
             design_a=self.design_a[votes],
@@ -48,7 +48,7 @@ class RowLikelihood:
         )
 
     def log_loss(self, parameters: Parameters) -> float:
-        """Nats a vote."""
+        """Return the log loss, nats a vote."""
         by_vote = self._by_vote(self._points(parameters))
         return by_vote.sum().item() / float(self.shares.sum())
 
@@ -72,7 +72,7 @@ class RowLikelihood:
         return np.asarray(found.x, dtype=np.float64)
 
     def hessian(self, parameters: Parameters, penalty: Parameters) -> Square:
-        """Of the penalised negative log-likelihood."""
+        """Return the Hessian of the penalised negative log-likelihood."""
         points = self._points(parameters)
         first = torch.autograd.grad(self._by_vote(points).sum(), points, create_graph=True)
         second = [torch.autograd.grad(g.sum(), points, retain_graph=True, materialize_grads=True) for g in first]
@@ -82,10 +82,10 @@ class RowLikelihood:
         return np.asarray((sides + cross + cross.T).toarray()) + np.diag(penalty)
 
     def covariance(self, parameters: Parameters, penalty: Parameters) -> Square:
-        """The sandwich at the minimum, with prompts as clusters; the penalty counts as evidence of its own size.
+        """Return the sandwich covariance at the minimum, clustered by prompt.
 
-        It is that of ``p2l.leaderboard``: H^-1 (sum over prompts of s s^T + penalty) H^-1, s the gradients of its
-        votes.
+        As in ``p2l.leaderboard``: H^-1 (sum over prompts of s s^T + penalty) H^-1, with s the summed gradient of the
+        votes on a prompt; the penalty counts as evidence of its own size.
         """
         _, (first_a, first_b) = self._first(parameters)
         scores = diags_array(first_a) @ self.design_a + diags_array(first_b) @ self.design_b
@@ -96,7 +96,7 @@ class RowLikelihood:
         return np.linalg.solve(hessian, np.linalg.solve(hessian, meat).T)
 
     def _points(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """The two coefficients of every vote."""
+        """Return the two coefficients of every vote."""
         a = torch.from_numpy(self.offset_a + self.design_a @ parameters)
         b = torch.from_numpy(self.offset_b + self.design_b @ parameters)
         return a.requires_grad_(), b.requires_grad_()
@@ -106,7 +106,7 @@ class RowLikelihood:
         return -(torch.from_numpy(self.shares) * self.family.log_probs(*points, eta)).sum(-1)
 
     def _first(self, parameters: Parameters) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
-        """The value, and its derivatives by the two coefficients of every vote."""
+        """Return the value, and its derivatives by the two coefficients of every vote."""
         points = self._points(parameters)
         value = self._by_vote(points).sum()
         a, b = torch.autograd.grad(value, points)

@@ -1,12 +1,12 @@
-"""Where the head's row of a new model is expected before its votes are seen: among the rows of the known models."""
+"""The prior of a new model's row of the head, made from the rows of the known models."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-_SMALLEST_SPREAD = 1e-6  # of all; directions below are rounding
-_LEVELS_TO_REGRESS = 5  # fewer models do not show how rows change with strength
+_SMALLEST_SPREAD = 1e-6  # relative; smaller directions are rounding errors
+_LEVELS_TO_REGRESS = 5  # fewer models do not determine how rows change with strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +18,8 @@ class RowPrior:
 
         mean level + mean row . (f - mu) + t (1 + slope . (f - mu)) + sum_j u_j d_j . (f - mu)
 
-    t is how far the level lies above the mean, ``slope`` the regression of the known rows on their levels, and d_j the
-    principal directions of what that leaves of the known rows, as long as their spread: u_j has variance 1 over them.
+    t is the level above the mean and ``slope`` the regression of the known rows on their levels. The d_j are the
+    principal directions of the residuals, scaled by their spread, so that u_j has variance 1 over the known rows.
     """
 
     centre: Float64[np.ndarray, " weights_and_bias"]
@@ -32,7 +32,7 @@ class RowPrior:
         bias: Float64[np.ndarray, " models"],
         mean_features: Float64[np.ndarray, " features"],
     ) -> "RowPrior":
-        """The prior that the rows of the known models make, of which there must be one."""
+        """Return the prior made from the rows of one or more known models."""
         levels = weight @ mean_features + bias
         apart, rows = levels - levels.mean(), weight - weight.mean(axis=0)
         slope = np.zeros_like(mean_features)
@@ -53,5 +53,5 @@ class RowPrior:
     def rows(
         self, coordinates: Float64[np.ndarray, "models coordinates"]
     ) -> Float64[np.ndarray, "models weights_and_bias"]:
-        """The rows of these coordinates."""
+        """Return the rows of these coordinates."""
         return self.centre + coordinates @ self.directions.T

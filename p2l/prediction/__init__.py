@@ -1,4 +1,4 @@
-"""Rank a whole data set of prompts with a checkpoint: on any number of devices, resumable."""
+"""Rank a dataset of prompts with a checkpoint, on any number of devices, resumable."""
 
 from p2l.prediction.predict_module import PredictModule
 

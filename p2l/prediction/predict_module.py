@@ -1,4 +1,4 @@
-"""The LightningModule and callback that rank prompts and keep each batch as it is done."""
+"""The LightningModule that ranks prompts, and the callback that saves each batch."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from p2l.types import Ranking
 
 
 class PredictedBatch(NamedTuple):
-    """The rankings of a batch, and the hidden states that the head read, if asked for."""
+    """Rankings of a batch and, if ``keep_hidden`` is set, the hidden states that the head reads."""
 
     prompt_index: Tensor
     ranking: Ranking
@@ -34,7 +34,7 @@ class PredictModule(LightningModule):
 
 
 class SaveParts(Callback):
-    """Writes the predictions of every batch to a file of its own, on every rank, as soon as they are made."""
+    """Writes the predictions of each batch to its own file, on every rank, as soon as they are made."""
 
     def __init__(self, parts: PredictionParts) -> None:
         self.parts = parts

@@ -1,4 +1,4 @@
-"""Predictions made so far: a folder of small parquet files that a later run goes on from."""
+"""Partial predictions: a folder of small parquet files from which a later run resumes."""
 
 import json
 import shutil
@@ -15,18 +15,18 @@ from p2l.files import whole_file, write_whole
 
 @dataclass(frozen=True)
 class PredictionParts:
-    """The folder ``<output>.parts``: ``job.json`` says which job the parts belong to."""
+    """The folder ``<output>.parts``; its ``job.json`` describes the job that the parts belong to."""
 
     folder: Path
 
     def open(self, job: dict[str, Any]) -> None:
-        """Start or go on with ``job``; ConfigError if the folder holds the parts of another one."""
-        said = self.folder / "job.json"
-        if not said.exists():
-            with write_whole(said) as file:
+        """Start or resume ``job``; raises ConfigError if the folder holds parts of another job."""
+        manifest = self.folder / "job.json"
+        if not manifest.exists():
+            with write_whole(manifest) as file:
                 json.dump(job, file, indent=1)
             return
-        before = json.loads(said.read_text(encoding="utf-8"))
+        before = json.loads(manifest.read_text(encoding="utf-8"))
         changed = sorted(key for key in job if job[key] != before.get(key))
         if changed:
             raise ConfigError(
@@ -36,18 +36,18 @@ class PredictionParts:
             )
 
     def add(self, frame: pd.DataFrame) -> None:
-        """Keep the predictions of a batch; column ``prompt`` is the number of the prompt."""
+        """Save the predictions of a batch; column ``prompt`` is the number of the prompt."""
         first = int(frame["prompt"].iloc[0])
         with whole_file(self.folder / f"part-{first}.parquet") as part:
             frame.to_parquet(part)
 
     def done(self) -> np.ndarray:
-        """The numbers of the prompts that are predicted."""
+        """Return the numbers of the predicted prompts."""
         files = sorted(self.folder.glob("part-*.parquet"))
         return np.concatenate([pd.read_parquet(f, columns=["prompt"])["prompt"] for f in files] or [np.zeros(0, int)])
 
     def read(self) -> pd.DataFrame:
-        """All predictions, one row a prompt, in the order of the prompts."""
+        """Return all predictions, one row a prompt, in prompt order."""
         frame = pd.concat([pd.read_parquet(f) for f in sorted(self.folder.glob("part-*.parquet"))])
         return frame.drop_duplicates("prompt").sort_values("prompt").reset_index(drop=True)
 

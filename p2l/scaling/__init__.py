@@ -1,4 +1,4 @@
-"""Scaling laws: the loss that model size and number of votes lead to."""
+"""Scaling laws: loss as a function of model size and number of votes."""
 
 from p2l.scaling.held_out import errors, hold_out
 from p2l.scaling.law import Observations, ScalingLaw, fit_law, observe

@@ -1,4 +1,4 @@
-"""Points held out of a fit and predicted, by the law and by simpler means."""
+"""Points held out of a fit, predicted by the law and by simpler methods."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,20 +15,20 @@ def by_law(known: Observations, asked: Observations) -> Values:
 
 
 def by_power(known: Observations, asked: Observations) -> Values:
-    """log L is linear in log N and log D: powers without a constant."""
+    """Predict with log L linear in log N and log D: powers without a constant."""
     columns = [np.stack([np.ones(len(s.votes)), np.log(s.parameters), np.log(s.votes)], axis=1) for s in (known, asked)]
     coefficients = np.linalg.lstsq(columns[0], np.log(known.log_loss), rcond=None)[0]
     return np.exp(columns[1] @ coefficients)
 
 
 def by_votes(known: Observations, asked: Observations) -> Values:
-    """log L is linear in log D, whatever the model."""
+    """Predict with log L linear in log D, whatever the model size."""
     slope, constant = np.polyfit(np.log(known.votes), np.log(known.log_loss), 1)
     return np.exp(constant + slope * np.log(asked.votes))
 
 
 def by_nearest(known: Observations, asked: Observations) -> Values:
-    """The loss of the nearest point (in log N and log D) that is no larger; of the nearest at all where none is."""
+    """Predict the loss of the nearest point that is no larger, in log N and log D; else of the nearest point."""
     return np.array([_nearest(known, np.array(point)) for point in zip(asked.parameters, asked.votes, strict=True)])
 
 
@@ -48,12 +48,12 @@ PREDICTIONS: Mapping[str, Prediction] = {
 
 
 def hold_out(seen: Observations) -> pd.DataFrame:
-    """Predictions of held-out points: one row for each point and way of holding out.
+    """Return predictions of held-out points: one row for each point and way of holding out.
 
-    ``held_out``: "largest point" (most votes among the largest models, alone), "largest size" and "most votes" (all
-    points with it), "each in turn". Left out are ways that leave fewer than 6 points, 3 sizes or 3 numbers of votes.
-    Columns: held_out, parameters, votes, observed, and one for each of ``PREDICTIONS``, in nats a vote. 6 points
-    leave no way, and so no row.
+    The ways (``held_out``) are "largest point" (the one with most votes among the largest models), "largest size" and
+    "most votes" (all such points), and "each in turn". A way is skipped if it leaves fewer than 6 points, 3 sizes or 3
+    numbers of votes, so 6 points give no rows. Columns: held_out, parameters, votes, observed, and one for each of
+    ``PREDICTIONS``, in nats a vote.
     """
     large, many = seen.parameters == seen.parameters.max(), seen.votes == seen.votes.max()
     top = large & (seen.votes == seen.votes[large].max())
@@ -65,7 +65,7 @@ def hold_out(seen: Observations) -> pd.DataFrame:
 
 
 def errors(predicted: pd.DataFrame) -> pd.DataFrame:
-    """Root mean squared error of each prediction (nats a vote) and its mean, by way of holding out."""
+    """Return the root mean squared error and the mean error of each prediction (nats a vote), by ``held_out``."""
     rows = []
     for way, of_way in predicted.groupby("held_out", sort=False):
         for name in PREDICTIONS:

@@ -1,4 +1,4 @@
-"""The law of a loss in model size and number of votes, and its fit."""
+"""The scaling law of the loss in model size and number of votes, and its fit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from p2l.scaling.points import ScalingPoint, Split
 COEFFICIENTS = 5
 HUBER_DELTA = 1e-3  # of log L: Hoffmann et al. 2022, appendix D.3
 LARGEST_EXPONENT = 4.0
-EXPONENTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # that a search starts from
-SMALLEST_TERM = -14.0  # log of a term at the middle of the points, below which it is nothing
+EXPONENTS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # starting points of the search
+SMALLEST_TERM = -14.0  # log of a term at the middle of the points; a smaller term counts as zero
 Numbers = Float[np.ndarray, "..."] | float
 Values = Float64[np.ndarray, " points"]
 
@@ -36,8 +36,8 @@ class Observations(NamedTuple):
 class ScalingLaw:
     """L(N, D) = e + a / N ** alpha + b / D ** beta (Hoffmann et al. 2022, equation 2).
 
-    N counts parameters without embeddings, D votes. L, the two terms, and ``e``, the loss that no size and no votes
-    bring down, are in nats a vote.
+    N counts parameters without embeddings, D votes. L, its two terms, and the irreducible loss ``e`` are in nats a
+    vote.
     """
 
     e: float
@@ -47,7 +47,7 @@ class ScalingLaw:
     beta: float
 
     def loss(self, parameters: Numbers, votes: Numbers) -> np.ndarray:
-        """The loss at each pair of numbers, broadcast."""
+        """Return the loss at each pair of numbers, broadcast."""
         sizes, counts = (np.asarray(numbers, dtype=np.float64) for numbers in (parameters, votes))
         return np.asarray(self.e + self.a * sizes**-self.alpha + self.b * counts**-self.beta)
 
@@ -56,7 +56,7 @@ class ScalingLaw:
 
 
 def observe(points: list[ScalingPoint], split: Split) -> Observations:
-    """The losses of a split. ``DataError`` where the law cannot be fitted to them."""
+    """Return the losses of a split; raises ``DataError`` if they do not determine the law."""
     losses = [point.log_loss(split) for point in points]
     bad = [i for i, loss in enumerate(losses) if loss is None or not 0 < loss < np.inf]
     if bad:
@@ -74,10 +74,10 @@ def observe(points: list[ScalingPoint], split: Split) -> Observations:
 
 
 def fit_law(seen: Observations, start: ScalingLaw | None = None) -> ScalingLaw:
-    """The law with the least sum of Huber losses of log L, by L-BFGS from the best of many starts, as published.
+    """Return the law with the smallest sum of Huber losses of log L, by L-BFGS from the best of many starts.
 
-    Exponents lie in [0, 4]; terms are counted from the middle of the points in log N and log D, which conditions the
-    search. ``start`` is one more start, for fits to much the same points.
+    Exponents lie in [0, 4]. log N and log D are centred at the middle of the points, which conditions the search.
+    ``start`` is one more start, for fits to similar points. Source: Hoffmann et al. 2022, appendix D.3.
     """
     x, y = np.log(seen.parameters), np.log(seen.votes)
     middle = float(x.mean()), float(y.mean())
@@ -85,7 +85,7 @@ def fit_law(seen: Observations, start: ScalingLaw | None = None) -> ScalingLaw:
     starts = sorted(_starts(seen, *given[:2]), key=lambda at: _objective(at, *given)[0])[: 8 if start is None else 1]
     starts += [] if start is None else [_coordinates(start, middle)]
     bounds = [(SMALLEST_TERM, float(given[2].min())), *[(SMALLEST_TERM, 3.0), (0.0, LARGEST_EXPONENT)] * 2]
-    limit = {"maxiter": 400}  # where e is not identified, the search creeps along a valley
+    limit = {"maxiter": 400}  # if e is not identified, the search would move along a flat valley
     found = [minimize(_objective, at, given, "L-BFGS-B", jac=True, bounds=bounds, options=limit) for at in starts]
     log_e, log_a, alpha, log_b, beta = min(found, key=lambda result: result.fun).x.tolist()
     a, b = np.exp(log_a + alpha * middle[0]), np.exp(log_b + beta * middle[1])
@@ -93,7 +93,7 @@ def fit_law(seen: Observations, start: ScalingLaw | None = None) -> ScalingLaw:
 
 
 def _objective(at: np.ndarray, x: Values, y: Values, log_loss: Values) -> tuple[float, np.ndarray]:
-    """The sum over points and its gradient in (log e, log a, alpha, log b, beta)."""
+    """Return the sum of Huber losses and its gradient in (log e, log a, alpha, log b, beta)."""
     log_e, log_a, alpha, log_b, beta = at
     terms = np.exp(np.stack([np.full_like(x, log_e), log_a - alpha * x, log_b - beta * y]))
     total = terms.sum(axis=0)
@@ -102,12 +102,12 @@ def _objective(at: np.ndarray, x: Values, y: Values, log_loss: Values) -> tuple[
     value = np.where(inside, residual**2 / 2, HUBER_DELTA * (np.abs(residual) - HUBER_DELTA / 2)).sum()
     of_e, of_a, of_b = terms / total * np.clip(residual, -HUBER_DELTA, HUBER_DELTA)
     gradient = [of_e.sum(), of_a.sum(), -(of_a * x).sum(), of_b.sum(), -(of_b * y).sum()]
-    # delta squared is small beside the tolerances of the search
+    # without this division, values would be below the tolerances of the search
     return float(value) / HUBER_DELTA**2, np.array(gradient) / HUBER_DELTA**2
 
 
 def _starts(seen: Observations, x: Values, y: Values) -> Iterator[np.ndarray]:
-    """For each pair of exponents the least-squares law, which is linear in what is left."""
+    """Yield the least-squares law of each pair of exponents: the other coefficients are linear."""
     for alpha, beta in product(EXPONENTS, EXPONENTS):
         terms, _ = nnls(np.stack([np.ones_like(x), np.exp(-alpha * x), np.exp(-beta * y)], axis=1), seen.log_loss)
         log_e, log_a, log_b = np.log(np.maximum(terms, np.exp(SMALLEST_TERM)))

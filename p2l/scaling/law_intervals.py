@@ -1,4 +1,4 @@
-"""How well a scaling law is known: resampled fits, and what of it the points do not tell."""
+"""Uncertainty of a scaling law: fits to resampled residuals, and coefficients that are not identified."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,16 +16,16 @@ from p2l.scaling.law import (
 )
 from p2l.statistics.bootstrap import Interval, percentile_interval
 
-VISIBLE = 1e-3  # nats a vote: a term that changes less than this over the points is not seen
+VISIBLE = 1e-3  # nats a vote: a term that varies less over the points is not identified
 
 
 @dataclass(frozen=True, eq=False)
 class LawFit:
     """A law, the points it was fitted to, and fits to resampled points.
 
-    Sizes and votes are fixed by the design of a sweep; resampled are the residuals of log L, made larger by
-    sqrt(points / (points - 5)) for the coefficients that were fitted. So intervals tell how far the scatter of single
-    runs moves the law; not what another test set would do, which moves all points alike.
+    Sizes and votes are fixed by the design of a sweep, so the residuals of log L are resampled, scaled by
+    sqrt(points / (points - 5)) for the 5 fitted coefficients. Intervals cover the scatter of single runs. They do not
+    cover another test set, which would shift all points together.
     """
 
     law: ScalingLaw
@@ -39,7 +39,7 @@ class LawFit:
         return {name: percentile_interval(getattr(self.law, name), samples[:, i]) for i, name in enumerate(names)}
 
     def predict(self, parameters: float, votes: float, seed: int = 0) -> Interval:
-        """The loss of a run that was not made; the interval is for a single run, its own scatter included."""
+        """Return the predicted loss of a new run; the interval includes the scatter of a single run."""
         scatter = np.random.default_rng(seed).choice(self.residuals, len(self.resampled))
         drawn = np.array([float(law.loss(parameters, votes)) for law in self.resampled]) * np.exp(scatter)
         return percentile_interval(float(self.law.loss(parameters, votes)), drawn)
@@ -51,7 +51,7 @@ class LawFit:
         return float(np.sqrt(np.mean(error**2)))
 
     def notes(self) -> tuple[str, ...]:
-        """What the points do not tell, in words; empty where all of the law is known."""
+        """Return warnings about coefficients that the points do not identify; empty if there are none."""
         found = []
         for of, exponent, term in self._terms():
             value = getattr(self.law, exponent)
@@ -60,10 +60,12 @@ class LawFit:
                     f"{of} changes the loss by less than {VISIBLE} over the points: {exponent} is not identified"
                 )
             elif not 1e-6 < value < LARGEST_EXPONENT - 1e-6:
-                found.append(f"{exponent} = {value:.2f} is at the edge of what was allowed: {of} follows no power here")
+                found.append(
+                    f"{exponent} = {value:.2f} is at the edge of its allowed range: {of} follows no power here"
+                )
         e, seen = self.coefficients()["e"], float(np.ptp(self.seen.log_loss))
         if self.law.e < VISIBLE:
-            found.append("e is 0: nothing tells yet that the loss will stop to fall")
+            found.append("e is 0: the points do not show yet that the loss stops falling")
         elif e.high - e.low > seen:
             found.append(
                 f"e is not identified: its interval [{e.low:.3f}, {e.high:.3f}] is wider than the range of the losses, "

@@ -1,4 +1,4 @@
-"""Pictures of a scaling law."""
+"""Plots of a scaling law."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ MARKERS = "o^sx"
 
 
 def plot_law(fit: LawFit, predicted: pd.DataFrame, *, title: str = "") -> Figure:
-    """Loss against votes for each size with the law, its contours, and held-out predictions against observed losses."""
+    """Plot loss against votes by size, contours of the law, and predictions of held-out points."""
     figure = Figure(figsize=(14.5, 4.6), layout="constrained")
     curves, contours, held_out = figure.subplots(1, 3)
     _draw_curves(curves, fit)

@@ -1,4 +1,4 @@
-"""The points of a scaling law: what a run had, and the loss that it reached."""
+"""Points of a scaling law: size, votes and cost of a run, and the loss that it reached."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -21,14 +21,14 @@ class ScalingPoint:
 
     Attributes:
         parameters: without token and position embeddings (Kaplan et al. 2020, section 2.1); the head counts.
-        parameters_with_embeddings: all.
-        votes, prompts: that were trained on.
+        parameters_with_embeddings: all parameters.
+        votes, prompts: number of training votes, and of their prompts.
         steps: optimizer steps.
-        tokens: that went through the backbone in training; a prompt runs once for all its votes of a step.
-        flops: of training, about 6 x parameters x tokens (attention to other tokens is left out).
-        seconds: of the fit, over all its parts if it was stopped.
-        val_log_loss, test_log_loss: nats a vote; None where there were no such votes.
-        val_marginal, test_marginal: the same of the one leaderboard for all prompts, fitted to the same votes.
+        tokens: tokens through the backbone in training; a prompt runs once for all its votes of a step.
+        flops: FLOPs of training, about 6 x parameters x tokens (without attention between tokens).
+        seconds: duration of the fit, over all its parts if it was interrupted.
+        val_log_loss, test_log_loss: nats a vote; None without such votes.
+        val_marginal, test_marginal: log loss of the marginal fit to the same votes.
     """
 
     parameters: int
@@ -49,7 +49,7 @@ class ScalingPoint:
 
     @classmethod
     def read(cls, path: Path) -> "ScalingPoint":
-        """``DataError`` where the file is damaged or lacks a number."""
+        """Read a ``result.json``; raises ``DataError`` if it is damaged or a number is missing."""
         return _point(path, _read_json(path))
 
     def write(self, path: Path) -> None:
@@ -58,9 +58,9 @@ class ScalingPoint:
 
 
 def read_points(source: str | Path) -> list[ScalingPoint]:
-    """The points under a folder (every ``result.json`` in it), or of a CSV table, by parameters and then votes.
+    """Read the points of a folder (every ``result.json`` below it) or of a CSV table, by parameters, then votes.
 
-    ``DataError`` names the file that is missing, damaged or incomplete.
+    Raises ``DataError``, naming the file, if one is missing, damaged or incomplete.
     """
     path = Path(source)
     if path.is_dir():
@@ -75,7 +75,7 @@ def read_points(source: str | Path) -> list[ScalingPoint]:
 
 
 def points_table(points: list[ScalingPoint]) -> pd.DataFrame:
-    """One row a point; ``read_points`` reads it back from CSV."""
+    """Return a table with one row a point; ``read_points`` reads it from CSV."""
     return pd.DataFrame([asdict(point) for point in points])
 
 
@@ -84,7 +84,7 @@ def _read_json(path: Path) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(
-            f"{path} is not valid JSON ({error}); remove it, and the sweep makes this point again"
+            f"{path} is not valid JSON ({error}); remove it, and rerun the sweep to make this point"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Training: a thin LightningModule, optimizers, schedules, loggers, and the run that ties them."""
+"""Training: a thin LightningModule, optimizers, schedules, loggers, and the run that connects them."""
 
 from p2l.training.lightning_module import P2LModule
 from p2l.training.loggers import wandb_logger

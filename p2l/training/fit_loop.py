@@ -1,19 +1,19 @@
-"""A fit that always has an end."""
+"""A fit loop that always calls the hooks of the end of a fit."""
 
 from lightning import Trainer
 from lightning.pytorch.loops import _FitLoop
 
 
 class EndedFitLoop(_FitLoop):
-    """Lightning's loop over epochs, but a fit that has no step left to do starts and ends as any other.
+    """Lightning's loop over epochs, except that a fit without remaining steps still starts and ends.
 
-    Lightning leaves it out whole where a run goes on from its last step (``trainer.max_steps``), and with it
-    ``on_train_end``, at which averaged weights are taken and, where nothing is validated, the checkpoint is published.
+    Lightning skips the loop if a run resumes at its last step (``trainer.max_steps``), and with it ``on_train_end``.
+    That hook applies averaged weights and, in runs without validation, publishes the checkpoint.
     """
 
     @classmethod
     def install(cls, trainer: Trainer) -> None:
-        """Take the place of the loop of a trainer that has fitted nothing yet."""
+        """Replace the loop of a trainer that has not fitted yet."""
         if isinstance(trainer.fit_loop, cls):
             return
         loop = cls(trainer, trainer.min_epochs, trainer.max_epochs)

@@ -1,4 +1,4 @@
-"""The LightningModule: it runs the model and hands the rest to what it was given."""
+"""The LightningModule: runs the model, and delegates loss, optimizer and schedule."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,7 +23,7 @@ from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
 
 @runtime_checkable
 class Objective(Protocol):
-    """What is minimised: see ``p2l.losses``."""
+    """The training objective; see ``p2l.losses``."""
 
     def view_of(self, family: OutcomeFamily) -> OutcomeFamily: ...
 
@@ -32,14 +32,14 @@ class Objective(Protocol):
 
 @runtime_checkable
 class OptimizerRecipe(Protocol):
-    """Makes the optimizer of a model: see ``p2l.training.optimizers``."""
+    """Builds the optimizer of a model; see ``p2l.training.optimizers``."""
 
     def build(self, model: P2LModel) -> Optimizer: ...
 
 
 @runtime_checkable
 class SchedulerRecipe(Protocol):
-    """Makes the learning rate schedule of an optimizer: see ``p2l.training.schedules``."""
+    """Builds the learning rate schedule of an optimizer; see ``p2l.training.schedules``."""
 
     def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler: ...
 
@@ -48,14 +48,14 @@ class P2LModule(LightningModule):
     """Trains a P2LModel on votes.
 
     ``train/loss`` is the mean loss of the votes of the optimizer step, in nats. Validation and test steps return
-    ``prompt_index`` and ``ranking`` of prompts; ``p2l.training.callbacks.EvaluateVotes`` turns them into metrics.
+    ``prompt_index`` and ``ranking`` of prompts; ``p2l.training.callbacks.EvaluateVotes`` computes metrics from them.
 
     Args:
-        model: what is trained.
-        objective: what is minimised.
-        optimizer, scheduler: recipes; no scheduler keeps the rates as they are.
-        seed: of dropout. The noise of a micro-batch depends on the seed, the step and the share of the votes alone, so
-            that a run that was stopped and resumed draws what it would have drawn.
+        model: the model to train.
+        objective: the loss to minimise.
+        optimizer, scheduler: recipes; without a scheduler the rates are constant.
+        seed: seed of dropout. The noise of a micro-batch depends only on the seed, the step and the data-parallel
+            share, so that an interrupted and resumed run draws the same noise.
     """
 
     model: P2LModel
@@ -102,7 +102,7 @@ class P2LModule(LightningModule):
         loss = self.objective(log_probs, targets, batch.weight).sum() * batch.scale
         self._log_step_loss(loss.detach(), batch_idx)
         if self.trainer.strategy.handles_gradient_accumulation:
-            # Lightning divides the loss by the accumulated micro-batches, and so does DeepSpeed; once is right
+            # Lightning and DeepSpeed both divide the loss by the accumulated micro-batches: undo one division
             return loss * self.trainer.accumulate_grad_batches
         return loss
 
@@ -123,10 +123,10 @@ class P2LModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _num_steps(self) -> int:
-        """Optimizer steps of the run.
+        """Return the number of optimizer steps of the run.
 
-        Not ``trainer.estimated_stepping_batches``: it makes the loader before a checkpoint is read, and Lightning then
-        never gives the loader its saved place, so that a resumed run would start its epoch again.
+        ``trainer.estimated_stepping_batches`` would build the loader before a checkpoint is read. Lightning then never
+        restores the position of the loader, and a resumed run would restart its epoch.
         """
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, VoteDataModule)

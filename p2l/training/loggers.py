@@ -1,4 +1,4 @@
-"""Weights & Biases that never stops a run."""
+"""The Weights & Biases logger: offline if the server cannot be reached, so that it never stops a run."""
 
 import logging
 import os
@@ -23,9 +23,9 @@ def wandb_logger(
     tags: list[str] | None = None,
     mode: str | None = None,
 ) -> WandbLogger:
-    """A W&B logger: online where a key and the server are there, else offline (``wandb sync`` uploads later).
+    """Return a W&B logger: online if there is a key and the server is reachable, else offline (see ``wandb sync``).
 
-    ``mode`` ("online", "offline", "disabled") or the variable WANDB_MODE settle it by hand.
+    ``mode`` ("online", "offline", "disabled") or the variable WANDB_MODE override this.
     """
     chosen = mode or os.environ.get("WANDB_MODE") or ("online" if _can_log_online() else "offline")
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def wandb_logger(
 
 
 def close(loggers: Iterable[Logger]) -> None:
-    """Finish the W&B run, so that the next run of this process, in a sweep, gets its own."""
+    """Finish the W&B run, so that the next run of this process (in a sweep) gets its own."""
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.experiment.finish()
@@ -58,7 +58,7 @@ def _can_log_online() -> bool:
 
 
 def _netrc_has(host: str) -> bool:
-    """Whether ``wandb login`` left a key for the host."""
+    """Return whether ``wandb login`` stored a key for the host."""
     path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     try:
         return netrc(path).authenticators(host) is not None

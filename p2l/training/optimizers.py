@@ -1,4 +1,4 @@
-"""Optimizers: any torch optimizer class, with learning rates per part of the model."""
+"""Optimizers: any torch optimizer class, with a learning rate for each part of the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from p2l.models.blocks import transformer_blocks
 
 @dataclass(frozen=True)
 class OptimizerByPart:
-    """An optimizer whose head and layers may learn at their own rates.
+    """A recipe of an optimizer with separate learning rates for head and layers.
 
     Attributes:
-        factory: makes the optimizer from parameter groups, ``torch.optim.AdamW`` with its betas set, say.
+        factory: builds the optimizer from parameter groups, for example ``torch.optim.AdamW`` with its betas set.
         lr: learning rate of the backbone.
-        head_lr: of the head; None for ``lr``.
+        head_lr: learning rate of the head; None for ``lr``.
         layer_decay: the rate of layer l (0 = embeddings, L = last) is ``lr * layer_decay ** (L - l)``.
-        weight_decay: of the backbone's matrices; biases and norms have none.
-        head_weight_decay: of the head's matrices; None for ``weight_decay``.
+        weight_decay: weight decay of the backbone's matrices; biases and norms have none.
+        head_weight_decay: weight decay of the head's matrices; None for ``weight_decay``.
     """
 
     factory: Callable[..., Optimizer]
@@ -33,14 +33,14 @@ class OptimizerByPart:
     head_weight_decay: float | None = None
 
     def build(self, model: P2LModel) -> Optimizer:
-        """The optimizer over the parameters of ``model`` that are trained."""
+        """Return the optimizer over the trainable parameters of ``model``; raises ConfigError if there are none."""
         groups = [group for group in self.parameter_groups(model) if group["params"]]
         if not groups:
             raise ConfigError("nothing to train: every parameter is frozen")
         return self.factory(groups, lr=self.lr)
 
     def parameter_groups(self, model: P2LModel) -> list[dict[str, Any]]:
-        """One group for each rate and decay; ``name`` says which part it is."""
+        """Return a parameter group for each rate and decay; ``name`` is the part of the model."""
         head_lr = self.lr if self.head_lr is None else self.head_lr
         head_decay = self.weight_decay if self.head_weight_decay is None else self.head_weight_decay
         groups = _split(model.head, "head", head_lr, head_decay)

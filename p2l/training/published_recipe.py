@@ -1,4 +1,4 @@
-"""What ``training_config.json`` says of a run, under the published names."""
+"""The content of ``training_config.json``, under the published names."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from p2l.models import P2LModel
 
-# The published head type covers both Rao-Kupper families: the layers are the same.
+# The published head type "rk" covers all Rao-Kupper families: the layers are the same.
 PUBLISHED_HEAD_TYPE = {"bt": "bt", "bt-tie": "bt", "rk": "rk", "rk-reparam": "rk", "grk": "rk", "ba": "ba"}
 
 
 def published_recipe(cfg: DictConfig, model: P2LModel) -> dict[str, Any]:
-    """The published keys that a loader or a reader looks for, and the whole configuration under ``config``."""
+    """Return the published keys, and the whole configuration under ``config``."""
     head = model.head
     return {
         "proj_name": cfg.name,

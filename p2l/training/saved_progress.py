@@ -1,13 +1,13 @@
-"""How far a run has come, in optimizer steps, so that it can go on with other micro-batches."""
+"""The saved progress of a run, converted so that it can resume with another number of micro-batches."""
 
 from typing import Any
 
 
 def rescale_progress(micro_batches: int, fit_loop: dict[str, Any]) -> None:
-    """Rewrite the progress that Lightning saved (``checkpoint["loops"]["fit_loop"]``) for so many micro-batches a step.
+    """Convert Lightning's progress (``checkpoint["loops"]["fit_loop"]``) to ``micro_batches`` a step, in place.
 
     Lightning counts micro-batches, and their number in a step depends on the devices, the token budget and the epochs
-    of a run; the steps done do not. A step that was saved half done is done again.
+    of a run; the number of completed steps does not. A step that was saved half done is repeated.
     """
     (loader,) = fit_loop["state_dict"]["combined_loader"]
     before, progress = loader["micro_batches"], fit_loop["epoch_loop.batch_progress"]

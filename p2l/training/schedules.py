@@ -10,10 +10,10 @@ from p2l.errors import ConfigError
 
 @dataclass(frozen=True)
 class Schedule:
-    """``constant`` (published), ``linear`` or ``cosine`` and any other of ``transformers.get_scheduler``.
+    """A recipe of a learning rate schedule.
 
     Attributes:
-        name: of the schedule.
+        name: ``constant`` (published), ``linear``, ``cosine`` or any other of ``transformers.get_scheduler``.
         warmup: share of all optimizer steps over which the rate rises from zero.
     """
 
@@ -25,8 +25,8 @@ class Schedule:
             raise ConfigError(f"scheduler.warmup is a share of all steps in [0, 1); got {self.warmup}")
 
     def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler:
-        """The schedule over ``num_steps`` optimizer steps."""
-        from transformers import get_scheduler  # it loads peft and bitsandbytes, which takes a second
+        """Return the schedule over ``num_steps`` optimizer steps."""
+        from transformers import get_scheduler  # imported here: it loads peft and bitsandbytes, which takes a second
 
         name = "constant_with_warmup" if self.name == "constant" and self.warmup else self.name
         try:

@@ -1,4 +1,4 @@
-"""FSDP2: shard the parameters of a model over the ranks, block by block; with tensor parallelism within a group."""
+"""FSDP2: shard the parameters of a model over ranks, block by block, with tensor parallelism within groups."""
 
 from typing import Literal
 
@@ -15,19 +15,18 @@ from p2l.training.tensor_parallel import split_layers
 
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Lightning's ModelParallelStrategy over all processes, with the precision in which blocks compute.
+    """Lightning's ModelParallelStrategy over all processes, with a compute precision for blocks.
 
-    Each group of ``tensor_parallel_size`` consecutive ranks splits the layers among them and works on the same votes;
-    the groups share out the votes, and the shards of all.
-
-    The shards stay as they are (float32 under ``precision=32-true``), so that small updates are not rounded away.
+    Each group of ``tensor_parallel_size`` consecutive ranks splits the layers and works on the same votes. Groups work
+    on different votes and hold different shards. Shards keep their dtype (float32 under ``precision=32-true``), so that
+    small updates are not rounded away.
 
     Args:
-        compute_dtype: None computes in the dtype of the shards.
-        save_distributed_checkpoint: each rank writes its shards to a folder, which no rank ever holds whole; else rank
-            0 gathers all in one file, which any strategy reads. Either goes on with any number of ranks.
-        tensor_parallel_size: must divide the devices, and should not exceed those of a node: every layer exchanges its
-            activations within a group.
+        compute_dtype: dtype of computation; None uses the dtype of the shards.
+        save_distributed_checkpoint: if true, each rank writes its shards to a folder, and no rank gathers the whole;
+            otherwise rank 0 gathers one file that any strategy reads. Both resume with any number of ranks.
+        tensor_parallel_size: must divide the number of devices and should not exceed the devices of a node, since every
+            layer exchanges activations within a group.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     @property
     def data_parallel_size(self) -> int:
-        """Groups of ranks that work on different votes; ConfigError where the devices do not make whole groups."""
+        """Number of groups that work on different votes; raises ConfigError if groups would not be whole."""
         devices = self.num_nodes * self.num_processes
         if self.tensor_parallel_size < 1 or devices % self.tensor_parallel_size:
             raise ConfigError(
@@ -61,13 +60,13 @@ class FSDP2Strategy(ModelParallelStrategy):
 
 
 def data_parallel_size(trainer: Trainer) -> int:
-    """Shares into which the votes of a step are cut: one for each rank, or each tensor-parallel group of them."""
+    """Return the number of data-parallel shares of a step: the ranks, or the tensor-parallel groups."""
     strategy = trainer.strategy
     return strategy.data_parallel_size if isinstance(strategy, FSDP2Strategy) else trainer.world_size
 
 
 def shard(model: P2LModel, mesh: DeviceMesh, policy: MixedPrecisionPolicy) -> None:
-    """Split layers over tensor-parallel ranks, then ``fully_shard`` every transformer block and the whole; in place.
+    """Split layers over tensor-parallel ranks, then ``fully_shard`` each transformer block and the model; in place.
 
     A block is gathered only while it runs.
     """

@@ -1,4 +1,4 @@
-"""The weights in a checkpoint of Lightning, read one tensor at a time: one file, shards of FSDP, or ZeRO's."""
+"""Read the weights of a Lightning checkpoint one tensor at a time: a file, FSDP shards, or ZeRO shards."""
 
 import contextlib
 import io
@@ -15,13 +15,13 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from p2l.errors import CheckpointError
 
-# under which Lightning keeps the module in the shards of FSDP2 and of FSDP
+# prefixes of the model's weights in the shards of FSDP2 and of FSDP
 SHARD_PREFIXES = ("state_dict.model.", "model.model.")
 MODULE_PREFIX = "model."  # of the P2LModel in the LightningModule
 
 
 class StoredTensor(NamedTuple):
-    """A tensor that is still on disk."""
+    """A tensor on disk; ``read`` loads it."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -33,7 +33,7 @@ class StoredTensor(NamedTuple):
 
 
 def stored_weights(path: Path) -> dict[str, StoredTensor]:
-    """The weights of the P2LModel in a checkpoint of Lightning, by name; CheckpointError if it is none."""
+    """Return the weights of the P2LModel in a Lightning checkpoint by name; raises CheckpointError if it is not one."""
     if path.is_file():
         found = _of_file(path)
     elif (path / ".metadata").exists():
@@ -41,18 +41,22 @@ def stored_weights(path: Path) -> dict[str, StoredTensor]:
     elif (path / "latest").exists():
         found = _of_zero(path)
     else:
-        raise CheckpointError(f"{path} is no checkpoint of a run: expected a .ckpt file, or a folder with its shards")
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a run: expected a .ckpt file, or a folder with its shards"
+        )
     if not found:
-        raise CheckpointError(f"{path} holds no weights of a P2L model")
+        raise CheckpointError(f"{path} contains no weights of a P2L model")
     return found
 
 
 def _of_file(path: Path) -> dict[str, StoredTensor]:
     try:
-        # mapped: pages are read when a tensor is
+        # memory-mapped: pages are read with their tensor
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=False)["state_dict"]
     except (RuntimeError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged or no Lightning checkpoint: {str(error).splitlines()[0]}") from error
+        raise CheckpointError(
+            f"{path} is damaged or not a Lightning checkpoint: {str(error).splitlines()[0]}"
+        ) from error
     return _of_module(state)
 
 
@@ -78,7 +82,7 @@ def _of_shards(path: Path) -> dict[str, StoredTensor]:
 
 
 def _of_zero(path: Path) -> dict[str, StoredTensor]:
-    """Float32 master weights. DeepSpeed's reader maps those of stage 3, and holds the vector of stages 1 and 2 once."""
+    """Return float32 master weights: memory-mapped for stage 3, one copy in memory for stages 1 and 2."""
     try:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
     except ImportError as error:
@@ -89,7 +93,7 @@ def _of_zero(path: Path) -> dict[str, StoredTensor]:
 
 
 def _of_module(state: dict[str, Any]) -> dict[str, StoredTensor]:
-    """The weights of the P2LModel in the state dict of a LightningModule."""
+    """Return the weights of the P2LModel in the state dict of a LightningModule."""
     return {
         name.removeprefix(MODULE_PREFIX): StoredTensor(tuple(tensor.shape), tensor.dtype, partial(_detached, tensor))
         for name, tensor in state.items()
@@ -98,6 +102,6 @@ def _of_module(state: dict[str, Any]) -> dict[str, StoredTensor]:
 
 
 def _detached(tensor: Any) -> Tensor:
-    """A tensor, or DeepSpeed's promise of one, which ``contiguous`` keeps."""
+    """Return the tensor; ``contiguous`` also resolves DeepSpeed's lazy tensors."""
     whole: Tensor = tensor.contiguous()
     return whole.detach()

@@ -1,4 +1,4 @@
-"""Tensor parallelism: split the layers of a backbone over ranks, by the plan that its configuration ships with."""
+"""Tensor parallelism: split the layers of a backbone over ranks by the plan in its configuration."""
 
 import re
 from typing import Any
@@ -19,8 +19,8 @@ from p2l.errors import ConfigError
 from p2l.models import P2LModel
 from p2l.models.blocks import transformer_blocks
 
-# the words of a plan, and torch's styles; a norm over each head runs on the heads that a rank has, and since a head is
-# normalised alone it is no matter which dimension they lie in
+# style names of a plan -> torch's styles. A norm over each head runs on the heads of a rank; heads are normalised
+# separately, so the sharded dimension does not matter
 STYLES: dict[str, ParallelStyle] = {
     "colwise": ColwiseParallel(),
     "colwise_gather_output": ColwiseParallel(output_layouts=Replicate()),
@@ -30,34 +30,36 @@ STYLES: dict[str, ParallelStyle] = {
 
 
 class Replicated(ParallelStyle):
-    """The same weights, input and output on every rank, so that all parameters of a model lie on one mesh."""
+    """Keeps the same weights, input and output on every rank, so that all parameters of a model lie on one mesh."""
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        # torch says that the functions return None, and uses what they return
+        # torch annotates these functions as returning None but uses their results
         return distribute_module(module, device_mesh, None, _replicate_inputs, _local_output)  # type: ignore[arg-type]
 
 
 def split_layers(model: P2LModel, mesh: DeviceMesh) -> None:
-    """Split the layers that the plan of the backbone names over the one-dimensional ``mesh``; in place.
+    """Split the layers in the plan of the backbone over the one-dimensional ``mesh``; in place.
 
-    All other layers, the head among them, are replicated. ConfigError where there is no plan, or it does not fit.
+    All other layers, including the head, are replicated. Raises ConfigError if there is no plan or it does not fit.
     """
     plan = _plan(model.model, mesh.size())
     for name, module in model.named_modules():
-        if module._parameters:
+        if next(module.parameters(recurse=False), None) is not None:
             parallelize_module(module, mesh, plan.get(name.removeprefix("model."), Replicated()))
 
 
 def _plan(backbone: PreTrainedModel, num_ranks: int) -> dict[str, ParallelStyle]:
-    """The style of each layer that is split, by its name in the backbone."""
+    """Return the style of each split layer, by its name in the backbone."""
     patterns: dict[str, str] = getattr(backbone.config, "base_model_tp_plan", None) or {}
     kind, advice = backbone.config.model_type, "set trainer.strategy.tensor_parallel_size=1"
     if not patterns:
         raise ConfigError(f"transformers has no tensor-parallel plan for {kind}; {advice}")
     if unknown := sorted(set(patterns.values()) - set(STYLES)):
-        raise ConfigError(f"the tensor-parallel plan of {kind} needs {', '.join(unknown)}, which is not here; {advice}")
+        raise ConfigError(
+            f"the tensor-parallel plan of {kind} needs {', '.join(unknown)}, which is not supported; {advice}"
+        )
     if any(block._compiled_call_impl is not None for block in transformer_blocks(backbone)):
-        # torch 2.13 recurses without end where it traces split layers of any length
+        # torch 2.13 recurses infinitely when it traces split layers of dynamic length
         raise ConfigError(f"compiled blocks cannot be split over ranks; {advice}, or model.compile=null")
     heads = getattr(backbone.config, "num_key_value_heads", None) or backbone.config.num_attention_heads
     if heads % num_ranks:

@@ -17,12 +17,10 @@ from p2l.training.sharding import data_parallel_size
 def train(
     module: P2LModule, datamodule: VoteDataModule, trainer: Trainer, *, resume: str | None = None
 ) -> dict[str, float]:
-    """Fit ``module``; then validate with the best weights (callbacks publish them) and test where there is a test set.
+    """Fit ``module``, validate with the best weights (callbacks publish them), and test if there is a test set.
 
-    ``trainer.val_check_interval`` is read as a share of the epoch (a float) or as a number of optimizer steps.
-
-    ``resume`` is a Lightning checkpoint, or the folder of a run, whose ``last.ckpt`` is taken. Returns the final
-    metrics, by name.
+    ``trainer.val_check_interval`` is a share of the epoch (a float) or a number of optimizer steps. ``resume`` is a
+    Lightning checkpoint, or the folder of a run with a ``last.ckpt``. Returns the final metrics by name.
     """
     ckpt_path = _checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
@@ -43,8 +41,8 @@ def train(
 
 
 def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
-    """Fix how many micro-batches make a step, and let validation fall between steps."""
-    _refuse_cut_epochs(trainer)
+    """Set the number of micro-batches in a step, and place validation between steps."""
+    _reject_cut_epochs(trainer)
     if datamodule.votes.val is None:
         if trainer.early_stopping_callbacks:
             raise ConfigError("callbacks=early_stop needs validation votes; give data.val or data.val_share")
@@ -62,8 +60,8 @@ def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
         trainer.val_check_interval = steps * trainer.accumulate_grad_batches
 
 
-def _refuse_cut_epochs(trainer: Trainer) -> None:
-    """Lightning would count micro-batches, end an epoch within a step, and leave schedules as long as they were."""
+def _reject_cut_epochs(trainer: Trainer) -> None:
+    """Raise ConfigError for options that end an epoch within a step: Lightning would not shorten the schedule."""
     limit = trainer.limit_train_batches
     limits = {
         "fast_dev_run": trainer.fast_dev_run,  # type: ignore[attr-defined]
@@ -79,20 +77,20 @@ def _refuse_cut_epochs(trainer: Trainer) -> None:
 
 
 def _num_epochs(trainer: Trainer, steps_per_epoch: int) -> int:
-    """The epochs that a run will feed; 1 where nothing limits them."""
+    """Return the number of epochs of a run; 1 if nothing limits them."""
     by_steps = -(-trainer.max_steps // steps_per_epoch)
     by_epochs = -1 if trainer.max_epochs is None else trainer.max_epochs
     return max(1, min((limit for limit in (by_steps, by_epochs) if limit > 0), default=1))
 
 
 def _best_checkpoint(trainer: Trainer) -> str | None:
-    """The checkpoint of the best validation; None where no callback keeps one, and the last weights stand."""
+    """Return the checkpoint of the best validation; None, for the last weights, if no callback keeps one."""
     keepers = [keeper for keeper in trainer.checkpoint_callbacks if isinstance(keeper, ModelCheckpoint)]
     return next((keeper.best_model_path for keeper in keepers if keeper.monitor and keeper.best_model_path), None)
 
 
 def last_checkpoint(run_folder: Path) -> Path:
-    """Where ``callbacks.last`` keeps what a run goes on from: a file, or a folder of shards."""
+    """Return where ``callbacks.last`` saves the resumable checkpoint: a file, or a folder of shards."""
     return run_folder / "checkpoints" / "last.ckpt"
 
 
@@ -105,5 +103,5 @@ def _checkpoint_to_resume(resume: str | None) -> str | None:
     if not path.exists():
         raise ConfigError(f"nothing to resume: there is no {path}; give the folder of a run or a checkpoint in it")
     if path.is_file() and not is_zipfile(path):
-        raise ConfigError(f"cannot resume: {path} is damaged or no Lightning checkpoint")
+        raise ConfigError(f"cannot resume: {path} is damaged or not a Lightning checkpoint")
     return str(path)

@@ -123,7 +123,7 @@ def test_a_run_without_a_description_or_a_checkpoint(whole, tmp_path):
         PublishJob(str(whole), str(tmp_path / "made"), checkpoint="nothing.ckpt").run()
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match="damaged or no Lightning checkpoint"):
+    with pytest.raises(CheckpointError, match="damaged or not a Lightning checkpoint"):
         PublishJob(str(whole), str(tmp_path / "made"), checkpoint=str(damaged)).run()
     assert not (tmp_path / "made").exists()
 

@@ -84,7 +84,7 @@ def test_votes_without_prompts_are_prompts_of_their_own() -> None:
         ({"betas": [[1.0] * 4, [1.0] * 3, [1.0] * 4]}, r"here: betas has 3 numbers; the model list names 4 \(row 1\)"),
         ({"betas": [[1.0] * 4, [1.0, np.nan, 1, 1], [None] * 4]}, r"finite numbers; 2 rows hold NaN.*\(row 1, 2\)"),
         ({"betas": [[1.0] * 4, None, [1.0] * 4]}, r"betas has 1 numbers.*\(row 1\)"),
-        ({"betas": [["a"] * 4] * 3}, "betas holds what is no number"),
+        ({"betas": [["a"] * 4] * 3}, "betas contains a non-numeric value"),
         ({"eta": [0.0, None, 0.0]}, r"eta must be finite numbers; 1 rows.*\(row 1\)"),
         ({"eta": [0.0, [1.0, 2.0], 0.0]}, r"eta has 2 numbers; a ranking has 1"),
         ({"model_a": ["ant", "emu", "dog"]}, r"unknown model: emu not in the model list \(4 names\), in 1 rows \(1\)"),
@@ -107,7 +107,7 @@ def test_cut_or_other_json_is_an_error(tmp_path) -> None:
     path = tmp_path / "checkpoint.json"
     frame().to_json(path)
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(DataError, match=r"is not whole JSON \(.*line 1, column"):
+    with pytest.raises(DataError, match=r"is not complete JSON \(.*line 1, column"):
         read_checkpoint_file(str(path))
     path.write_text(json.dumps({"coefs": [1, 2]}))
     with pytest.raises(DataError, match="as pandas' to_json writes"):

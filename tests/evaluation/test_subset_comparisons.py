@@ -72,7 +72,7 @@ def test_a_size_larger_than_the_table_is_left_out_and_named(drawn_votes) -> None
 
 
 def test_plans_that_do_not_fit_are_errors() -> None:
-    with pytest.raises(ConfigError, match="2 subset sizes and 1 numbers of samples"):
+    with pytest.raises(ConfigError, match="sizes and num_samples need the same length; got 2 and 1"):
         SubsetPlan(METRICS, (1, 2), (1,))
     with pytest.raises(ConfigError, match="at least 1"):
         SubsetPlan(METRICS, (0,), (1,))

@@ -51,7 +51,7 @@ def test_other_bad_numbers() -> None:
         Prices({"ant": [1, 1]}, output_tokens=-1)
 
 
-def test_the_axis_is_logarithmic_and_its_ends_are_the_cheapest_and_the_dearest() -> None:
+def test_the_axis_is_logarithmic_and_its_ends_are_the_lowest_and_the_highest_cost() -> None:
     axis = costs([1, 2, 3, 4], [0.1, 1, 10, math.nan])
     assert [axis.budget(share) for share in (0, 0.5, 1, -3, 7)] == pytest.approx([0.1, 1, 10, 0.1, 10])
     assert [axis.place(cost) for cost in (0.1, 1, 10)] == pytest.approx([0, 0.5, 1])
@@ -83,7 +83,7 @@ def test_a_better_and_cheaper_llm_leaves_nothing_to_mix() -> None:
     markup = costs_view(NAMES, costs([1, 2, 9, 4], [3, 2, 1, math.nan]), 0.8)
     assert "the router takes <b>cat</b>" in markup and "a dollar buys" not in markup
     assert markup.count('class="vertex"') == 1 and markup.count('<b style="left') == 2
-    assert "Left out, without a price: 1 of 4 LLMs" in markup and "dog" not in markup
+    assert "Omitted, without a price: 1 of 4 LLMs" in markup and "dog" not in markup
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)

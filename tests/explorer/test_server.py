@@ -60,7 +60,7 @@ def test_nothing_was_typed(page: Page, text: str) -> None:
 
 def test_long_prompts(page: Page) -> None:
     status = page.ask("rank", "word " * 50_000, "", False, session="long")[-1]
-    assert "64 tokens, the most that are read" in status
+    assert "64 tokens, the maximum" in status
     status = page.ask("rank", "x" * (explorer_page.MOST_CHARACTERS + 1), "", False, session="long")[-1]
     assert f"a prompt may have {explorer_page.MOST_CHARACTERS:,} characters" in status
 

@@ -42,7 +42,7 @@ def test_rankings_are_those_of_the_predictor(explorer: Explorer, predictor: Pred
 def test_how_prompts_were_read(explorer: Explorer) -> None:
     status = explorer.status(explorer.rank([["a", "b"], "x" * 1000]))
     assert "First prompt: 2 user turns, " in status
-    assert "Second prompt: 1 user turn, 64 tokens, the most that are read" in status
+    assert "Second prompt: 1 user turn, 64 tokens, the maximum" in status
     assert "The prompt: 1 user turn" in explorer.status(explorer.rank(["hi"]))
     assert "Type a prompt." in explorer.status(())
 
@@ -66,7 +66,7 @@ def test_all_parts_for_every_family(name: str, make_explorer) -> None:
 def test_one_prompt_without_prices(predictor: Predictor) -> None:
     explorer = Explorer(predictor)
     views = explorer.views(explorer.rank(["hi"]), Controls())
-    assert "Type a second prompt" in views.comparison and "Prices are not given" in views.costs
+    assert "Type a second prompt" in views.comparison and "No prices are given" in views.costs
     assert "<h4>" not in views.leaderboard
 
 

@@ -93,7 +93,7 @@ def test_every_family_has_a_page(family) -> None:
 def test_few_prompts_have_a_page_without_groups(num_prompts) -> None:
     found = insight(BT, num_prompts, old="alpha", new="beta")
     assert found.groups == () and found.differences.empty
-    assert "Left out, with fewer than 5 prompts: " in read(render(found, "x")).text
+    assert "Omitted, with fewer than 5 prompts: " in read(render(found, "x")).text
 
 
 def test_equal_prompts_and_two_llms_have_a_page() -> None:

@@ -84,4 +84,4 @@ def test_few_votes_and_models_apart_are_warned_of(tmp_path, caplog):
     load_new_model_votes(apart, KNOWN, None, GRK)
     assert not caplog.records  # a grounded family knows their level
     load_new_model_votes(apart, KNOWN, None, BT)
-    assert "dog, zeta never met a known model" in caplog.text
+    assert "no chain of votes connects dog, zeta to a known model" in caplog.text

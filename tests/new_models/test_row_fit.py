@@ -13,14 +13,14 @@ families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 def predicted(world, found) -> np.ndarray:
     """The coefficients that the fitted rows give to each prompt."""
-    return world.reading.features @ found.weight.T + found.bias - world.reading.gamma[:, None]
+    return world.features.inputs @ found.weight.T + found.bias - world.features.gamma[:, None]
 
 
 @families
 @pytest.mark.parametrize("rank", [None, 3])
 def test_many_votes_recover_the_rows(family, rank):
     world = make_world(family, rank)
-    found = fit_rows(world.head, world.known, draw_votes(world, 3_000), world.reading, NEW, penalties=[1.0])
+    found = fit_rows(world.head, world.known, draw_votes(world, 3_000), world.features, NEW, penalties=[1.0])
     truth = world.truth.coefs[:, KNOWN:].double().numpy()
     assert found.models == NEW
     assert np.abs(predicted(world, found) - truth).mean() < 0.2 < truth.std()
@@ -33,7 +33,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     truth = world.truth.coefs[:, KNOWN:].double().mean(0).numpy()
     inside = []
     for seed in range(40):
-        found = fit_rows(world.head, world.known, draw_votes(world, 200, seed), world.reading, NEW, penalties=[1.0])
+        found = fit_rows(world.head, world.known, draw_votes(world, 200, seed), world.features, NEW, penalties=[1.0])
         inside += (np.abs(found.coefs - truth) < 1.96 * np.sqrt(np.diag(found.covariance))).tolist()
     assert 0.87 <= np.mean(inside) <= 1.0
 
@@ -45,14 +45,14 @@ def test_few_votes_do_better_with_the_prior_than_without():
         world = make_world(GRK, seed=seed)
         truth, votes = world.truth.coefs[:, KNOWN:].double().numpy(), draw_votes(world, 80, seed)
         for penalty, of_penalty in errors.items():
-            found = fit_rows(world.head, world.known, votes, world.reading, NEW, penalties=[penalty])
+            found = fit_rows(world.head, world.known, votes, world.features, NEW, penalties=[penalty])
             of_penalty.append(np.square(predicted(world, found) - truth).mean())
     assert np.mean(errors[1.0]) < 0.9 * np.mean(errors[1e-4])
 
 
 def test_cross_validation_picks_the_penalty_of_least_held_out_loss():
     world = make_world(GRK)
-    found = fit_rows(world.head, world.known, draw_votes(world, 200), world.reading, NEW, penalties=[1e-3, 1.0, 1e5])
+    found = fit_rows(world.head, world.known, draw_votes(world, 200), world.features, NEW, penalties=[1e-3, 1.0, 1e5])
     assert set(found.held_out) == {1e-3, 1.0, 1e5}
     assert found.penalty == min(found.held_out, key=found.held_out.get) == 1.0
     assert found.log_loss < min(found.held_out.values())
@@ -62,7 +62,7 @@ def test_new_models_are_also_placed_by_votes_among_themselves():
     """They only met each other: their difference is in the votes; a grounded family knows their level too."""
     world = make_world(GRK)
     votes = draw_votes(world, 3_000, between_new=True)
-    found = fit_rows(world.head, world.known, votes, world.reading, NEW, penalties=[1.0])
+    found = fit_rows(world.head, world.known, votes, world.features, NEW, penalties=[1.0])
     truth = world.truth.coefs[:, KNOWN:].double().mean(0).numpy()
     np.testing.assert_allclose(found.coefs, truth, atol=0.15)
 
@@ -71,30 +71,30 @@ def test_a_known_model_can_be_fitted_anew():
     """From votes drawn under its row, the row comes back, and its old one is not in the prior."""
     world = make_world(BT)
     votes, again = draw_votes(world, 3_000), (*NEW, world.known[0])
-    found = fit_rows(world.head, world.known, votes, world.reading, again, penalties=[1.0])
+    found = fit_rows(world.head, world.known, votes, world.features, again, penalties=[1.0])
     assert found.weight.shape[0] == 3
     with torch.no_grad():
         head_layers(world.head)[1].weight[0] += 100
         head_layers(world.head)[1].bias[0] -= 100
-    moved = fit_rows(world.head, world.known, votes, world.reading, again, penalties=[1.0])
+    moved = fit_rows(world.head, world.known, votes, world.features, again, penalties=[1.0])
     np.testing.assert_allclose(moved.weight, found.weight, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"penalties": []}, "penalties must be positive"),
-        ({"penalties": [1.0, 0.0]}, "penalties must be positive"),
+        ({"penalties": []}, "one or more positive penalties"),
+        ({"penalties": [1.0, 0.0]}, "one or more positive penalties"),
         ({"folds": 1}, "at least 2 folds"),
     ],
 )
 def test_bad_options_are_refused(options, message):
     world = make_world(BT)
     with pytest.raises(ConfigError, match=message):
-        fit_rows(world.head, world.known, draw_votes(world, 100), world.reading, NEW, **options)
+        fit_rows(world.head, world.known, draw_votes(world, 100), world.features, NEW, **options)
 
 
 def test_someone_must_be_known():
     world = make_world(BT)
     with pytest.raises(ConfigError, match="no known model is left"):
-        fit_rows(world.head, world.known, draw_votes(world, 100), world.reading, world.models)
+        fit_rows(world.head, world.known, draw_votes(world, 100), world.features, world.models)

@@ -21,7 +21,7 @@ class World:
 
     head: RankingHead
     known: tuple[str, ...]
-    reading: PromptFeatures
+    features: PromptFeatures
     truth: Ranking
 
     @property

@@ -210,7 +210,7 @@ def test_nothing_to_resume(tmp_path):
         run(make(tmp_path), f"resume={tmp_path / 'nowhere'}")
     damaged = tmp_path / "damaged.ckpt"
     damaged.write_bytes(b"not a checkpoint")
-    with pytest.raises(ConfigError, match="is damaged or no Lightning checkpoint"):
+    with pytest.raises(ConfigError, match="is damaged or not a Lightning checkpoint"):
         run(tmp_path, f"resume={damaged}")
 
 

@@ -1,4 +1,4 @@
-"""Lightning callbacks: evaluation, published checkpoint, example leaderboards, records, starts and averages."""
+"""Lightning callbacks: evaluation, published checkpoints, example leaderboards, throughput, averaged weights."""
 
 from p2l.training.callbacks.end_of_run import EndOfRun
 from p2l.training.callbacks.evaluate_suite import EvaluateSuite

@@ -1,4 +1,4 @@
-"""When a run is over: after the final validation with the best weights, or after the fit where nothing is validated."""
+"""The end of a run: after the final validation with the best weights, or after a fit without validation."""
 
 from abc import abstractmethod
 
@@ -11,9 +11,9 @@ from p2l.training.lightning_module import P2LModule
 
 
 class EndOfRun(Callback):
-    """Calls ``finish`` once, on all ranks, when the module holds the weights that a run leaves behind.
+    """Calls ``finish`` once, on all ranks, when the module holds the final weights of a run.
 
-    Give these callbacks to the trainer after those that change the weights at the end of the fit (``WeightEMA``).
+    List these callbacks after those that change the weights at the end of the fit (``WeightEMA``).
     """
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

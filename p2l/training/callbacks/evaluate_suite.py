@@ -1,4 +1,4 @@
-"""The evaluation suite at each validation: metrics by category, leaderboards and pictures."""
+"""Run the evaluation suite at each validation: metrics by category, leaderboards and plots."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,10 @@ from p2l.types import Ranking
 
 
 class EvaluateSuite(RankingCallback):
-    """Takes the metrics of ``evaluation`` of validation and test votes; the marginal is fitted to the training votes.
+    """Computes the metrics of ``evaluation`` on validation and test votes; the marginal is fitted to training votes.
 
-    Numbers go to the loggers as ``<split>_suite/<category>/<metric>``; leaderboards (tables) and pictures to W&B; all
-    of it to ``folder``/evaluations, ``<split>-<step>.json`` in the published layout and its pictures.
+    Numbers go to the loggers as ``<split>_suite/<category>/<metric>``; leaderboards (tables) and plots go to W&B.
+    Everything goes to ``folder``/evaluations: ``<split>-<step>.json`` in the published layout, and its plots.
     """
 
     def __init__(self, folder: str, evaluation: CategoryEvaluation) -> None:
@@ -76,7 +76,7 @@ class EvaluateSuite(RankingCallback):
 
 
 def _numbers(results: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of nested results, each with its path; the names of sections are left out."""
+    """Yield the numbers of nested results with their paths, without names of sections."""
     for key, value in results.items():
         here = path if key.endswith("_metrics") else f"{path}/{key}" if path else key
         if isinstance(value, Mapping):

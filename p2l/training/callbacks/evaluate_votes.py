@@ -1,4 +1,4 @@
-"""Votes predicted: log loss and accuracy of validation and test votes, beside the marginal leaderboard's."""
+"""Log loss and accuracy on validation and test votes, compared to the marginal leaderboard."""
 
 import json
 import logging
@@ -26,10 +26,10 @@ _JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_f
 class EvaluateVotes(RankingCallback):
     """Scores validation and test votes by the rankings of their prompts, over all ranks.
 
-    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, the same for test. At the
-    end of ``trainer.validate``, when all is done with the weights, it writes ``eval_output.jsonl`` (the votes with
-    ``betas`` and ``eta``, as published), and on ``trainer.test`` ``test_report.json`` (the comparison with the marginal
-    fit, with intervals over prompts).
+    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, and the same for test. At
+    the end of ``trainer.validate`` it writes ``eval_output.jsonl`` (the votes with ``betas`` and ``eta``, as
+    published). On ``trainer.test`` it writes ``test_report.json`` (the comparison to the marginal fit, with intervals
+    over prompts).
     """
 
     def __init__(self, folder: str) -> None:
@@ -61,7 +61,7 @@ class EvaluateVotes(RankingCallback):
     def _log(self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking) -> None:
         ours = score_votes(module.family, rankings, votes).mean()
         theirs = score_votes(module.family, marginal, votes).mean()
-        # all ranks have the same numbers; sync_dist says so to Lightning
+        # all ranks have the same numbers; sync_dist silences a warning of Lightning
         module.log(f"{split}/log_loss", ours["log_loss"], prog_bar=True, sync_dist=True)
         module.log(f"{split}/accuracy", ours["accuracy"], prog_bar=True, sync_dist=True)
         module.log(f"{split}/log_loss_minus_marginal", ours["log_loss"] - theirs["log_loss"], sync_dist=True)
@@ -73,9 +73,9 @@ class EvaluateVotes(RankingCallback):
 
 
 def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
-    """The votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file.
+    """Write the votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file.
 
-    Columns that JSON cannot hold, such as images, are left out, and named in a warning.
+    Columns that JSON cannot represent, such as images, are omitted and named in a warning.
     """
     fits = [name for name in votes.frame if _fits_json(votes.frame[[name]])]
     if left_out := [str(name) for name in votes.frame if name not in fits]:
@@ -92,6 +92,6 @@ def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
 def _fits_json(frame: pd.DataFrame) -> bool:
     try:
         frame.to_json(**_JSON_LINES)
-    except (ValueError, OverflowError):  # bytes that are no text; objects without end
+    except (ValueError, OverflowError):  # bytes that are not text; recursive objects
         return False
     return True

@@ -1,4 +1,4 @@
-"""Leaderboards of example prompts, printed and plotted when a run is over."""
+"""Print and plot leaderboards of example prompts at the end of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from p2l.training.lightning_module import P2LModule
 
 
 class ExampleLeaderboards(EndOfRun):
-    """Prints the top of each example prompt's leaderboard and writes ``leaderboards.png``; W&B gets the picture."""
+    """Prints the top of each example prompt's leaderboard and writes ``leaderboards.png``; W&B gets the plot."""
 
     def __init__(self, folder: str, prompts: Sequence[Prompt], top: int = 8) -> None:
         self.folder, self.prompts, self.top = Path(folder), list(prompts), top

@@ -1,4 +1,4 @@
-"""Write the published-format checkpoint of a run."""
+"""Write the checkpoint of a run in the published format."""
 
 import logging
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ class PublishCheckpoint(EndOfRun):
     """Writes ``folder`` in the published format at the end of a run, and pushes it to the hub if asked.
 
     Args:
-        folder: where the checkpoint goes.
-        recipe: what ``training_config.json`` is to say; the final metrics are added.
+        folder: folder of the checkpoint.
+        recipe: content of ``training_config.json``; the final metrics are added.
         push_to_hub: repository id, or None.
-        description: where all but the weights goes at the start of the fit, so that ``scripts/publish.py`` can make a
-            checkpoint of any that the run has saved; None for nowhere.
+        description: folder for everything but the weights, written at the start of the fit; with it,
+            ``scripts/publish.py`` can convert any saved state of the run. None writes nothing.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PublishCheckpoint(EndOfRun):
         self.description = description
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        # before the strategy takes the model apart
+        # before the strategy shards the model
         if self.description is not None and stage == "fit" and trainer.is_global_zero:
             module, data = run_parts(trainer, pl_module)
             save_description(self.description, Checkpoint(module.model, data.encoder, data.models, self.recipe))
@@ -62,10 +62,10 @@ class PublishCheckpoint(EndOfRun):
 
 
 def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:
-    """The whole state of ``module.model``, whatever the strategy has made of it; call it on all ranks."""
+    """Return the whole state of ``module.model``, gathered if it is sharded; call it on all ranks."""
     strategy = trainer.strategy
     if isinstance(strategy, DeepSpeedStrategy) and strategy.zero_stage_3:
-        # ZeRO-3 leaves empty parameters in the module; the engine gathers them (key: that of the LightningModule)
+        # under ZeRO-3 the module has empty parameters: the engine gathers them, by keys of the LightningModule
         engine: Any = strategy.model
         return _inner(engine._zero3_consolidated_16bit_state_dict())
     if isinstance(strategy, (FSDPStrategy, FSDP2Strategy)):
@@ -77,9 +77,9 @@ def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:
 
 def _inner(state: Mapping[str, Any]) -> dict[str, Tensor]:
     prefix = "model."
-    return {key[len(prefix) :]: _alone(value) for key, value in state.items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: _without_padding(value) for key, value in state.items() if key.startswith(prefix)}
 
 
-def _alone(tensor: Tensor) -> Tensor:
-    """The tensor with no more storage than its own: gathered shards leave padding behind, which safetensors refuses."""
+def _without_padding(tensor: Tensor) -> Tensor:
+    """Return the tensor without the padding that gathered shards leave in its storage: safetensors rejects it."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()

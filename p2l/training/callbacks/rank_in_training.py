@@ -1,4 +1,4 @@
-"""Rankings of many prompts from a module in training: as its strategy runs it, in its precision."""
+"""Rank many prompts with a module in training, through its strategy and in its precision."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ RankedPart = tuple[Tensor, Ranking]  # positions of prompts, and their rankings
 
 @torch.no_grad()
 def rank_in_training(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
-    """The ranking of each prompt, in float32 on the CPU. Call it on all ranks, since shards are gathered."""
+    """Return the ranking of each prompt, float32 on the CPU. Call it on all ranks, since shards are gathered."""
     strategy, parts = trainer.strategy, []
     with evaluating(module):
         for members in pack_within(prompts.lengths, token_budget):
@@ -27,14 +27,14 @@ def rank_in_training(trainer: Trainer, module: P2LModule, prompts: EncodedPrompt
 
 
 def to_cpu(outputs: object) -> RankedPart:
-    """What ``P2LModule.validation_step`` returned, in float32 on the CPU."""
+    """Return the outputs of ``P2LModule.validation_step``, in float32 on the CPU."""
     assert isinstance(outputs, dict)
     ranking: Ranking = outputs["ranking"]
     return outputs["prompt_index"].cpu(), ranking.map(lambda x: x.float().cpu())
 
 
 def assemble(parts: Sequence[RankedPart], num_prompts: int) -> Ranking:
-    """The rankings in the order of the prompts; NaN for a prompt in no part."""
+    """Return the rankings in prompt order; NaN for a prompt that is in no part."""
     index = torch.cat([index for index, _ in parts])
     coefs = torch.cat([ranking.coefs for _, ranking in parts])
     etas = [ranking.eta for _, ranking in parts if ranking.eta is not None]

@@ -1,4 +1,4 @@
-"""The rankings of validation and test prompts, gathered from all ranks, for those that evaluate them."""
+"""Base of callbacks that evaluate the rankings of validation and test prompts, gathered from all ranks."""
 
 from abc import abstractmethod
 from typing import Any
@@ -27,9 +27,9 @@ class RankingCallback(Callback):
     def evaluate(
         self, split: str, trainer: Trainer, module: P2LModule, data: VoteDataModule, votes: VoteTable, rankings: Ranking
     ) -> None:
-        """``split`` is "val" or "test"; ``rankings`` are those of ``votes.prompts``, float32 on the CPU.
+        """Evaluate the rankings of ``votes.prompts`` (float32 on the CPU); ``split`` is "val" or "test".
 
-        Where the trainer limits the batches, only the votes whose prompts were run.
+        If the trainer limits the batches, ``votes`` are those whose prompts were run.
         """
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""What a run had and the loss it reached, as a point of a scaling law."""
+"""Record a run as a point of a scaling law: its size, votes, cost and loss."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ from p2l.training.lightning_module import P2LModule
 class RecordPoint(EndOfRun):
     """Writes ``result.json`` (``p2l.scaling.ScalingPoint``) to ``folder`` when validation and test are over.
 
-    A run that was stopped and went on counts the seconds of all its parts, up to the checkpoint that it went on from.
+    A resumed run counts the seconds of all its parts, up to the checkpoints that it resumed from.
     """
 
     def __init__(self, folder: str) -> None:
@@ -81,13 +81,13 @@ class RecordPoint(EndOfRun):
 
 
 def num_parameters_without_embeddings(model: P2LModel) -> int:
-    """Backbone and head, without the tables of embeddings (of tokens, positions, segments)."""
+    """Return the parameters of backbone and head, without embeddings of tokens, positions and segments."""
     tables = {id(p): p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
     return model.num_parameters - sum(table.numel() for table in tables.values())
 
 
 def tokens_fed(data: VoteDataModule, steps: int) -> int:
-    """Tokens, padding not counted, of the prompts of the first ``steps`` optimizer steps, each once for its step."""
+    """Return the tokens, without padding, of the first ``steps`` optimizer steps; a prompt counts once a step."""
     votes, lengths, total = data.table("train"), data.prompts("train").lengths, 0
     for epoch in range(-(-steps // data.steps)):
         prompts = votes.prompt_index[data.plan.order(votes, epoch)]

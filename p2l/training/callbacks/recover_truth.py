@@ -1,4 +1,4 @@
-"""How much of a known truth a model recovers: for the simulated arena."""
+"""Measure how much of the known truth of the simulated arena a model recovers."""
 
 import logging
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class RecoverTruth(EndOfRun):
-    """Compares the leaderboards of the validation prompts with the true ones of the simulated arena.
+    """Compares the leaderboards of the validation prompts to the true ones of the simulated arena.
 
-    Logs the mean Spearman correlation over prompts of the model and of the one marginal leaderboard, and keeps them
-    in ``spearman``.
+    Logs the mean Spearman correlation over prompts, for the model and for the marginal leaderboard, and keeps both in
+    ``spearman``.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""How well the trained model routes, from the validation votes."""
+"""Measure routing by the trained model on the validation votes."""
 
 import logging
 from collections.abc import Mapping
@@ -23,17 +23,17 @@ log = logging.getLogger(__name__)
 
 
 class RoutingCurve(EndOfRun):
-    """Logs the cost-quality curves of routing by the final weights, and writes ``routing.png``; W&B gets the picture.
+    """Logs the cost-quality curves of routing with the final weights, and writes ``routing.png``; W&B gets the plot.
 
-    For each policy ``routing/area/<policy>`` (mean quality over the costs up to the best single LLM's) and
-    ``routing/quality/<policy>`` (at the cost of the best single LLM), which is one of the policies. Quality is the
-    win rate among the validation votes that the chosen LLM took part in (``measured_scores.measured_votes``);
-    costs and the best single LLM are known from the training votes and ``costs``.
+    Logs for each policy ``routing/area/<policy>`` (mean quality over costs up to that of the best single LLM) and
+    ``routing/quality/<policy>`` (quality at that cost); the best single LLM is one of the policies. Quality is the win
+    rate among the validation votes that the chosen LLM took part in (``measured_scores.measured_votes``). Costs and the
+    best single LLM are known from the training votes and ``costs``.
 
     Args:
-        folder: where the picture goes.
-        costs: cost of a prompt on each LLM; LLMs without one, or without validation votes, are not chosen.
-        optimizer: whose scores are maximised.
+        folder: folder of the plot.
+        costs: cost of a prompt on each LLM; LLMs without a cost or without validation votes are not chosen.
+        optimizer: the optimizer whose scores are maximised.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class RoutingCurve(EndOfRun):
                 logger.log_image("routing", [str(picture)])
 
     def _evaluate(self, module: P2LModule, data: VoteDataModule, rankings: Ranking) -> RoutingCurves | None:
-        """None where too little is known of the answers, which is logged: it ends no run."""
+        """Return the curves; None, with a warning, if the votes are too few, since that must not end a run."""
         votes = data.table("val")
         measured, trained = (measured_votes(table, self.costs) for table in (votes, data.table("train")))
         voted = [model for model, weight in zip(measured.models, measured.weight.sum(axis=0)) if weight > 0]
         if left_out := sorted(set(measured.models) - set(voted)):
-            log.warning("callbacks.routing leaves out, without validation votes: %s", ", ".join(left_out))
+            log.warning("callbacks.routing omits LLMs without validation votes: %s", ", ".join(left_out))
         if len(voted) < 2:
             log.warning("callbacks.routing needs two LLMs with a cost and validation votes; there are %d", len(voted))
             return None

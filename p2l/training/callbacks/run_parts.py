@@ -1,4 +1,4 @@
-"""The parts of a run that Lightning hands to hooks under wider types."""
+"""The module and data of a run, which Lightning passes to hooks under wider types."""
 
 from lightning import LightningModule, Trainer
 
@@ -7,8 +7,8 @@ from p2l.training.lightning_module import P2LModule
 
 
 def run_parts(trainer: Trainer, pl_module: LightningModule) -> tuple[P2LModule, VoteDataModule]:
-    """The module and the data of a run, as what they are."""
+    """Return the module and the data of a run with their types; raises TypeError for other classes."""
     data = getattr(trainer, "datamodule", None)
     if not isinstance(pl_module, P2LModule) or not isinstance(data, VoteDataModule):
-        raise TypeError(f"a P2LModule and a VoteDataModule are needed; got {type(pl_module)} and {type(data)}")
+        raise TypeError(f"expected a P2LModule and a VoteDataModule; got {type(pl_module)} and {type(data)}")
     return pl_module, data

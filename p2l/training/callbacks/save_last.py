@@ -1,4 +1,4 @@
-"""The checkpoint that a run which was stopped goes on from."""
+"""Save the checkpoint from which an interrupted run resumes."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class SaveLast(ModelCheckpoint):
-    """Lightning's callback, but where validation falls on a step that is saved, it is saved after the validation.
+    """Lightning's callback, except that a step with validation is saved after the validation.
 
-    Lightning saves before it, and a run that goes on from there never makes up for the validation: the step could not
-    become the best one. A run that is stopped during validation goes on from the checkpoint before.
+    Lightning saves before it, and a run that resumes there never repeats the validation, so the step could not become
+    the best one. A run that is interrupted during validation resumes from the previous checkpoint.
     """
 
     _waits_for_validation = False

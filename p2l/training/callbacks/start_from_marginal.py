@@ -7,8 +7,8 @@ from p2l.training.callbacks.run_parts import run_parts
 
 
 class StartFromMarginal(Callback):
-    """Sets the head's bias to the marginal fit of the training votes, so that training starts where one leaderboard
-    for all prompts ends. It does nothing when a run is resumed."""
+    """Sets the head's bias to the marginal fit of the training votes: training starts from one leaderboard for all
+    prompts. Does nothing if the run is resumed."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit" or trainer.ckpt_path is not None:

@@ -1,4 +1,4 @@
-"""How fast votes and tokens go through the training step."""
+"""Log votes and tokens per second of training."""
 
 import time
 from typing import Any
@@ -12,8 +12,8 @@ from p2l.training.sharding import data_parallel_size
 
 
 class Throughput(Callback):
-    """Logs ``speed/votes_per_s``, ``speed/tokens_per_s`` (padding not counted) and ``speed/padding`` (its share),
-    over all ranks, every ``log_every_n_steps`` optimizer steps. Validation in between counts as time."""
+    """Logs ``speed/votes_per_s``, ``speed/tokens_per_s`` (without padding) and ``speed/padding`` (share of padding),
+    over all ranks, every ``log_every_n_steps`` optimizer steps. Time includes validation."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._reset(pl_module)
@@ -22,7 +22,7 @@ class Throughput(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: VoteBatch, batch_idx: int
     ) -> None:
         mask = batch.prompts.attention_mask
-        # on the device, since a sum that is read here would make every micro-batch wait for the GPU
+        # kept on the device: reading a sum here would make every micro-batch wait for the GPU
         tokens = mask.sum()
         run = tokens if run_parts(trainer, pl_module)[0].model.packed else mask.new_tensor(mask.numel())
         self._counts += torch.stack((mask.new_tensor(len(batch.weight)), tokens, run))
@@ -31,7 +31,7 @@ class Throughput(Callback):
             return
         mean = trainer.strategy.reduce(self._counts.double(), reduce_op="mean")
         assert isinstance(mean, torch.Tensor)
-        # not the sum over ranks: those of a tensor-parallel group count the same votes
+        # not the sum over ranks: the ranks of a tensor-parallel group count the same votes
         votes, tokens, padded = (mean * data_parallel_size(trainer)).tolist()
         seconds = time.perf_counter() - self._since
         pl_module.log_dict(

@@ -13,15 +13,15 @@ from p2l.training.sharding import FSDP2Strategy
 
 
 class WeightEMA(EMAWeightAveraging):
-    """Lightning's callback, kept to the fit: ``trainer.validate`` and ``test`` see the averaged weights of the
-    checkpoint they were told to load. (Lightning 2.6 swaps the last average in there, and where it loads a checkpoint
-    puts back the weights that were not averaged.)"""
+    """Lightning's callback, limited to the fit: ``trainer.validate`` and ``test`` use the averaged weights of the
+    checkpoint they load. (Lightning 2.6 would swap in the last average and, after loading a checkpoint, restore
+    weights that were not averaged.)"""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if isinstance(trainer.strategy, (DeepSpeedStrategy, FSDPStrategy, FSDP2Strategy)):
-            raise ConfigError("callbacks=ema keeps a whole copy of the weights, which a sharded strategy cannot")
+            raise ConfigError("callbacks=ema keeps a whole copy of the weights, which a sharded strategy cannot hold")
         with warnings.catch_warnings():
-            # configure_model shards under FSDP2 only, which is refused above
+            # configure_model shards only under FSDP2, which is rejected above
             warnings.filterwarnings("ignore", message=".*WeightAveraging callback with a model that overrides.*")
             super().setup(trainer, pl_module, stage)
 

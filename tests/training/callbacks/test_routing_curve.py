@@ -46,7 +46,7 @@ def test_an_llm_without_validation_votes_is_left_out(tmp_path, votes, caplog):
     models = sorted({*votes["model_a"], *votes["model_b"]})
     val = votes[(votes["model_a"] != models[0]) & (votes["model_b"] != models[0])]
     finished = run_on(tmp_path, val, {model: 10.0**i for i, model in enumerate(models)})
-    assert f"leaves out, without validation votes: {models[0]}" in caplog.text
+    assert f"omits LLMs without validation votes: {models[0]}" in caplog.text
     assert len(curve(finished.folder, "routing/area/stream")) == 1
     assert (finished.folder / "test_report.json").exists()
 
