@@ -108,7 +108,9 @@ def test_what_cannot_be_split(mesh_of_two):
     with pytest.raises(ConfigError, match="compiled blocks cannot be split"):
         split_layers(compiled, mesh_of_two)
     experts = tiny("qwen3_moe", num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8)
-    with pytest.raises(ConfigError, match="plan of qwen3_moe needs moe_tp_experts, packed_colwise, which is not supported"):
+    with pytest.raises(
+        ConfigError, match="plan of qwen3_moe needs moe_tp_experts, packed_colwise, which is not supported"
+    ):
         split_layers(experts, mesh_of_two)
 
 
