@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 EXTRAS ?= demo,insight,serve,ui,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check wheel smoke format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.installed ## build .venv with the tested versions
 
-# torch comes first: its CPU build where nothing else is asked for (TORCH=torch takes the CUDA build)
+# torch comes first, so that its CPU build is kept; TORCH=torch takes the CUDA build
 TORCH ?= torch==2.13.0
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,16 +22,24 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup ## train MiniLM on the simulated arena, print and plot leaderboards (minutes on two cores)
-	$(BIN)/python scripts/train.py experiment=demo logger=csv output_dir=outputs/demo
+	$(BIN)/p2l train experiment=demo logger=csv output_dir=outputs/demo
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -q -n auto
 
-check: setup ## format, lint and types, then the tests
+check: setup ## format, lint, types, tests, and the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+	@if grep -q '^docs:' Makefile; then $(MAKE) docs; fi
+
+wheel: setup ## build dist/p2l-<version>-py3-none-any.whl
+	rm -f dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+smoke: wheel ## install the wheel into an empty environment and run its commands there
+	$(BIN)/python .ci/smoke_wheel.py dist/*.whl
 
 format: setup ## format and fix
 	$(BIN)/ruff format .
