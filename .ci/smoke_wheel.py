@@ -1,7 +1,7 @@
 """Install a wheel into an empty environment and run p2l there, outside the repository.
 
-``python .ci/smoke_wheel.py dist/<wheel>``: train, predict, leaderboard, endpoint, router. What the wheel forgot to carry or
-to require fails here, since the environment has nothing else; pip takes what it downloaded before from its cache.
+``python .ci/smoke_wheel.py dist/<wheel>``: train, predict, leaderboard, endpoint, router. What the wheel forgot to
+carry or to require fails here, since the environment has nothing else; pip's cache spares the downloads.
 """
 
 import csv
@@ -111,14 +111,8 @@ def provider() -> Iterator[str]:
     message = {"role": "assistant", "content": "2"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    completion = {
-        "id": "1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "m",
-        "choices": [choice],
-        "usage": usage,
-    }
+    head = {"id": "1", "object": "chat.completion", "created": 0, "model": "m"}
+    completion = {**head, "choices": [choice], "usage": usage}
     body = json.dumps(completion).encode()
 
     class Handler(BaseHTTPRequestHandler):

@@ -18,7 +18,7 @@ ORDER = (
     "extras", "types", "errors", "files", "sqlite", "html",
     "outcomes", "heads", "losses", "data", "models", "statistics", "leaderboard",
     "evaluation", "insight", "prediction", "scaling", "new_models",
-    "routing", "training", "serving", "endpoint", "explorer", "commands", "__main__",
+    "routing", "training", "serving", "endpoint", "explorer", "commands", "__main__", "eval", "auto_evals",
 )  # fmt: skip
 # module -> what it may import from above, and why
 UPWARD = {

@@ -57,10 +57,16 @@ def run_script(command: str) -> int:
 
 def _serve(command: str, arguments: list[str]) -> int:
     sys.argv = [f"p2l {command}", *arguments]
-    if command == "endpoint":
-        from p2l.endpoint.__main__ import main as serve
-    else:
-        from p2l.routing.openai_server import main as serve
+    try:
+        if command == "endpoint":
+            from p2l.endpoint.__main__ import main as serve
+        else:
+            from p2l.routing.openai_server import main as serve
+    except ModuleNotFoundError as error:
+        from p2l.extras import missing_extra
+
+        sys.stderr.write(f"p2l {command} needs {error.name}: {missing_extra('serve')}\n")
+        return 2
     return serve()
 
 

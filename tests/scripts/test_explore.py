@@ -66,5 +66,5 @@ def test_errors_are_one_line(checkpoint: str, caplog: pytest.LogCaptureFixture, 
 
 def test_without_gradio(tiny_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "p2l.explorer.page", None)
-    with pytest.raises(ConfigError, match=r"needs pip install 'p2l\[ui\]'"):
+    with pytest.raises(ConfigError, match=r"needs Gradio: run pip install -e '\.\[ui\]'"):
         ExplorerJob().run(tiny_checkpoint)

@@ -1,4 +1,4 @@
-"""Feedback in PostgreSQL (``pip install "p2l[postgres]"``), over one pool of connections for each worker."""
+"""Feedback in PostgreSQL (extra ``postgres``), over one pool of connections for each worker."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from p2l.errors import ConfigError
+from p2l.extras import missing_extra
 from p2l.serving.router.storage.databases import DatabaseError, Row
 
 _WAIT = 1.0  # seconds for a connection
@@ -23,7 +24,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str) -> None:
         if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
-            raise ConfigError('feedback in PostgreSQL needs its driver: pip install "p2l[postgres]"')
+            raise ConfigError(f"feedback in PostgreSQL needs its driver: {missing_extra('postgres')}")
         import psycopg
         from psycopg_pool import AsyncConnectionPool
 
