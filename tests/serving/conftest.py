@@ -9,7 +9,7 @@ import pytest
 from p2l.models import Checkpoint
 from p2l.models.predict import Predictor
 from p2l.serving.endpoint.endpoint_app import create_app
-from p2l.serving.endpoint.scoring_service import Service
+from p2l.serving.endpoint.scoring_service import ScoringService
 
 PROMPTS = [
     "hi",
@@ -29,9 +29,9 @@ def predictor(tiny_checkpoint: Checkpoint) -> Predictor:
 
 
 @pytest.fixture
-def service(predictor: Predictor) -> Iterator[Service]:
+def service(predictor: Predictor) -> Iterator[ScoringService]:
     """Ready to rank."""
-    service = Service()
+    service = ScoringService()
     service.start(predictor)
     yield service
     service.close()
@@ -41,7 +41,7 @@ Ask = Callable[..., httpx.Response]
 
 
 @pytest.fixture
-def ask(service: Service) -> Ask:
+def ask(service: ScoringService) -> Ask:
     """One request to the app, without a key: ``ask("POST", "/predict", json=...)``."""
     app = create_app(service)
 

@@ -1,9 +1,10 @@
-"""From settings to the parts of a server; the worker process and the Ray deployment are made of them."""
+"""Build the parts of a server from its settings, for the worker process and the Ray deployment."""
 
 import contextlib
 import logging
 
 import torch
+from fastapi import FastAPI
 
 from p2l.models import load_checkpoint
 from p2l.models.backbone import DTypeName
@@ -11,27 +12,37 @@ from p2l.models.predict import Predictor
 from p2l.serving.batching.batcher import QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.endpoint_settings import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, DTypeChoice, Settings
-from p2l.serving.endpoint.scoring_service import Service
-from p2l.serving.http.request_guard import App
+from p2l.serving.endpoint.scoring_service import ScoringService
+from p2l.serving.http.request_limits import RequestLimits
 
 log = logging.getLogger(__name__)
 
 
-def make_service(settings: Settings, device: str) -> Service:
-    """A service without a model yet."""
+def make_service(settings: Settings, device: str) -> ScoringService:
+    """Return a service whose model is not loaded yet."""
     budget = settings.token_budget or (CPU_TOKEN_BUDGET if device == "cpu" else GPU_TOKEN_BUDGET)
     limits = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.timeout)
-    return Service(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device))
+    return ScoringService(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device))
 
 
-def make_app(settings: Settings, service: Service) -> App:
-    """The HTTP interface of a service."""
-    limits = InputLimits(settings.max_body, settings.max_turns, settings.max_prompts)
-    return create_app(service, keys=settings.keys, limits=limits, log_prompts=settings.log_prompts)
+def make_app(settings: Settings, service: ScoringService) -> FastAPI:
+    """Return the HTTP application of a service."""
+    return create_app(
+        service,
+        keys=settings.keys,
+        limits=InputLimits(settings.max_turns, settings.max_prompts),
+        request_limits=request_limits(settings),
+        log_prompts=settings.log_prompts,
+    )
+
+
+def request_limits(settings: Settings) -> RequestLimits:
+    """Return the limits of a request's headers and body."""
+    return RequestLimits(body_bytes=settings.max_body)
 
 
 def load_predictor(settings: Settings, device: str) -> Predictor:
-    """The predictor that the settings describe."""
+    """Load the checkpoint of the settings."""
     checkpoint = load_checkpoint(
         settings.model_path,
         head_type=settings.head_type,
@@ -45,19 +56,19 @@ def load_predictor(settings: Settings, device: str) -> Predictor:
 
 
 def choose_device(cuda: bool) -> str:
-    """A GPU if one is wanted and there; without one the CPU, with a warning."""
+    """Return "cuda" if a GPU is wanted and available, else "cpu"; warns if a GPU is wanted but missing."""
     if cuda and not torch.cuda.is_available():
-        log.warning("no GPU found: running on the CPU, which suits small models; --no-cuda says that this is meant")
+        log.warning("no GPU found: running on the CPU, which suits small models; --no-cuda silences this warning")
     return "cuda" if cuda and torch.cuda.is_available() else "cpu"
 
 
 def choose_lanes(device: str) -> int:
-    """Two on a CPU with the threads for it; a GPU runs one batch after the other."""
+    """Return 2 on a CPU with two threads or more, else 1: a GPU runs one batch after the other."""
     return 2 if device == "cpu" and torch.get_num_threads() > 1 else 1
 
 
 def choose_dtype(dtype: DTypeChoice, device: str) -> DTypeName:
-    """``auto``: bfloat16, as published; float32 on a CPU that lacks instructions for it, where it would be slow."""
+    """Resolve ``auto``: bfloat16, as published, but float32 on a CPU without instructions for bfloat16."""
     if dtype != "auto":
         return dtype
     flags = "" if device != "cpu" else _cpu_flags()

@@ -1,4 +1,4 @@
-"""The HTTP interface, made of plain values."""
+"""The endpoint's FastAPI application."""
 
 import asyncio
 import logging
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
+from starlette.types import Receive
 
 import p2l
 from p2l.data.prompt_encoder import Prompt
 from p2l.errors import PromptError
-from p2l.serving.endpoint.endpoint_metrics import CONTENT_TYPE
-from p2l.serving.endpoint.error_handlers import HANDLERS, in_json
-from p2l.serving.endpoint.fast_predict import Shortcut
+from p2l.serving.endpoint.error_handlers import HANDLERS, detail_error
 from p2l.serving.endpoint.leaderboard_view import LeaderboardView
+from p2l.serving.endpoint.predict_shortcut import Shortcut
 from p2l.serving.endpoint.schemas import (
     LeaderboardsRequest,
     LeaderboardsResponse,
@@ -23,21 +23,27 @@ from p2l.serving.endpoint.schemas import (
     PredictResponse,
     Problem,
 )
-from p2l.serving.endpoint.scoring_service import Service
+from p2l.serving.endpoint.scoring_service import ScoringService
 from p2l.serving.http.api_keys import ApiKeys
 from p2l.serving.http.disconnect import run_until_disconnect
-from p2l.serving.http.request_guard import App, Gate, Receive
+from p2l.serving.http.prometheus import CONTENT_TYPE
+from p2l.serving.http.request_guard import RequestGuard
+from p2l.serving.http.request_limits import RequestLimits
+from p2l.serving.http.request_response import json_response
 
 log = logging.getLogger(__name__)
+guard_log = logging.getLogger("p2l.endpoint")
 
 TITLE = "P2L endpoint"
+BODY_BYTES = 1 << 20
 DESCRIPTION = "Prompt in, leaderboard of LLMs out: coefficients for each model, in nats."
-_REFUSALS: dict[int | str, dict[str, Any]] = {
+_ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body is not JSON in UTF-8"},
     403: {"model": Problem, "description": "Wrong key"},
+    408: {"model": Problem, "description": "The body took too long"},
     413: {"model": Problem, "description": "The body is too large"},
-    422: {"model": Problem, "description": "The key is missing, or the body is not what it should be"},
-    429: {"model": Problem, "description": "Too much is waiting; see Retry-After"},
+    422: {"model": Problem, "description": "The key is missing, or the body is not valid"},
+    429: {"model": Problem, "description": "The queue is full; see Retry-After"},
     500: {"model": Problem, "description": "The network cannot rank this prompt"},
     503: {"model": Problem, "description": "The model is being loaded; see Retry-After"},
     504: {"model": Problem, "description": "No answer in time"},
@@ -46,41 +52,53 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class InputLimits:
-    """What one request may hold.
+    """What the parsed body of one request may hold.
 
     Attributes:
-        body_bytes: size of its body.
-        turns: user turns of a conversation.
-        prompts: prompts of a ``/v1/leaderboards`` call.
+        turns: most user turns of a conversation.
+        prompts: most prompts of a ``/v1/leaderboards`` request.
     """
 
-    body_bytes: int = 1 << 20
     turns: int = 1000
     prompts: int = 256
 
 
 def create_app(
-    service: Service, *, keys: Sequence[str] = (), limits: InputLimits | None = None, log_prompts: bool = False
-) -> App:
-    """The endpoint around a service, which may still be loading its model.
+    service: ScoringService,
+    *,
+    keys: Sequence[str] = (),
+    limits: InputLimits | None = None,
+    request_limits: RequestLimits | None = None,
+    log_prompts: bool = False,
+) -> FastAPI:
+    """Return the endpoint around a service, which may still be loading its model.
 
     Args:
-        service: ranks, and counts.
-        keys: any one of them must come in the header ``api-key``; with none, everybody is let in.
-        limits: of what a request may hold.
-        log_prompts: write their text to the log, which otherwise never holds it.
+        service: ranks prompts and counts requests.
+        keys: clients send one of them in the header ``api-key``; without keys, no request needs one.
+        limits: of the prompts in a request.
+        request_limits: of headers and body; None: the defaults, with bodies of at most BODY_BYTES.
+        log_prompts: write the text of prompts to the log, which otherwise never holds it.
     """
-    limits = limits or InputLimits()
     app = FastAPI(title=TITLE, description=DESCRIPTION, version=p2l.__version__, strict_content_type=False)
-    known, predict = ApiKeys(dict.fromkeys(keys, True)), _Predict(service, _Checked(limits, log_prompts))
-    _add_scoring(app, service, known, predict)
+    owners = ApiKeys(dict.fromkeys(keys, True))
+    predict = _Predict(service, _CheckPrompts(limits or InputLimits(), log_prompts))
+    _add_scoring(app, service, owners, predict)
     _add_monitoring(app, service)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    return Gate(Shortcut(app, "/predict", known, PredictRequest, predict), service.metrics, limits.body_bytes)
+    app.add_middleware(Shortcut[PredictRequest], "/predict", owners, PredictRequest, predict)
+    app.add_middleware(
+        RequestGuard,
+        limits=request_limits or RequestLimits(body_bytes=BODY_BYTES),
+        render_error=detail_error,
+        observe=service.metrics.count_response,
+        log=guard_log,
+    )
+    return app
 
 
-def _add_scoring(app: FastAPI, service: Service, keys: ApiKeys[bool], predict_one: "_Predict") -> None:
+def _add_scoring(app: FastAPI, service: ScoringService, keys: ApiKeys[bool], predict_one: "_Predict") -> None:
     async def check_key(api_key: Annotated[str, Header(description="One of the server's keys.")]) -> None:
         if not keys.owner(api_key.encode("latin-1")):
             raise HTTPException(403, "Unauthorized")
@@ -92,13 +110,13 @@ def _add_scoring(app: FastAPI, service: Service, keys: ApiKeys[bool], predict_on
         """The models that the leaderboards rank."""
         return ModelsResponse(models=list(service.batcher.predictor.models))
 
-    @app.post("/predict", dependencies=guards, response_model=PredictResponse, responses=_REFUSALS, tags=["published"])
+    @app.post("/predict", dependencies=guards, response_model=PredictResponse, responses=_ERRORS, tags=["published"])
     async def predict(body: PredictRequest, request: Request) -> Response:
         """The coefficients of one prompt: the user's turns of one conversation."""
         return await predict_one(body, request.receive)
 
     @app.post(
-        "/v1/leaderboards", dependencies=guards, response_model=LeaderboardsResponse, responses=_REFUSALS, tags=["v1"]
+        "/v1/leaderboards", dependencies=guards, response_model=LeaderboardsResponse, responses=_ERRORS, tags=["v1"]
     )
     async def leaderboards(body: LeaderboardsRequest, request: Request) -> Response:
         """The leaderboards of many prompts, by name."""
@@ -106,12 +124,12 @@ def _add_scoring(app: FastAPI, service: Service, keys: ApiKeys[bool], predict_on
         predictor = service.batcher.predictor
         view = LeaderboardView(body, predictor.models, predictor.family)
         rankings = await run_until_disconnect(request.receive, service.batcher.rank(body.prompts))
-        # a long answer takes milliseconds to put together
+        # a long response takes milliseconds to build
         shown = await asyncio.to_thread(view.show, rankings)
-        return in_json({"family": predictor.family.name, "leaderboards": shown})
+        return json_response({"family": predictor.family.name, "leaderboards": shown})
 
 
-def _add_monitoring(app: FastAPI, service: Service) -> None:
+def _add_monitoring(app: FastAPI, service: ScoringService) -> None:
     @app.get("/health", tags=["monitoring"])
     async def health() -> dict[str, str]:
         """The process is alive."""
@@ -131,21 +149,21 @@ def _add_monitoring(app: FastAPI, service: Service) -> None:
 
 @dataclass(frozen=True)
 class _Predict:
-    """``/predict``, once its body is known to be sound."""
+    """Answers ``/predict`` once its body is valid."""
 
-    service: Service
-    check: "_Checked"
+    service: ScoringService
+    check: "_CheckPrompts"
 
     async def __call__(self, body: PredictRequest, receive: Receive) -> Response:
         self.check([body.prompt])
         ranking = await run_until_disconnect(receive, self.service.batcher.rank([body.prompt]))
         eta = None if ranking.eta is None else float(ranking.eta[0])
-        return in_json({"coefs": ranking.coefs[0].numpy(), "eta": eta})
+        return json_response({"coefs": ranking.coefs[0].numpy(), "eta": eta})
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """Looks at the prompts of a request before they are ranked."""
+class _CheckPrompts:
+    """Checks the prompts of a request against the limits, and logs them if the options ask for it."""
 
     limits: InputLimits
     log_prompts: bool
@@ -161,4 +179,4 @@ class _Checked:
 
 
 def _only(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: _REFUSALS[code] for code in codes}
+    return {code: _ERRORS[code] for code in codes}

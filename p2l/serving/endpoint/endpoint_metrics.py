@@ -1,20 +1,17 @@
-"""What the server counts, for Prometheus."""
+"""The endpoint's metrics."""
 
-import os
 from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client when it is imported
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from p2l.serving.http.prometheus import exposition
 
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
-class Metrics:
-    """Counters of one server; with several workers, ``exposition`` adds up those of all."""
+class EndpointMetrics:
+    """Counters of requests, batches and the queue; labels hold no text of a client."""
 
     def __init__(self) -> None:
         self.registry = here = CollectorRegistry()
@@ -32,9 +29,11 @@ class Metrics:
         self._waiting = Gauge("p2l_waiting_prompts", "That wait or run", registry=here, multiprocess_mode=live)
         self._waiting_tokens = Gauge("p2l_waiting_tokens", "Of these", registry=here, multiprocess_mode=live)
 
-    def request_done(self, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(route, str(status)).inc()
-        self._latency.labels(route).observe(seconds)
+    def count_response(self, route: str | None, status: int, seconds: float) -> None:
+        self._requests.labels(route or "other", str(status)).inc()
+        self._latency.labels(route or "other").observe(seconds)
+        if status == 413:
+            self.refused("too large")
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
@@ -54,14 +53,4 @@ class Metrics:
         self._waiting_tokens.set(tokens)
 
     def exposition(self) -> bytes:
-        """All of it in the text format of Prometheus."""
         return exposition(self.registry)
-
-
-def exposition(registry: CollectorRegistry) -> bytes:
-    """A registry in the text format of Prometheus; with several workers, the sum of all of theirs."""
-    if MULTIPROCESS not in os.environ:
-        return generate_latest(registry)
-    of_all = CollectorRegistry()
-    MultiProcessCollector(of_all)
-    return generate_latest(of_all)

@@ -1,4 +1,4 @@
-"""What goes back to a client: answers in JSON, and what each error is told as."""
+"""The endpoint's published form of each error: ``{"detail": ...}``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,55 +12,55 @@ from p2l.errors import PromptError
 from p2l.serving.batching.batcher import ForwardError, OverloadedError, TimedOutError
 from p2l.serving.endpoint.leaderboard_view import UnknownModelError
 from p2l.serving.endpoint.scoring_service import NotReadyError
-from p2l.serving.http.api_error import ClientLeftError
-
-CLIENT_LEFT = 499
-
-
-def in_json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(content, status, headers, media_type="application/json")
+from p2l.serving.http.api_error import ApiError, ClientLeftError
+from p2l.serving.http.request_guard import CLIENT_LEFT
+from p2l.serving.http.request_response import json_response
 
 
-def _problem(status: int) -> Callable[[Request, Any], Awaitable[Response]]:
+def detail_error(error: ApiError) -> bytes:
+    """Render ``{"detail": message}``."""
+    return orjson.dumps({"detail": error.message})
+
+
+def _with_status(status: int) -> Callable[[Request, Any], Awaitable[Response]]:
     async def handler(request: Request, error: Exception) -> Response:
-        return in_json({"detail": str(error)}, status)
+        return json_response({"detail": str(error)}, status)
 
     return handler
 
 
-async def _say_invalid(request: Request, error: RequestValidationError) -> Response:
-    """The first faults, each with its place; not the input itself, as FastAPI has it."""
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    """Name the first three faults, each with its place; FastAPI's own answer would repeat the input."""
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3]]
     left = len(error.errors()) - len(faults)
-    return in_json({"detail": "; ".join(faults) + (f"; and {left} more" if left else "")}, 422)
+    return json_response({"detail": "; ".join(faults) + (f"; and {left} more" if left else "")}, 422)
 
 
-async def _say_http(request: Request, error: HTTPException) -> Response:
+async def _http(request: Request, error: HTTPException) -> Response:
     detail = "the body is not JSON in UTF-8" if error.status_code == 400 else error.detail
-    return in_json({"detail": detail}, error.status_code, dict(error.headers or {}))
+    return json_response({"detail": detail}, error.status_code, error.headers)
 
 
-async def _say_overloaded(request: Request, error: OverloadedError) -> Response:
-    return in_json({"detail": str(error)}, 429, {"retry-after": str(error.retry_after)})
+async def _overloaded(request: Request, error: OverloadedError) -> Response:
+    return json_response({"detail": str(error)}, 429, {"retry-after": str(error.retry_after)})
 
 
-async def _say_not_ready(request: Request, error: NotReadyError) -> Response:
-    return in_json({"detail": str(error)}, 503, {"retry-after": "5"})
+async def _not_ready(request: Request, error: NotReadyError) -> Response:
+    return json_response({"detail": str(error)}, 503, {"retry-after": "5"})
 
 
-async def _say_nothing(request: Request, error: ClientLeftError) -> Response:
-    return Response(status_code=CLIENT_LEFT)
+async def _client_left(request: Request, error: ClientLeftError) -> Response:
+    return Response(status_code=CLIENT_LEFT)  # the connection is closed: nobody reads it
 
 
 HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
-    RequestValidationError: _say_invalid,
-    StarletteHTTPException: _say_http,
-    PromptError: _problem(422),
-    UnknownModelError: _problem(422),
-    ForwardError: _problem(500),
-    TimedOutError: _problem(504),
-    OverloadedError: _say_overloaded,
-    NotReadyError: _say_not_ready,
-    ClientLeftError: _say_nothing,
+    RequestValidationError: _invalid,
+    StarletteHTTPException: _http,
+    PromptError: _with_status(422),
+    UnknownModelError: _with_status(422),
+    ForwardError: _with_status(500),
+    TimedOutError: _with_status(504),
+    OverloadedError: _overloaded,
+    NotReadyError: _not_ready,
+    ClientLeftError: _client_left,
 }

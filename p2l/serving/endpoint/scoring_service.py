@@ -1,4 +1,4 @@
-"""The model behind the app: being loaded, or ready."""
+"""The batcher behind the app, from the loading of its model to the shutdown."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ import torch
 from p2l.errors import P2LError
 from p2l.models.predict import Predictor
 from p2l.serving.batching.batcher import Batcher, QueueLimits, share_of
-from p2l.serving.endpoint.endpoint_metrics import Metrics
+from p2l.serving.endpoint.endpoint_metrics import EndpointMetrics
 
 
 class NotReadyError(P2LError):
-    """The model is not loaded yet."""
+    """The model is still being loaded."""
 
 
 @dataclass
-class Service:
-    """Holds the batcher, once there is one; the app is served before that, and says so."""
+class ScoringService:
+    """Holds the batcher once the model is loaded; until then the app answers 503."""
 
-    metrics: Metrics = field(default_factory=Metrics)
+    metrics: EndpointMetrics = field(default_factory=EndpointMetrics)
     limits: QueueLimits = field(default_factory=QueueLimits)
     token_budget: int = 2048
     lanes: int = 1
@@ -27,9 +27,9 @@ class Service:
     _batcher: Batcher | None = None
 
     def start(self, predictor: Predictor) -> None:
-        """Warm the predictor up and open for business."""
+        """Warm the predictor up and start the batcher."""
         cores = torch.get_num_threads()
-        # a compiled program is one for so many threads
+        # a compiled program holds for one number of threads
         for threads in {share_of(cores, self.lanes), cores}:
             torch.set_num_threads(threads)
             predictor.warm_up()
@@ -49,12 +49,12 @@ class Service:
 
     @property
     def batcher(self) -> Batcher:
-        """NotReadyError before ``start``."""
+        """The batcher; raises NotReadyError before ``start``."""
         if self._batcher is None:
             raise NotReadyError("the model is being loaded; try again in a few seconds")
         return self._batcher
 
     def close(self) -> None:
-        """Finish what was taken."""
+        """Rank the prompts in the queue, then stop."""
         if self._batcher is not None:
             self._batcher.close()

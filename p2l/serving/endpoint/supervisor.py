@@ -18,8 +18,8 @@ from prometheus_client.multiprocess import mark_process_dead
 
 import p2l
 from p2l.errors import ConfigError
-from p2l.serving.endpoint.endpoint_metrics import MULTIPROCESS
 from p2l.serving.endpoint.endpoint_settings import BAD_OPTIONS, Settings
+from p2l.serving.http.prometheus import METRICS_FOLDER_VARIABLE as MULTIPROCESS
 
 log = logging.getLogger(__name__)
 

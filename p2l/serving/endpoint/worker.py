@@ -17,14 +17,15 @@ import torch
 import uvicorn
 
 from p2l.errors import P2LError
-from p2l.serving.endpoint.assembly import choose_device, load_predictor, make_app, make_service
+from p2l.serving.endpoint.assembly import choose_device, load_predictor, make_app, make_service, request_limits
 from p2l.serving.endpoint.endpoint_settings import BAD_OPTIONS, Settings
+from p2l.serving.endpoint.error_handlers import detail_error
 from p2l.serving.http.json_logs import log_as_json
+from p2l.serving.http.uvicorn_config import uvicorn_config
 
 log = logging.getLogger(__name__)
 
 DEVICE_LOST = 3  # exit status
-KEEP_ALIVE = 65  # seconds; over the 60 of common load balancers, so that they close first
 
 
 class Worker:
@@ -60,16 +61,9 @@ class Worker:
         self._server.should_exit = True
 
     def _configuration(self) -> uvicorn.Config:
-        return uvicorn.Config(
-            make_app(self._settings, self._service),
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nothing here asks who the client is
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=int(self._settings.timeout) + 1,
-        )
+        app = make_app(self._settings, self._service)
+        seconds = int(self._settings.timeout) + 1
+        return uvicorn_config(app, request_limits(self._settings), detail_error, shutdown_seconds=seconds)
 
     def _end_without_device(self) -> None:
         if not self._status:

@@ -1,26 +1,51 @@
-"""uvicorn's HTTP protocol with a bound on headers and trailers, which httptools would collect without end."""
+"""uvicorn's HTTP protocol with limits of size and time for headers; uvicorn with httptools has neither."""
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import asyncio
+from typing import Any, ClassVar
 
-from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.api.openai_error import openai_error
-from p2l.serving.router.router_app import MAX_HEADER_BYTES
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-_BODY = openai_error(ApiError(431, "the headers are too large", "headers_too_large"))
-_REFUSAL = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-)
+from p2l.serving.http.api_error import ApiError, ErrorRenderer
+from p2l.serving.http.request_limits import RequestLimits
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes a connection that sends much without getting on, to the end of its headers or trailers or in its body.
+    """Closes a connection whose headers or trailers are too large, or whose headers take too long.
 
-    Trailers, which come after the last chunk of a body and which nobody reads, are dropped.
+    httptools collects headers without a limit; uvicorn limits the time of a connection only between two requests.
+    A connection that sends nothing at all is closed after uvicorn's keep-alive timeout, also before its first request.
+    Trailers, the fields after a chunked body, are dropped: no part of the servers reads them.
+
+    Attributes:
+        limits: of the headers; set by ``with_limits``.
+        render_error: renders the body of an error response; set by ``with_limits``.
     """
 
+    limits: ClassVar[RequestLimits] = RequestLimits()
+    render_error: ClassVar["staticmethod[[ApiError], bytes]"]
+
     _in_headers = True
-    _unfinished = 0  # bytes since the parser got on, of which it may keep a copy
+    _begun = False  # the first byte of the next request has come
+    _unfinished = 0  # bytes since the parser completed something; it may hold a copy of them
+    _headers_timer: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def with_limits(cls, limits: RequestLimits, render_error: ErrorRenderer) -> "type[BoundedProtocol]":
+        """Return the class that ``uvicorn.Config`` takes as ``http``; uvicorn makes an instance for each connection."""
+        return type(cls.__name__, (cls,), {"limits": limits, "render_error": staticmethod(render_error)})
+
+    def connection_made(self, transport: Any) -> None:  # of asyncio or uvloop, which share no base class
+        super().connection_made(transport)
+        self._await_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._stop_headers_timer()
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_headers:
@@ -35,13 +60,52 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_headers, self._unfinished = True, 0
+        self._in_headers, self._begun, self._unfinished = True, False, 0
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         self._unfinished += len(data)
-        super().data_received(data)  # data that ends a message may begin another, but not much of it
-        if self._unfinished > 2 * MAX_HEADER_BYTES and not self.transport.is_closing():
-            if self._in_headers:  # else the message is being answered
-                self.transport.write(_REFUSAL)
-            self.transport.close()
+        super().data_received(data)  # the data may end one request and begin the next
+        if self.transport.is_closing():
+            return
+        if self._unfinished > 2 * self.limits.header_bytes:
+            self._close(ApiError(431, "the headers are too large", "headers_too_large"))
+        elif not self._in_headers:
+            self._stop_headers_timer()
+        elif self._begun:
+            self._start_headers_timer()
+        else:
+            self._stop_headers_timer()
+            self._await_request()
+
+    def _await_request(self) -> None:
+        """Start uvicorn's keep-alive timer if the connection is idle and has none."""
+        if self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete):
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _start_headers_timer(self) -> None:
+        if self._headers_timer is None:
+            self._headers_timer = self.loop.call_later(self.limits.header_seconds, self._refuse_late_headers)
+
+    def _stop_headers_timer(self) -> None:
+        if self._headers_timer is not None:
+            self._headers_timer.cancel()
+            self._headers_timer = None
+
+    def _refuse_late_headers(self) -> None:
+        self._headers_timer = None
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._start_headers_timer()  # the server itself is not done with the request before
+        elif not self.transport.is_closing():
+            message = f"the headers did not arrive within {self.limits.header_seconds:g} seconds"
+            self._close(ApiError(408, message, "timeout"))
+
+    def _close(self, error: ApiError) -> None:
+        """Close the connection; answer first if the client waits for the response to these headers."""
+        if self._in_headers and (self.cycle is None or self.cycle.response_complete):
+            body = self.render_error(error)
+            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[error.status] + head + body)
+        self.transport.close()

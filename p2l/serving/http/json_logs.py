@@ -1,15 +1,16 @@
-"""Structured logs of the servers: one JSON object a line, in which neither a prompt nor a key nor a traceback is."""
+"""Structured logs of both servers: one JSON object a line, without prompts, keys and tracebacks."""
 
 import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, logger, pid, message and the ``fields`` given as ``extra``; of an exception its type and place."""
+    """Writes time, level, logger, pid, message and ``fields``; of an exception its type and place, not its text."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -29,9 +30,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
+def log_event(
+    log: logging.Logger, message: str, fields: Mapping[str, object] | None = None, *, level: int = logging.INFO
+) -> None:
+    """Log a message with named fields. Callers give names, numbers and statuses, never a prompt or a key."""
+    if log.isEnabledFor(level):
+        log.log(level, message, extra={"fields": dict(fields or {})})
+
+
 def log_as_json(level: int = logging.INFO) -> None:
-    """Send all logging of this process to standard error, as JSON."""
+    """Send all logging of this process to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it tells of its start; so do our servers
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # our servers log their start themselves

@@ -1,94 +1,140 @@
-"""Around every request: the body limit, the count and the log line, and an answer where the app has none."""
+"""The outermost ASGI middleware of both servers: limits, the answer to a fault, counts and the access log."""
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
-import orjson
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2l.serving.endpoint.endpoint_metrics import Metrics
-from p2l.serving.http.api_error import ClientLeftError
+from p2l.serving.http.api_error import ApiError, ClientLeftError, ErrorRenderer
+from p2l.serving.http.json_logs import log_event
+from p2l.serving.http.request_limits import RequestLimits, is_nested_deeper
 
-log = logging.getLogger("p2l.endpoint.access")
+CLIENT_LEFT = 499  # nginx's status for a client that leaves before the response
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Observer = Callable[[str | None, int, float], None]
+"""Counts a response: route (None if no route matched), status, seconds."""
 
 
-class Gate:
-    """ASGI middleware: refuses a body over ``max_body`` bytes with 413, counts and logs every answer.
+class RequestGuard:
+    """Enforces the limits of a request, and counts and logs every response by route and status.
 
-    An exception becomes a 500 that says nothing of its cause, which goes to the log.
+    Answers 431, 413, 408 or 400 if a limit is exceeded. Answers 500 without its cause if the app fails; the cause goes
+    to the log. A client that leaves before the response counts as 499.
+
+    Args:
+        app: answers the requests within the limits. It gets the whole body in one message, when it asks for it.
+        limits: of headers, body and nesting; the protocol enforces the time of the headers.
+        render_error: renders the body of an error response.
+        observe: counts a response.
+        log: logs unexpected errors; its child ``access`` logs responses.
     """
 
-    def __init__(self, app: App, metrics: Metrics, max_body: int) -> None:
-        self._app, self._metrics, self._max_body = app, metrics, max_body
+    def __init__(
+        self, app: ASGIApp, limits: RequestLimits, render_error: ErrorRenderer, observe: Observer, log: logging.Logger
+    ) -> None:
+        self._app, self._limits, self._render_error = app, limits, render_error
+        self._observe, self._log, self._access_log = observe, log, log.getChild("access")
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 499  # 499: the client left before there was an answer
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        start, exchange = time.perf_counter(), _Exchange(scope, receive, send, self._limits)
         try:
-            await self._pass_on(scope, receive, noting)
-        except ClientLeftError:
-            pass
-        except Exception:
-            log.exception("unexpected error")
-            if status == 499:
-                await _refuse(noting, 500, "internal error; the server's log says more")
+            await self._answer(scope, exchange)
         finally:
             seconds = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.request_done(route, status, seconds)
-            extra = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1e3, 2)}
-            log.info("request", extra={"fields": extra})
+            route = getattr(scope.get("route"), "path", None)
+            self._observe(route, exchange.status, seconds)
+            fields = {"method": scope["method"], "route": route or "other", "status": exchange.status}
+            log_event(self._access_log, "request", {**fields, "ms": round(seconds * 1e3, 2)})
 
-    async def _pass_on(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        body = await self._read(scope, receive)
-        if body is None:
-            self._metrics.refused("too large")
-            await _refuse(send, 413, f"the body is larger than {self._max_body} bytes", close=True)
-            return
-        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
+        try:
+            exchange.check_headers()
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            if exchange.failure is None and not isinstance(error, ClientLeftError):
+                self._log.exception("unexpected error")
+                exchange.failure = ApiError(500, "internal error; the server's log says more", "internal_error")
+        if isinstance(exchange.failure, ApiError) and not exchange.started:
+            await exchange.send_error(exchange.failure, self._render_error(exchange.failure))
 
-        async def replay() -> Message:
-            return whole.pop() if whole else await receive()
 
-        await self._app(scope, replay, send)
+class _Exchange:
+    """One request and its response. A failure to read the request replaces whatever the app answers to it."""
 
-    async def _read(self, scope: MutableMapping[str, Any], receive: Receive) -> bytes | None:
-        """The whole body, or None if it is too large."""
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if length.isdigit() and int(length) > self._max_body:
-            return None
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limits: RequestLimits) -> None:
+        self._scope, self._receive, self._send, self._limits = scope, receive, send, limits
+        self._is_read = False
+        self.started = False
+        self.status = CLIENT_LEFT
+        self.failure: ApiError | ClientLeftError | None = None
+
+    def check_headers(self) -> None:
+        """Raise ApiError 431 if path, query and headers are too large."""
+        size = len(self._scope.get("raw_path") or b"") + len(self._scope.get("query_string", b""))
+        size += sum(len(name) + len(value) for name, value in self._scope["headers"])
+        if size > self._limits.header_bytes:
+            message = f"the headers have more than {self._limits.header_bytes} bytes"
+            self.failure = ApiError(431, message, "headers_too_large")
+            raise self.failure
+
+    async def receive(self) -> Message:
+        if self._is_read:
+            return await self._receive()
+        self._is_read = True
+        try:
+            body = await self._read_body()
+        except (ApiError, ClientLeftError) as failure:
+            self.failure = failure
+            raise
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: Message) -> None:
+        if self.failure is None or self.started:
+            await self._pass_on(message)
+
+    async def send_error(self, error: ApiError, body: bytes) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        if error.status == 408:  # the rest of the body may never come
+            headers.append((b"connection", b"close"))
+        await self._pass_on({"type": "http.response.start", "status": error.status, "headers": headers})
+        await self._pass_on({"type": "http.response.body", "body": body})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started, self.status = True, message["status"]
+        await self._send(message)
+
+    async def _read_body(self) -> bytes:
+        """Read the whole body; ApiError 413, 408 or 400 if it exceeds a limit, ClientLeftError if it breaks off."""
+        limits = self._limits
+        declared = next((value for name, value in self._scope["headers"] if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > limits.body_bytes:
+            raise _too_large(limits)
+        with anyio.move_on_after(limits.body_seconds):
+            body = await self._join_parts()
+            if is_nested_deeper(body, limits.nesting):
+                raise ApiError(400, f"the body is nested more than {limits.nesting} levels deep", "invalid_request")
+            return body
+        raise ApiError(408, f"the body did not arrive within {limits.body_seconds:g} seconds", "timeout")
+
+    async def _join_parts(self) -> bytes:
         parts, size, more = [], 0, True
         while more:
-            message = await receive()
+            message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeftError
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             more = message.get("more_body", False)
-            if size > self._max_body:
-                return None
+            if size > self._limits.body_bytes:
+                raise _too_large(self._limits)
         return b"".join(parts)
 
 
-async def _refuse(send: Send, status: int, detail: str, *, close: bool = False) -> None:
-    body = orjson.dumps({"detail": detail})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if close:  # the rest of the body is not read
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _too_large(limits: RequestLimits) -> ApiError:
+    return ApiError(413, f"the body is larger than {limits.body_bytes} bytes", "body_too_large")

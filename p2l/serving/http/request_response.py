@@ -1,6 +1,5 @@
-"""Bodies in, JSON and event streams out."""
+"""JSON bodies of requests, JSON and event streams of responses."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,46 +10,31 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from p2l.serving.http.api_error import ApiError, ClientLeftError
+from p2l.serving.http.api_error import ClientLeftError, invalid
 from p2l.serving.http.disconnect import run_until_disconnect
-from p2l.serving.router.api.chat_request import parse, too_large
-from p2l.serving.router.api.openai_error import openai_error
 
-BODY_SECONDS = 60.0
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
-async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """The object in the body; ``ApiError`` 413 over ``limit`` bytes, 408 for one that dawdles, 400 for another form."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large(limit)
+async def read_json_object(request: Request) -> dict[str, Any]:
+    """Read the JSON object in the body; ApiError 400 for anything else. The guard limits its size and time."""
     try:
-        return parse(await asyncio.wait_for(_read(request, limit), BODY_SECONDS))
-    except asyncio.TimeoutError:
-        raise ApiError(408, f"the body did not arrive within {BODY_SECONDS:g} seconds", "timeout") from None
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > limit:
-            raise too_large(limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+        body = orjson.loads(await request.body())
+    except orjson.JSONDecodeError as error:
+        raise invalid(f"the body is not JSON: {error.msg.split(':')[0]} at byte {error.pos}") from None
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object")
+    return body
 
 
 def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(payload), status, dict(headers or {}), "application/json")
-
-
-def error_response(error: ApiError) -> Response:
-    return Response(openai_error(error), error.status, error.headers, "application/json")
+    """Return a JSON response; NumPy arrays become lists."""
+    content = orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, status, dict(headers or {}), "application/json")
 
 
 def header_text(value: object) -> str:
-    """Text that a header can hold: what is not printable ASCII is percent-encoded."""
+    """Return text that a header can hold: all but printable ASCII is percent-encoded."""
     return quote(str(value), safe=_PRINTABLE.replace("%", ""))
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.disconnect import run_until_disconnect
-from p2l.serving.http.request_response import EventStream, header_text, json_response, read_json
+from p2l.serving.http.request_response import EventStream, header_text, json_response, read_json_object
 from p2l.serving.router.accounts.ledger import Reservation, estimated_cost, true_cost
 from p2l.serving.router.accounts.output_characters import characters
 from p2l.serving.router.api.chat_request import ChatRequest
@@ -150,7 +150,7 @@ async def answer(request: Request, form: ApiAdapter) -> Response:
     key = snapshot.keys.authenticate_bearer(request.headers)
     container.ledger.count(key)
     with container.tracer.request(form.name, request.headers) as span:
-        body = await read_json(request, container.options.max_body)
+        body = await read_json_object(request)
         ask = form.read(body, request.headers, snapshot.config.router.session_from_user)
         plan = await container.plan(snapshot.config, ask, key)
         container.metrics.routing.observe(time.perf_counter() - started)

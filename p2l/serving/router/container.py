@@ -16,7 +16,7 @@ from p2l.serving.router.accounts.ledger import Ledger
 from p2l.serving.router.api.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import KeyConfig, ServerConfig, load_config
 from p2l.serving.router.router_logs import event
-from p2l.serving.router.router_metrics import Metrics
+from p2l.serving.router.router_metrics import RouterMetrics
 from p2l.serving.router.selection.capabilities import Requirements, requirements_of
 from p2l.serving.router.selection.model_selector import ModelSelector, RoutingPlan, infeasible
 from p2l.serving.router.selection.prompt_scorer import Scorer, make_scorer, unscored
@@ -90,7 +90,7 @@ class RouterContainer:
     def __init__(self, options: RouterOptions, snapshot: Snapshot) -> None:
         self.options = options
         self.snapshot = snapshot
-        self.metrics = Metrics()
+        self.metrics = RouterMetrics()
         self.tracer = Tracer()
         self.circuit_breaker = CircuitBreaker()
         self.state: sqlite3.Connection = open_shared_state(options.state)

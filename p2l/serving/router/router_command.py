@@ -187,6 +187,8 @@ def _reload_workers(supervisor: Multiprocess) -> None:
 
 def _run(target: "str | Starlette", args: argparse.Namespace) -> None:
     from p2l.serving.http.bounded_protocol import BoundedProtocol
+    from p2l.serving.http.request_limits import RequestLimits
+    from p2l.serving.router.api.openai_error import openai_error
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it anew once all is answered
     uvicorn.run(
@@ -196,7 +198,7 @@ def _run(target: "str | Starlette", args: argparse.Namespace) -> None:
         port=args.port,
         reload=args.reload,
         workers=args.workers if isinstance(target, str) else None,
-        http=BoundedProtocol,
+        http=BoundedProtocol.with_limits(RequestLimits(body_bytes=args.max_body), openai_error),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -1,16 +1,14 @@
-"""Prometheus metrics; with several workers, of all of them (``PROMETHEUS_MULTIPROC_DIR``)."""
+"""The router's metrics."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from p2l.serving.endpoint.endpoint_metrics import exposition
+from p2l.serving.http.prometheus import exposition
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
-class Metrics:
-    """Counters and histograms; labels hold routes, statuses and configured names, nothing of a client's."""
-
-    content_type = CONTENT_TYPE_LATEST
+class RouterMetrics:
+    """Counters and histograms; labels are routes, statuses and configured names, never text of a client."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,6 +34,8 @@ class Metrics:
     def _seconds(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
         return Histogram(f"p2l_router_{name}", text, labels, registry=self.registry, buckets=_SECONDS)
 
-    def text(self) -> bytes:
-        """All metrics, in Prometheus's text form."""
+    def count_response(self, route: str | None, status: int, seconds: float) -> None:
+        self.requests.labels(route or "none", status).inc()
+
+    def exposition(self) -> bytes:
         return exposition(self.registry)

@@ -49,12 +49,12 @@ def test_a_client_that_leaves_before_the_answer_pays_nothing(start: Starter, pat
         {"keys": [BUDGETED], "embedding_configs": {"embedder": model(fake.url)}},
         router_type="random",
     )
-    (key,) = running.service.snapshot.config.keys
+    (key,) = running.container.snapshot.config.keys
     body = {"messages": [{"role": "user", "content": "hi"}], **fields}
     with leave_after_request(running, path, body):
-        wait_until(lambda: len(fake.seen) == 1 and running.service.ledger.spent(key) == 1.0)  # the reservation
+        wait_until(lambda: len(fake.seen) == 1 and running.container.ledger.spent(key) == 1.0)  # the reservation
         assert fake.open == 1
-    wait_until(lambda: running.service.ledger.spent(key) == 0.0 and fake.open == 0)
+    wait_until(lambda: running.container.ledger.spent(key) == 0.0 and fake.open == 0)
 
 
 def test_a_client_that_leaves_a_stream_ends_it(start: Starter) -> None:

@@ -1,9 +1,7 @@
 """Servers of the tests: upstreams faked at the wire, and the router itself, each in a thread of this process."""
 
 import asyncio
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,12 +11,14 @@ from typing import Any
 import httpx
 import openai
 import orjson
-import uvicorn
 import yaml
 
-from p2l.serving.http.bounded_protocol import BoundedProtocol
+from p2l.serving.http.request_limits import RequestLimits
+from p2l.serving.http.uvicorn_config import uvicorn_config
+from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.container import RouterContainer, RouterOptions, Snapshot
 from p2l.serving.router.router_app import make_app
+from tests.serving.server_thread import serving
 
 KEY = "sk-client-0123456789"
 HELLO = [{"role": "user", "content": "hi"}]
@@ -187,31 +187,18 @@ class Running:
 
 
 @contextmanager
-def router(folder: Path, config: dict[str, Any], **options: Any) -> Iterator[Running]:
+def router(
+    folder: Path, config: dict[str, Any], limits: RequestLimits | None = None, **options: Any
+) -> Iterator[Running]:
     """The router on a configuration, on a free port, for the time of the context."""
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     chosen = RouterOptions(**{"config": path, "api_key": KEY, "watch": 0.05, **options})
     container = RouterContainer(chosen, Snapshot.load(chosen))
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            make_app(container), http=BoundedProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=2
-        )
-    )
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert thread.is_alive() and time.monotonic() < deadline
-        time.sleep(0.01)
-    try:
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", container, path)
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
+    limits = limits or RequestLimits(body_bytes=chosen.max_body)
+    app = make_app(container, limits)
+    with serving(uvicorn_config(app, limits, openai_error, shutdown_seconds=2)) as url:
+        yield Running(url, container, path)
 
 
 def model(url: str, cost: float = 1.0, **keys: Any) -> dict[str, Any]:

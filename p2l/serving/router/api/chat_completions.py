@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.http.request_response import json_response, read_json
+from p2l.serving.http.request_response import json_response, read_json_object
 from p2l.serving.router.api.chat_request import parse_chat_request
 from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.completion import ApiAdapter, CompletionContext, answer
@@ -62,7 +62,7 @@ async def route(request: Request) -> Response:
     snapshot = container.snapshot
     key = snapshot.keys.authenticate_bearer(request.headers)
     container.ledger.count(key)
-    body = await read_json(request, container.options.max_body)
+    body = await read_json_object(request)
     ask = parse_chat_request(body, request.headers, snapshot.config.router.session_from_user)
     plan = await container.plan(snapshot.config, ask, key)
     # a look takes part in the stream without a say in its mean

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-
-from p2l.serving.http.api_error import ApiError, invalid
+from p2l.serving.http.api_error import invalid
 
 # fields that gateways behind us would take for orders: other models, other hosts, other keys
 FORBIDDEN_FIELDS = frozenset(
@@ -75,19 +73,6 @@ class ChatRequest:
     def messages(self) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.view["messages"]
         return messages
-
-
-def parse(raw: bytes) -> dict[str, Any]:
-    """The object in a request's body; ``ApiError`` 400 for anything else."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"the body is not JSON: {error.msg.split(':')[0]} at byte {error.pos}") from None
-    except RecursionError:
-        raise invalid("the body is nested too deeply") from None
-    if not isinstance(body, dict):
-        raise invalid("the body must be a JSON object")
-    return body
 
 
 def parse_chat_request(
@@ -202,7 +187,3 @@ def _optional(body: Mapping[str, Any], name: str, kind: type) -> Any:
 
 
 _NAMES: dict[type, str] = {bool: "true or false", str: "text", int: "a whole number", list: "a list", dict: "an object"}
-
-
-def too_large(limit: int) -> ApiError:
-    return ApiError(413, f"the body has more than {limit} bytes", "body_too_large")

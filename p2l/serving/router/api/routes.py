@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.disconnect import run_until_disconnect
-from p2l.serving.http.request_response import header_text, json_response, read_json
+from p2l.serving.http.prometheus import CONTENT_TYPE
+from p2l.serving.http.request_response import header_text, json_response, read_json_object
 from p2l.serving.router.accounts.ledger import Reservation, true_cost
 from p2l.serving.router.api.chat_request import reject_forbidden_fields
 from p2l.serving.router.config.server_config import KeyConfig
@@ -66,7 +67,7 @@ async def embeddings(request: Request) -> Response:
     """Pass through to the embedding model of that name."""
     container, key = enter(request)
     config = container.snapshot.config
-    body = await read_json(request, container.options.max_body)
+    body = await read_json_object(request)
     reject_forbidden_fields(body)
     name = body.get("model")
     embedder = config.embedding_configs.get(name) if isinstance(name, str) else None
@@ -99,7 +100,7 @@ async def feedback(request: Request) -> Response:
     container, key = enter(request)
     if container.feedback is None:
         raise ApiError(404, "this router stores no feedback (--feedback)", "feedback_off")
-    vote = read_vote(await read_json(request, container.options.max_body))
+    vote = read_vote(await read_json_object(request))
     if vote.prompt is not None and sum(map(len, vote.prompt)) > container.options.max_body:
         raise invalid("the prompt is too long", "prompt")
     await container.feedback.vote(vote, key.name, tuple(container.snapshot.config.model_configs))
@@ -125,4 +126,4 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Prometheus's text form."""
     container: RouterContainer = request.app.state.container
-    return Response(container.metrics.text(), media_type=container.metrics.content_type)
+    return Response(container.metrics.exposition(), media_type=CONTENT_TYPE)

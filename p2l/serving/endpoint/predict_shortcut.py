@@ -1,38 +1,38 @@
-"""A short way for the requests that come thousands of times a second: around the framework's layers.
+"""Answer valid ``/predict`` requests without FastAPI's layers.
 
-They cost more than all the rest of a small model's request. Only a request that is beyond doubt takes the short way;
-any other goes to the app behind, which says what is wrong with it.
+With a small model these layers cost more than the rest of the request. Only a request that is valid beyond doubt takes
+the shortcut; the app answers every other one and says what is wrong with it.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.serving.endpoint.error_handlers import HANDLERS
 from p2l.serving.http.api_keys import ApiKeys
-from p2l.serving.http.request_guard import App, Message, Receive, Send
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 class Shortcut(Generic[Body]):
-    """ASGI middleware: answers POST requests to one path itself if key and body are sound.
+    """ASGI middleware that answers POST requests to one path itself if key and body are valid.
 
     Args:
-        app: answers everything else.
-        path: of the requests in question.
+        app: answers all other requests.
+        path: of the requests that may take the shortcut.
         keys: one of them must come in the header ``api-key``.
         schema: of the body.
-        answer: makes the response; its errors are told as the app tells them.
+        answer: makes the response; its errors are rendered as the app renders them.
     """
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         path: str,
         keys: ApiKeys[bool],
         schema: type[Body],
@@ -41,16 +41,17 @@ class Shortcut(Generic[Body]):
         self._app, self._path, self._keys, self._schema, self._answer = app, path, keys, schema, answer
         self._route = SimpleNamespace(path=path)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope.get("path") != self._path or scope.get("method") != "POST" or not self._lets_in(scope["headers"]):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_ours = scope.get("path") == self._path and scope.get("method") == "POST"
+        if not is_ours or not self._has_key(scope["headers"]):
             await self._app(scope, receive, send)
             return
-        message = await receive()
-        body = self._read(message)
-        if body is None:
-            await self._app(scope, _again(message, receive), send)
-            return
         scope["route"] = self._route
+        message = await receive()
+        body = self._parse(message)
+        if body is None:
+            await self._app(scope, _replay(message, receive), send)
+            return
         try:
             response = await self._answer(body, receive)
         except tuple(HANDLERS) as error:
@@ -58,11 +59,12 @@ class Shortcut(Generic[Body]):
             response = await handler(Request(scope), error)
         await response(scope, receive, send)
 
-    def _lets_in(self, headers: list[tuple[bytes, bytes]]) -> bool:
+    def _has_key(self, headers: list[tuple[bytes, bytes]]) -> bool:
         sent = [value for name, value in headers if name == b"api-key"]
         return self._keys.is_empty or (len(sent) == 1 and bool(self._keys.owner(sent[0])))
 
-    def _read(self, message: Message) -> Body | None:
+    def _parse(self, message: Message) -> Body | None:
+        """Parse the message of the guard, which holds the whole body; None if the app has to look at it."""
         if message["type"] != "http.request" or message.get("more_body"):
             return None
         try:
@@ -71,11 +73,11 @@ class Shortcut(Generic[Body]):
             return None
 
 
-def _again(message: Message, receive: Receive) -> Receive:
-    """A ``receive`` that gives a message that was read once more, then what follows it."""
-    first = [message]
+def _replay(message: Message, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives a message that was already read, then what follows it."""
+    read = [message]
 
     async def replay() -> Message:
-        return first.pop() if first else await receive()
+        return read.pop() if read else await receive()
 
     return replay
