@@ -1,23 +1,83 @@
-"""Prompt to leaderboard: from preference votes to a model that turns any prompt into a leaderboard of LLMs."""
+"""Prompt to leaderboard: from preference votes to a model that turns any prompt into a leaderboard of LLMs.
 
+    from p2l import fit, load_checkpoint
+
+    fit("votes.parquet", family="bt").plot()       # one leaderboard of all votes, with intervals
+    checkpoint = load_checkpoint("outputs/run/checkpoint")
+    checkpoint.rank("What is 1+1?").table()        # the leaderboard of a prompt
+
+Every public name is imported when it is first used, because most bring torch: ``import p2l`` alone takes no time.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from p2l.leaderboard import rank_prompts
-    from p2l.models import load_checkpoint
+    from p2l.data import SkipReport, VoteTable, load_votes, read_prompts, read_table, split_votes
+    from p2l.errors import CheckpointError, ConfigError, DataError, P2LError, PromptError
+    from p2l.leaderboard import LeaderboardFit, aggregate, fit, rank, rank_prompts
+    from p2l.models import Checkpoint, Predictor, load_checkpoint, predict, push_checkpoint, save_checkpoint
+    from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
+    from p2l.ranking import Leaderboard, Leaderboards
+    from p2l.training import train
+    from p2l.types import Outcome, Ranking
 
 __version__ = "0.1.0"
-__all__ = ["load_checkpoint", "rank_prompts"]
+__all__ = [
+    "FAMILIES",
+    "Checkpoint",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "Leaderboard",
+    "LeaderboardFit",
+    "Leaderboards",
+    "Outcome",
+    "OutcomeFamily",
+    "P2LError",
+    "Predictor",
+    "PromptError",
+    "Ranking",
+    "SkipReport",
+    "VoteTable",
+    "__version__",
+    "aggregate",
+    "fit",
+    "get_family",
+    "load_checkpoint",
+    "load_votes",
+    "predict",
+    "push_checkpoint",
+    "rank",
+    "rank_prompts",
+    "read_prompts",
+    "read_table",
+    "save_checkpoint",
+    "split_votes",
+    "train",
+]
+
+_NAMES_OF_PACKAGE = {
+    "p2l.data": ("SkipReport", "VoteTable", "load_votes", "read_prompts", "read_table", "split_votes"),
+    "p2l.errors": ("CheckpointError", "ConfigError", "DataError", "P2LError", "PromptError"),
+    "p2l.leaderboard": ("LeaderboardFit", "aggregate", "fit", "rank", "rank_prompts"),
+    "p2l.models": ("Checkpoint", "Predictor", "load_checkpoint", "predict", "push_checkpoint", "save_checkpoint"),
+    "p2l.outcomes": ("FAMILIES", "OutcomeFamily", "get_family"),
+    "p2l.ranking": ("Leaderboard", "Leaderboards"),
+    "p2l.training": ("train",),
+    "p2l.types": ("Outcome", "Ranking"),
+}
+_PACKAGE_OF_NAME = {name: package for package, names in _NAMES_OF_PACKAGE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when asked for, since they bring torch: programs that only watch over others start without it."""
-    if name == "load_checkpoint":
-        from p2l.models import load_checkpoint
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _PACKAGE_OF_NAME:
+        raise AttributeError(f"module 'p2l' has no attribute {name!r}")
+    value = getattr(import_module(_PACKAGE_OF_NAME[name]), name)
+    globals()[name] = value
+    return value
 
-        return load_checkpoint
-    if name == "rank_prompts":
-        from p2l.leaderboard import rank_prompts
 
-        return rank_prompts
-    raise AttributeError(f"module 'p2l' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,11 +16,11 @@ from p2l.commands.config_objects import make
 from p2l.data.vote_table import VoteTable
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals
-from p2l.leaderboard.table import ELO_POINTS_PER_NAT
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint
 from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
 from p2l.new_models.row_fit import PENALTIES, Precision, PromptFeatures, RowFit, extract_features, fit_rows
+from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
 from p2l.statistics.intervals import intervals, rank_ranges
 from p2l.types import Ranking
 

@@ -23,11 +23,11 @@ from p2l.data.readers import read_table
 from p2l.errors import DataError
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard.cross_validation import cross_validate
-from p2l.leaderboard.fit import RIDGE, fit
-from p2l.leaderboard.leaderboard_plots import plot_intervals
-from p2l.leaderboard.result import LeaderboardFit
+from p2l.leaderboard.fit_leaderboard import RIDGE, fit
+from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.vote_counts import PairWeights
 from p2l.outcomes import get_family
+from p2l.ranking.leaderboard_plots import plot_intervals
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from p2l.data.buffers import GeometricBuffer, ReplayBuffer
 from p2l.data.datamodule import VoteDataModule
 from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
 from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
+from p2l.data.prompt_input import read_prompts
 from p2l.data.readers import read_table
 from p2l.data.skip_report import SkipReport
 from p2l.data.splits import split_votes
@@ -30,6 +31,7 @@ __all__ = [
     "encode_prompts",
     "load_votes",
     "prepare_tokenizer",
+    "read_prompts",
     "read_table",
     "split_votes",
     "turns_of",

@@ -65,7 +65,7 @@ def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
 
 def adapt_arena_100k(frame: pd.DataFrame) -> pd.DataFrame:
     """lmarena-ai/arena-human-preference-100k: prompts are the user turns of ``conversation_a``, time is ``tstamp``."""
-    prompt = [_user_turns(conversation) for conversation in frame["conversation_a"]]
+    prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
     names = {"tstamp": "timestamp", "question_id": "conversation_id"}
     return _renamed(frame, names).assign(prompt=pd.Series(prompt, index=frame.index, dtype=object))
 
@@ -76,7 +76,7 @@ def adapt_arena_140k(frame: pd.DataFrame) -> pd.DataFrame:
     ``conversation_a`` holds the turns of this vote alone and ``full_conversation`` also those before it, which both
     models had read: the prompt is all the user turns of ``full_conversation``, where it is there.
     """
-    prompt = [_user_turns(conversation) for conversation in frame["conversation_a"]]
+    prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
     if "full_conversation" in frame.columns:
         full = (_session_turns(conversation) for conversation in frame["full_conversation"])
         prompt = [whole or last for whole, last in zip(full, prompt, strict=True)]
@@ -148,7 +148,7 @@ def _messages(conversation: object) -> list[object] | None:
     return list(messages) if isinstance(messages, _LISTS) else None
 
 
-def _user_turns(conversation: object) -> list[object] | None:
+def user_turns(conversation: object) -> list[object] | None:
     messages = _messages(conversation)
     if messages is None:
         return None

@@ -90,12 +90,18 @@ class PromptEncoder:
         if not wraps:
             self._suffix = [self.cls_token_id]
 
+    def __repr__(self) -> str:
+        fmt, tokenizer = self.format, type(self.tokenizer).__name__
+        return f"PromptEncoder({tokenizer}, {fmt.max_length:,} tokens, CLS at the {fmt.cls_position})"
+
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of one prompt; PromptError if it is not a string or a non-empty list of strings."""
         return self.encode_batch([prompt])[0]
 
     def encode_batch(self, prompts: Sequence[Prompt]) -> list[list[int]]:
-        """Token ids of each prompt, unpadded."""
+        """Return the token ids of each prompt, unpadded; ``PromptError`` for a single string."""
+        if isinstance(prompts, str):
+            raise PromptError(f"expected a list of prompts; got one string, {prompts[:40]!r}: give [prompt], or encode")
         texts = [self._text(turns_of(prompt)) for prompt in prompts]
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
         keep = self.format.max_length - len(self._prefix) - len(self._suffix)

@@ -25,7 +25,7 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 TableSource: TypeAlias = (
-    str | Path | pd.DataFrame | datasets.Dataset | datasets.DatasetDict | Sequence[Mapping[str, Any]]
+    str | Path | pd.DataFrame | datasets.Dataset | Mapping[str, datasets.Dataset] | Sequence[Mapping[str, Any]]
 )
 
 
@@ -86,12 +86,12 @@ def _from_memory(source: object, split: str) -> pd.DataFrame:
 
 
 def describe(value: object) -> str:
-    """Name the type of a value that was not expected; of a list, also the type of its first odd item."""
+    """Show a value that was not expected, with its type; of a list, the first item of an odd type."""
     name = type(value).__name__
     if isinstance(value, (list, tuple)) and value:
         odd = next((item for item in value if not isinstance(item, type(value[0]))), value[0])
-        return f"a {name} that holds a {type(odd).__name__}: {repr(odd)[:80]}"
-    return f"a {name}: {repr(value)[:80]}"
+        return f"a {name} that holds {repr(odd)[:80]} ({type(odd).__name__})"
+    return f"{repr(value)[:80]} ({name})"
 
 
 def parse_json(text: str) -> Any:

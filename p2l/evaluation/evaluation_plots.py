@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from p2l.evaluation.category_metrics import MODEL, TRUTH
-from p2l.leaderboard.table import ELO_POINTS_PER_NAT
+from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
 from p2l.statistics.intervals import wilson_interval
 
 TRUTH_COLOUR, MODEL_COLOUR, GRID = "#444444", "#1f77b4", "#dddddd"

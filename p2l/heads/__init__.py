@@ -1,6 +1,6 @@
 """Heads: from the hidden state of a prompt to its Ranking."""
 
 from p2l.heads.initialization import INITIALIZATIONS, initialize_linear
-from p2l.heads.ranking import RankingHead
+from p2l.heads.ranking_head import RankingHead
 
 __all__ = ["INITIALIZATIONS", "RankingHead", "initialize_linear"]

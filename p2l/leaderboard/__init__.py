@@ -1,14 +1,16 @@
 """Statistics on votes and rankings: one leaderboard for many votes, or for many prompts, with intervals."""
 
-from p2l.leaderboard.aggregate import aggregate, aggregate_subsets
-from p2l.leaderboard.fit import fit, fit_subsets, fit_votes
-from p2l.leaderboard.leaderboard_plots import plot_intervals, plot_leaderboards
-from p2l.leaderboard.rank_prompts import rank_prompts
-from p2l.leaderboard.result import LeaderboardFit
-from p2l.leaderboard.table import leaderboard_table, leaderboard_tables
+from p2l.leaderboard.aggregate_prompts import aggregate, aggregate_subsets
+from p2l.leaderboard.fit_leaderboard import fit, fit_subsets, fit_votes
+from p2l.leaderboard.leaderboard_fit import LeaderboardFit
+from p2l.leaderboard.rank_prompts import rank, rank_prompts
+from p2l.ranking import Leaderboard, Leaderboards, leaderboard_table, leaderboard_tables
+from p2l.ranking.leaderboard_plots import plot_intervals, plot_leaderboards
 
 __all__ = [
+    "Leaderboard",
     "LeaderboardFit",
+    "Leaderboards",
     "aggregate",
     "aggregate_subsets",
     "fit",
@@ -18,5 +20,6 @@ __all__ = [
     "leaderboard_tables",
     "plot_intervals",
     "plot_leaderboards",
+    "rank",
     "rank_prompts",
 ]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from p2l.data.battle_table import BattleTable
-from p2l.leaderboard.fit import fit_votes
+from p2l.leaderboard.fit_leaderboard import fit_votes
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle, Ranking

@@ -1,41 +1,28 @@
-"""Read P2L checkpoints in the published folder format, local or on the hub.
+"""A trained P2L model in memory: network, prompt encoder, model names, recipe."""
 
-A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
-tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
-and ``p2l.json`` (ours: family, readout, prompt format), which published checkpoints lack: there the family is read
-off ``training_config.json`` or the arguments, and the shapes off the weights.
-"""
-
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
-
-from p2l.data.prompt_encoder import PromptEncoder, PromptFormat, prepare_tokenizer
-from p2l.errors import CheckpointError, ConfigError, P2LError
-from p2l.heads import RankingHead
-from p2l.models.backbone import (
-    Attention,
-    DTypeName,
-    Quantization,
-    explain_load_error,
-    load_backbone,
-    load_tokenizer,
-    local_folder,
-    prepare_backbone,
-)
+from p2l.data.encoding import encode_prompts
+from p2l.data.prompt_encoder import PromptEncoder
+from p2l.data.prompt_input import ManyPrompts, is_one_prompt, read_prompts
+from p2l.models.batch_ranking import TOKEN_BUDGET, no_ranking, rank_encoded
 from p2l.models.p2l_model import P2LModel
-from p2l.outcomes import OutcomeFamily, get_family
+from p2l.outcomes import OutcomeFamily
+from p2l.ranking import Leaderboard, Leaderboards
 
-PUBLISHED_MAX_LENGTH = 8192
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Checkpoint:
-    """All that is needed to rank models for a prompt: network, prompt encoder, model names, and the recipe."""
+    """All that is needed to rank models for a prompt.
+
+    Attributes:
+        model: the network, on the device on which it runs.
+        encoder: turns prompts into token ids.
+        models: names of the ranked LLMs, in the order of the coefficients.
+        recipe: how it was trained, as in ``training_config.json``.
+    """
 
     model: P2LModel
     encoder: PromptEncoder
@@ -44,166 +31,46 @@ class Checkpoint:
 
     @property
     def family(self) -> OutcomeFamily:
+        """The likelihood family of the head."""
         return self.model.head.family
 
+    @overload
+    def rank(self, prompts: str, *, token_budget: int = ...) -> Leaderboard: ...
 
-def load_checkpoint(
-    path: str,
-    *,
-    head_type: str | None = None,
-    loss_type: str | None = None,
-    max_length: int | None = None,
-    dtype: DTypeName = "float32",
-    attn_implementation: Attention | None = None,
-    quantization: Quantization | None = None,
-    dropout: float | None = None,
-) -> Checkpoint:
-    """The checkpoint of a local folder or hub repository; CheckpointError says what is missing or does not fit.
+    @overload
+    def rank(self, prompts: Sequence[Mapping[str, Any]], *, token_budget: int = ...) -> Leaderboard: ...
 
-    ``head_type`` and ``loss_type`` are the published options, needed only where the checkpoint does not say its
-    family; ``max_length`` overrides the length that it was trained with; the rest is as in ``load_backbone``.
-    """
-    folder = Path(local_folder(path))
-    models = _read_models(folder / "model_list.json")
-    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
-    weights = _read_head(folder)
-    family = _family_of(path, said, recipe, weights, head_type, loss_type)
-    encoder = load_encoder(folder, max_length)
-    backbone = load_backbone(
-        str(folder),
-        dtype=dtype,
-        attn_implementation=attn_implementation,
-        quantization=quantization,
-        dropout=dropout,
-        key_mapping={r"^model\.": ""},
-    )
-    head = _head_of(path, weights, family, len(models))
-    model = P2LModel(prepare_backbone(backbone), head, said.get("readout", "cls"), encoder.cls_token_id)
-    return Checkpoint(model.eval(), encoder, models, recipe)
+    @overload
+    def rank(self, prompts: ManyPrompts, *, token_budget: int = ...) -> Leaderboards: ...
 
+    def rank(
+        self, prompts: str | Sequence[Mapping[str, Any]] | ManyPrompts, *, token_budget: int = TOKEN_BUDGET
+    ) -> Leaderboard | Leaderboards:
+        """Rank the models for one prompt, or for each of many.
 
-def _read_models(path: Path) -> tuple[str, ...]:
-    if not path.exists():
-        raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one")
-    return model_names(_read_json(path), path, CheckpointError)
+        Args:
+            prompts: a string or a chat (list of messages with ``role`` and ``content``) is one prompt and gives a
+                ``Leaderboard``. A list of strings, a Series, a table with a column ``prompt`` or the ``Path`` of one
+                gives ``Leaderboards``, one for each prompt: see ``p2l.data.read_prompts``.
+            token_budget: most tokens, padding included, in a batch.
 
+        Raises:
+            PromptError: a prompt is not a string, a non-empty list of strings or a chat with a user message.
+        """
+        turns = read_prompts(prompts)
+        if not turns:
+            return Leaderboards(self.models, no_ranking(len(self.models), self.family), self.family, ())
+        encoded = encode_prompts(self.encoder, turns)
+        rankings = rank_encoded(self.model, encoded, token_budget=token_budget)
+        found = Leaderboards(self.models, rankings, self.family, tuple(turns))
+        return found[0] if is_one_prompt(prompts) else found
 
-def model_names(names: object, path: Path, error: type[P2LError]) -> tuple[str, ...]:
-    """What a ``model_list.json`` at ``path`` held, if it is a list of distinct names; else ``error`` says why not."""
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise error(f"{path} must hold a non-empty list of model names")
-    if len(set(names)) < len(names):
-        raise error(f"{path} names a model twice: {next(n for n in names if names.count(n) > 1)}")
-    return tuple(names)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is not there: checkpoints need not have it."""
-    values = _read_json(path) if path.exists() else {}
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object; found a {type(values).__name__}")
-    return values
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
-
-
-def _read_head(folder: Path) -> dict[str, Tensor]:
-    """The ``head.*`` tensors, without their prefix, from one file or the shards that the index names."""
-    try:
-        index = folder / "model.safetensors.index.json"
-        if index.exists():
-            files = {file for key, file in _read_object(index)["weight_map"].items() if key.startswith("head.")}
-        else:
-            files = {"model.safetensors"}
-        head: dict[str, Tensor] = {}
-        for file in sorted(files):
-            with safe_open(folder / file, framework="pt") as tensors:
-                head |= {k[5:]: tensors.get_tensor(k) for k in tensors.keys() if k.startswith("head.")}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"the weights in {folder} are damaged or cut short: {error}") from error
-    except (OSError, KeyError) as error:
-        raise CheckpointError(explain_load_error(str(folder), error)) from error
-    if not any(key.startswith("head.") for key in head):
-        raise CheckpointError(
-            f"{folder} has no head.head.* weights: it is a plain language model, not a P2L checkpoint"
+    def __repr__(self) -> str:
+        backbone = self.model.model.config.model_type
+        return (
+            f"Checkpoint({backbone}, {self.model.num_parameters:,} parameters, {len(self.models)} models, "
+            f"{self.family.name}, {self.encoder.format.max_length:,} tokens)"
         )
-    return head
 
-
-def _family_of(
-    path: str,
-    said: dict[str, Any],
-    recipe: dict[str, Any],
-    weights: dict[str, Tensor],
-    head_type: str | None,
-    loss_type: str | None,
-) -> OutcomeFamily:
-    has_eta = any(key.startswith("eta_head.") for key in weights)
-    has_gamma = any(key.startswith("gamma_head.") for key in weights)
-    name = said.get("family") or loss_type or recipe.get("loss_type")
-    if name is None and has_eta and not has_gamma:
-        raise CheckpointError(
-            f"{path} does not say its likelihood family, and its weights fit rk, rk-reparam and grk; "
-            f"give --loss-type rk, rk-reparam or grk"
-        )
-    try:
-        family = get_family(name or head_type or ("ba" if has_gamma else "bt"))
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    if (family.num_eta == 1) != has_eta or family.has_threshold != has_gamma:
-        found = " + ".join(["coefs", *(["eta"] if has_eta else []), *(["gamma"] if has_gamma else [])])
-        raise CheckpointError(
-            f"family {family.name!r} does not fit the head in {path}, which emits {found}; "
-            f"give the --head-type/--loss-type that it was trained with"
-        )
-    if loss_type and said.get("family") and get_family(loss_type) is not family:
-        raise CheckpointError(f"{path} says it was trained as {family.name!r}; --loss-type {loss_type} does not fit")
-    return family
-
-
-def load_encoder(folder: Path, max_length: int | None = None) -> PromptEncoder:
-    """The prompt encoder of a local checkpoint folder; ``max_length`` overrides the one it was trained with."""
-    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
-    tokenizer = prepare_tokenizer(load_tokenizer(str(folder)))
-    options = dict(said.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
-    if max_length is not None:
-        options["max_length"] = max_length
-    try:
-        return PromptEncoder(tokenizer, PromptFormat(**options))
-    except TypeError as error:
-        raise CheckpointError(f"{folder / 'p2l.json'} has a prompt_format that p2l does not know: {error}") from error
-
-
-def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_models: int) -> RankingHead:
-    low_rank = "head.0.weight" in weights
-    from_bottleneck = "eta_head.1.weight" in weights
-    # eta_head.0 is head.0 again
-    weights = {key: value.float() for key, value in weights.items() if not key.startswith("eta_head.0.")}
-    try:
-        first, last = (
-            weights[key] for key in (("head.0.weight", "head.1.weight") if low_rank else ["head.weight"] * 2)
-        )
-        if last.shape[0] != num_models:
-            raise CheckpointError(f"{path}: the head ranks {last.shape[0]} models, model_list.json names {num_models}")
-        head = RankingHead(
-            hidden_size=first.shape[1],
-            num_models=num_models,
-            family=family,
-            rank=first.shape[0] if low_rank else None,
-            eta_from="bottleneck" if from_bottleneck else "hidden",
-        )
-        head.load_state_dict(weights)
-    except (ConfigError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: the head weights do not fit together: {reason}") from error
-    return head
-
-
-def is_p2l_checkpoint(path: str) -> bool:
-    """Whether a local folder holds a P2L checkpoint rather than a plain language model."""
-    return any((Path(path) / name).exists() for name in ("model_list.json", "p2l.json"))
+    def _repr_html_(self) -> str:
+        return f"<p>{self!r}</p>"

@@ -25,7 +25,8 @@ from p2l.models.backbone import (
 )
 from p2l.models.blocks import CompileBackend, compile_blocks
 from p2l.models.byte_tokenizer import byte_tokenizer
-from p2l.models.checkpoint import Checkpoint, is_p2l_checkpoint, load_checkpoint, load_encoder
+from p2l.models.checkpoint import Checkpoint
+from p2l.models.checkpoint_reader import is_p2l_checkpoint, load_checkpoint, load_encoder
 from p2l.models.p2l_model import P2LModel
 from p2l.models.readout import Readout
 

@@ -1,17 +1,25 @@
 """Rank prompts in batches: in one call, or through a predictor that stays loaded."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from p2l.data.encoding import EncodedPrompts, PromptBatch, encode_prompts
-from p2l.data.packing import pack_within
+from p2l.data.encoding import EncodedPrompts, encode_prompts
 from p2l.data.prompt_encoder import Prompt
+from p2l.data.prompt_input import ManyPrompts, read_prompts
+from p2l.models.batch_ranking import (
+    TOKEN_BUDGET,
+    evaluating,
+    no_ranking,
+    pad,
+    rank_batch,
+    rank_encoded,
+    rank_in_batches,
+)
 from p2l.models.checkpoint import Checkpoint
 from p2l.models.row_decoder import RowDecoder, runs_in_rows
 from p2l.outcomes import OutcomeFamily
@@ -19,7 +27,6 @@ from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
-TOKEN_BUDGET = 16384
 # shapes that cover what a compiler treats apart: one prompt, several of one length, several padded ones
 WARM_UP = (("hi",), ("hi", "hi"), ("hi", "a prompt of several words", "hi " * 100))
 # The row decoder may differ from the backbone by so much of a state's length: bfloat16 rounds to 1/256 in every layer.
@@ -70,12 +77,12 @@ class Predictor:
     def rank(self, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
         """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,) or None."""
         if not prompts:
-            return _no_ranking(len(self.models), self.family)
+            return no_ranking(len(self.models), self.family)
         return self.rank_encoded(self.encode(prompts), token_budget=token_budget)
 
     def rank_encoded(self, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
         """The ranking of each encoded prompt, of which there must be one."""
-        return _rank_in_batches(lambda batch: self.forward([prompts[i] for i in batch]), prompts, token_budget)
+        return rank_in_batches(lambda batch: self.forward([prompts[i] for i in batch]), prompts, token_budget)
 
     def warm_up(self) -> None:
         """Pay now what the first calls cost: kernels chosen, memory taken, programs compiled."""
@@ -83,30 +90,15 @@ class Predictor:
             self.rank(prompts)
 
 
-def predict(checkpoint: Checkpoint, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-    """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32 on the CPU.
+def predict(checkpoint: Checkpoint, prompts: str | ManyPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
+    """Return the ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32, CPU.
 
-    PromptError if one of them is not a string or a non-empty list of strings.
+    ``Checkpoint.rank`` gives the same as leaderboards. Raises ``PromptError`` as ``p2l.data.read_prompts`` does.
     """
-    if not prompts:
-        return _no_ranking(len(checkpoint.models), checkpoint.family)
-    return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, prompts), token_budget=token_budget)
-
-
-def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-    """The ranking of each encoded prompt, of which there must be one; ``model`` runs in evaluation mode."""
-    device = next(model.parameters()).device
-    with evaluating(model):
-        return _rank_in_batches(lambda batch: rank_batch(model, prompts.pad(batch), device), prompts, token_budget)
-
-
-def _rank_in_batches(rank: Callable[[np.ndarray], Ranking], prompts: EncodedPrompts, token_budget: int) -> Ranking:
-    """``rank`` gets the indices of prompts of like length; the rankings are in the order of the prompts."""
-    batches = pack_within(prompts.lengths, token_budget)
-    rankings = [rank(batch) for batch in batches]
-    back = torch.from_numpy(np.argsort(np.concatenate(batches)))
-    eta = [ranking.eta for ranking in rankings if ranking.eta is not None]
-    return Ranking(torch.cat([ranking.coefs for ranking in rankings])[back], torch.cat(eta)[back] if eta else None)
+    turns = read_prompts(prompts)
+    if not turns:
+        return no_ranking(len(checkpoint.models), checkpoint.family)
+    return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, turns), token_budget=token_budget)
 
 
 def row_decoder(checkpoint: Checkpoint) -> RowDecoder | None:
@@ -127,32 +119,3 @@ def row_decoder(checkpoint: Checkpoint) -> RowDecoder | None:
         )
         return None
     return rows
-
-
-@torch.inference_mode()
-def rank_batch(model: nn.Module, batch: PromptBatch, device: torch.device) -> Ranking:
-    """The ranking of each prompt of one batch, on the CPU."""
-    ranking = model(batch.input_ids.to(device), batch.attention_mask.to(device))
-    return ranking.map(lambda x: x.cpu())
-
-
-def pad(ids: Sequence[np.ndarray], pad_token_id: int) -> PromptBatch:
-    """Encoded prompts as one batch."""
-    offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids], dtype=np.int64)))
-    return EncodedPrompts(np.concatenate(ids), offsets, pad_token_id).pad(np.arange(len(ids)))
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and then for each part the mode it was in: a frozen backbone trains in evaluation mode."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _no_ranking(num_models: int, family: OutcomeFamily) -> Ranking:
-    return Ranking(torch.zeros(0, num_models), torch.zeros(0) if family.num_eta else None)

@@ -12,7 +12,7 @@ from p2l.data.readers import read_table
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
 from p2l.errors import ConfigError, DataError
-from p2l.leaderboard.graph import components
+from p2l.leaderboard.comparison_graph import components
 from p2l.leaderboard.vote_counts import gather, shares_of
 from p2l.outcomes import OutcomeFamily
 

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from p2l.errors import DataError
 from p2l.leaderboard import aggregate, aggregate_subsets
-from p2l.leaderboard.aggregate import mean_probs
+from p2l.leaderboard.aggregate_prompts import mean_probs
 from p2l.outcomes import BT, FAMILIES, GRK, OutcomeFamily
 from p2l.types import Ranking
 

@@ -7,15 +7,17 @@ once, and memory does not grow with them. Source: Frick et al. 2025 (arXiv:2502.
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import overload
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from p2l.errors import DataError
+from p2l.errors import ConfigError, DataError
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import minimise
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking import Leaderboard, Leaderboards
 from p2l.types import Ranking
 
 # Of the whole; it only settles directions in which no probability changes.
@@ -25,16 +27,44 @@ _FITS = 4_000_000  # numbers in a block of fits
 _LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
 
 
-@torch.no_grad()
-def aggregate(
-    rankings: Ranking | Iterable[Ranking], family: OutcomeFamily, *, weight: Float[Tensor, " prompts"] | None = None
-) -> Ranking:
-    """The leaderboard of a set of prompts: coefs (models,), eta () or None, float64; mean 0 if shift-invariant.
+@overload
+def aggregate(rankings: Leaderboards, *, weight: Float[Tensor, " prompts"] | None = ...) -> Leaderboard: ...
 
-    ``rankings`` are those of all prompts, or an iterable of batches. ``weight`` counts a prompt of the former that many
-    times. Raises ``DataError`` where there is no prompt, fewer than two models, or a coefficient is not finite.
+
+@overload
+def aggregate(
+    rankings: Ranking | Iterable[Ranking], family: OutcomeFamily, *, weight: Float[Tensor, " prompts"] | None = ...
+) -> Ranking: ...
+
+
+def aggregate(
+    rankings: Leaderboards | Ranking | Iterable[Ranking],
+    family: OutcomeFamily | None = None,
+    *,
+    weight: Float[Tensor, " prompts"] | None = None,
+) -> Leaderboard | Ranking:
+    """Summarise the leaderboards of many prompts in one: the closest to all of theirs in cross-entropy.
+
+    Args:
+        rankings: what ``rank`` returned for many prompts, which gives a ``Leaderboard``; or a ``Ranking`` of all
+            prompts or an iterable of batches, with their ``family``, which gives a ``Ranking``: coefs (models,), eta
+            () or None, float64; mean 0 if the family is shift-invariant.
+        family: of a ``Ranking``; ``Leaderboards`` have their own.
+        weight: counts each prompt that many times; not for an iterable of batches.
+
+    Raises:
+        DataError: there is no prompt, there are fewer than two models, or a coefficient is not finite.
     """
-    batches = [rankings] if isinstance(rankings, Ranking) else rankings
+    if isinstance(rankings, Leaderboards):
+        ranking = _aggregate([rankings.rankings], rankings.family, weight)
+        return Leaderboard(rankings.models, ranking, rankings.family)
+    if family is None:
+        raise ConfigError("aggregate needs the family of a Ranking: aggregate(rankings, checkpoint.family)")
+    return _aggregate([rankings] if isinstance(rankings, Ranking) else rankings, family, weight)
+
+
+@torch.no_grad()
+def _aggregate(batches: Iterable[Ranking], family: OutcomeFamily, weight: Float[Tensor, " prompts"] | None) -> Ranking:
     probs, centre, total = torch.zeros(()), torch.zeros(()), 0.0
     for batch in batches:
         _check(batch)

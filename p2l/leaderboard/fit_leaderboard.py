@@ -15,14 +15,14 @@ from tqdm import tqdm
 
 from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.column_values import factorize
-from p2l.data.readers import read_table
+from p2l.data.readers import TableSource, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
+from p2l.leaderboard.comparison_graph import centring, components, notes
 from p2l.leaderboard.covariance import sandwich
-from p2l.leaderboard.graph import centring, components, notes
+from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import minimise
-from p2l.leaderboard.result import LeaderboardFit
 from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, shares_of
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.statistics.bootstrap import resampled_rows
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 RIDGE = 1e-3
 MANY_RESAMPLES = 50  # a progress bar from here on
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
-Votes: TypeAlias = BattleTable | VoteTable | pd.DataFrame | str
+Votes: TypeAlias = BattleTable | VoteTable | TableSource
 Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
 
 
 def fit(
     votes: Votes,
-    family: OutcomeFamily | str,
+    family: OutcomeFamily | str = "bt",
     *,
     ridge: float = RIDGE,
     pair_weights: PairWeights = "votes",
@@ -48,26 +48,36 @@ def fit(
     bootstrap: int = 0,
     seed: int = 0,
 ) -> LeaderboardFit:
-    """Fit one leaderboard to votes: a vote table, a table of battles, a DataFrame, or anything that p2l reads.
+    """Fit one leaderboard to votes, with intervals.
 
     Minimises -sum_v w_v log P(outcome of v | coefs, eta) + ridge / 2 |parameters|^2 by Newton's method, in float64.
-    The ridge gives models that never lost, and parts of the graph that never met, a finite answer; in the covariance it
-    counts as evidence of its own small size, so that their intervals are wide.
+    The ridge keeps the answer finite for models that never lost and for parts of the graph that never met. The
+    covariance counts it as evidence of its own small size, so that their intervals are wide.
 
     Args:
-        votes: the votes; up to 5 % of the rows of a path or DataFrame may be no battles, which are logged.
-        family: the likelihood family, or its published name.
+        votes: a vote table, a table of battles, or any table with model_a, model_b and winner that ``read_table``
+            takes: a DataFrame, a ``datasets.Dataset``, a list of dicts, a path or a hub id. Up to 5 % of the rows may
+            be invalid; these are logged.
+        family: the likelihood family, or its published name: see ``p2l.outcomes.FAMILIES``.
         ridge: see above.
-        pair_weights: "uniform" divides the weight of a vote by the votes of its pair, so that every pair of models that
-            met counts alike, however often it was sampled (inverse propensity).
-        covariates: of each vote, how much more of something model a's answer had than model b's (style, say), by name;
-            or names of columns of the table. They are taken as they are: standardise them to compare their effects.
-        cluster: of each vote, or the name of a column: votes of one cluster (prompt, user, session) are not taken as
-            independent.
-        bootstrap: how many resamples (of votes, or of clusters) to fit for percentile intervals; 0: sandwich only.
+        pair_weights: "uniform" divides the weight of a vote by the number of votes of its pair, so that every pair of
+            models that met counts alike, however often it was sampled (inverse propensity).
+        covariates: for each vote, by name, how much more of something (style, say) model a's answer had than model
+            b's; or names of columns of the table. They are not scaled: standardise them to compare their effects.
+        cluster: for each vote, or the name of a column: votes of one cluster (prompt, user, session) are not treated
+            as independent.
+        bootstrap: number of resamples (of votes, or of clusters) for percentile intervals; 0: sandwich only.
         seed: of the resamples.
 
-    Raises ``DataError`` where no vote carries evidence in the family, or covariates or clusters are not one a vote.
+    Raises:
+        DataError: no vote carries evidence in the family, or there is not one covariate or cluster for each vote.
+
+    >>> votes = [{"model_a": "ant", "model_b": "bee", "winner": winner} for winner in ["model_a"] * 3 + ["model_b"]]
+    >>> leaderboard = fit(votes, family="bt")
+    >>> leaderboard
+    LeaderboardFit(2 models, bt, 4 votes: 1 ant +95, 2 bee -95)
+    >>> round(leaderboard.predict("ant", "bee")["a wins"], 2)
+    0.75
     """
     family = get_family(family) if isinstance(family, str) else family
     battles, columns = _read(votes)
@@ -149,7 +159,7 @@ def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
         frame = votes.frame if isinstance(votes, VoteTable) else pd.DataFrame(index=range(len(votes)))
         battles = votes.battles if isinstance(votes, VoteTable) else votes
         return battles, _Columns(frame, np.arange(len(battles)))
-    frame = read_table(votes) if isinstance(votes, str) else votes
+    frame = read_table(votes)
     battles, report = load_battles(frame)
     if report.skipped:
         log.warning("%s", report)

@@ -1,0 +1,150 @@
+"""The result of a fit to votes: the leaderboard, its uncertainty, and notes for the reader."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float64, Int64
+
+from p2l.errors import DataError
+from p2l.outcomes import OutcomeFamily
+from p2l.ranking import ELO_POINTS_PER_NAT, leaderboard_table, pair_outcomes
+from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
+from p2l.ranking.pair_outcomes import find_model
+from p2l.ranking.prompt_leaderboards import best_models
+from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.types import Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "low", "high", "elo", "elo_low", "elo_high"]
+_COLUMNS += ["win_rate", "votes"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LeaderboardFit:
+    """The maximum-likelihood leaderboard of votes, in float64, with its uncertainty.
+
+    ``print`` shows the table, a notebook renders it.
+
+    Attributes:
+        family: the likelihood family.
+        models: names, in the order of the coefficients.
+        ranking: coefs (models,) in nats, and eta () if the family has one. In shift-invariant families the
+            coefficients of each component of the comparison graph have mean 0; a model without votes has 0.
+        covariance: of coefs, eta and effects, in this order (sandwich).
+        samples: the same parameters fitted to each bootstrap resample, or None.
+        effects: of the covariates, by name: nats for a difference of 1.
+        votes: weight of the votes with evidence that each model took part in.
+        component: of the comparison graph, for each model, 0 the largest; -1 for a model without votes.
+        log_loss: nats a vote, on these votes.
+        converged: whether Newton's method reached the minimum.
+        notes: warnings: models without votes, a disconnected comparison graph, a fit that did not converge.
+    """
+
+    family: OutcomeFamily
+    models: tuple[str, ...]
+    ranking: Ranking
+    covariance: Float64[np.ndarray, "parameters parameters"]
+    samples: Float64[np.ndarray, "resamples parameters"] | None
+    effects: dict[str, float]
+    votes: Float64[np.ndarray, " models"]
+    component: Int64[np.ndarray, " models"]
+    log_loss: float
+    converged: bool
+    notes: tuple[str, ...]
+
+    def table(self, level: float = 0.95) -> pd.DataFrame:
+        """Return the models that have votes, best first, with intervals at ``level``.
+
+        Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef, low and high
+        (nats), elo, elo_low and elo_high (points above the mean model), win_rate (against each other model, ties half),
+        votes, and component if the graph has several.
+        """
+        voted = np.flatnonzero(self.component >= 0)
+        coefs = self.ranking.coefs.numpy()[voted]
+        covariance = self.covariance[np.ix_(voted, voted)]
+        samples = None if self.samples is None else self.samples[:, voted]
+        low, high = intervals(coefs, covariance, samples, level)
+        best, worst = rank_ranges(coefs, covariance, samples, level)
+        elo_low, elo_high = _elo_intervals(coefs, covariance, samples, level)
+        models = [self.models[i] for i in voted]
+        more = pd.DataFrame(
+            {
+                "model": models,
+                **{"low": low, "high": high, "elo_low": elo_low, "elo_high": elo_high},
+                **{"rank_best": best, "rank_worst": worst, "votes": self.votes[voted]},
+                "component": self.component[voted],
+            }
+        )
+        ranking = Ranking(torch.from_numpy(coefs), self.ranking.eta)
+        table = leaderboard_table(models, ranking, self.family).merge(more, on="model")
+        return table[[*_COLUMNS, "component"] if self.component.max() > 0 else _COLUMNS]
+
+    def predict(self, model_a: str, model_b: str) -> dict[str, float]:
+        """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
+
+        Raises:
+            ConfigError: a model is not on the leaderboard; names the nearest one.
+            DataError: a model has no votes, or the votes do not connect the two.
+        """
+        parts = {name: int(self.component[find_model(self.models, name)]) for name in (model_a, model_b)}
+        if silent := [name for name, part in parts.items() if part < 0]:
+            raise DataError(f"no votes with evidence under {self.family.name} on {silent[0]}: its strength is unknown")
+        if len(set(parts.values())) > 1 and self.family.shift_invariant:
+            raise DataError(
+                f"no chain of votes connects {model_a} and {model_b}, so that they cannot be compared; add votes "
+                f"between the parts of the comparison graph"
+            )
+        return pair_outcomes(self.models, self.ranking, self.family, model_a, model_b)
+
+    def plot(self, *, title: str = "", level: float = 0.95, top: int = 60) -> "Figure":
+        """Draw Elo points with intervals at ``level``, best model on top, and rank ranges beside them."""
+        from p2l.ranking.leaderboard_plots import plot_intervals  # as in p2l.ranking: matplotlib when it is needed
+
+        return plot_intervals(self.table(level), title=title, level=level, top=top)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
+        return save_leaderboard(path, self.table, self.plot)
+
+    def __len__(self) -> int:
+        """Return the number of models, those without votes included."""
+        return len(self.models)
+
+    def __repr__(self) -> str:
+        notes = f"; {len(self.notes)} notes" if self.notes else ""
+        size = f"{len(self.models)} models, {self.family.name}, {self.votes.sum() / 2:,.0f} votes"
+        return f"LeaderboardFit({size}: {best_models(self.table())}{notes})"
+
+    def __str__(self) -> str:
+        table = self.table().to_string(index=False, float_format="{:.3f}".format)
+        return "\n".join([table, *(f"Note: {note}." for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        title = f"{self.votes.sum() / 2:,.0f} votes, {self.family.name}, log loss {self.log_loss:.4f} nats a vote"
+        notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in self.notes)
+        return leaderboard_html(escape(title), self.table()) + notes
+
+    def effect_table(self, level: float = 0.95) -> pd.DataFrame:
+        """Return the effects of the covariates with intervals: covariate, effect, low, high (nats)."""
+        at = len(self.models) + self.family.num_eta
+        effects = np.array(list(self.effects.values()), dtype=np.float64)
+        samples = None if self.samples is None else self.samples[:, at:]
+        low, high = intervals(effects, self.covariance[at:, at:], samples, level)
+        return pd.DataFrame({"covariate": list(self.effects), "effect": effects, "low": low, "high": high})
+
+
+def _elo_intervals(
+    coefs: np.ndarray, covariance: np.ndarray, samples: np.ndarray | None, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return intervals of the points above the mean; in grounded families they differ from those of the coefs."""
+    centre = np.eye(len(coefs)) - 1 / len(coefs)
+    above = None if samples is None else samples @ centre
+    low, high = intervals(centre @ coefs, centre @ covariance @ centre, above, level)
+    return low * ELO_POINTS_PER_NAT, high * ELO_POINTS_PER_NAT

@@ -1,0 +1,42 @@
+"""Write a leaderboard to a file, in the format that the file's ending names."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from p2l.errors import ConfigError
+from p2l.files import whole_file
+
+_TABLES: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
+    ".csv": lambda table, path: table.to_csv(path, index=False),
+    ".json": lambda table, path: table.to_json(path, orient="records", indent=1, force_ascii=False),
+    ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True, force_ascii=False),
+    ".parquet": lambda table, path: table.to_parquet(path, index=False),
+}
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def save_leaderboard(path: str | Path, table: Callable[[], pd.DataFrame], plot: Callable[[], Any]) -> Path:
+    """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path.
+
+    The file appears whole or not at all; missing folders are made. ``ConfigError`` for any other ending.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (*_TABLES, *_PICTURES):
+        raise ConfigError(f"cannot save a leaderboard as {path.name!r}: expected {', '.join((*_TABLES, *_PICTURES))}")
+    with whole_file(path) as part:
+        if ending in _TABLES:
+            _TABLES[ending](table(), part)
+        else:
+            plot().savefig(part, dpi=120, format=ending[1:])
+    return path
+
+
+def leaderboard_html(title: str, table: pd.DataFrame, top: int = 20) -> str:
+    """Return the best ``top`` rows as HTML, under a title that holds no markup."""
+    more = f"<p>{len(table) - top} more: <code>.table()</code></p>" if len(table) > top else ""
+    shown = table.head(top).to_html(index=False, float_format="{:.3f}".format, border=0)
+    return f"<p>{title}</p>{shown}{more}"

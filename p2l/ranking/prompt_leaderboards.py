@@ -1,0 +1,159 @@
+"""The leaderboard of one prompt, and those of many: what a checkpoint's ``rank`` returns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, overload
+
+import pandas as pd
+
+from p2l.outcomes import OutcomeFamily
+from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
+from p2l.ranking.leaderboard_table import leaderboard_table
+from p2l.ranking.pair_outcomes import pair_outcomes
+from p2l.types import Ranking
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PANELS = 4  # of a picture of many leaderboards
+_TITLE = 60  # characters of a prompt
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaderboard:
+    """The models ranked for one prompt, or for the set of prompts that ``p2l.aggregate`` summarised.
+
+    ``print`` shows the table, a notebook renders it.
+
+    Attributes:
+        models: names, in the order of the coefficients.
+        ranking: coefs (models,) in nats, and eta () if the family has one.
+        family: the likelihood family.
+        prompt: user turns; empty for a leaderboard of several prompts.
+
+    >>> import torch
+    >>> from p2l.outcomes import BT
+    >>> leaderboard = Leaderboard(("ant", "bee", "cow"), Ranking(torch.tensor([0.0, 1.0, -1.0]), None), BT, ("hi",))
+    >>> leaderboard
+    Leaderboard('hi', 3 models, bt: 1 bee +174, 2 ant +0, 3 cow -174)
+    >>> print(leaderboard.table().round(2).to_string(index=False))
+     rank model  coef     elo  win_rate
+        1   bee   1.0  173.72      0.81
+        2   ant   0.0    0.00      0.50
+        3   cow  -1.0 -173.72      0.19
+    >>> {outcome: round(p, 2) for outcome, p in leaderboard.predict("bee", "ant").items()}
+    {'a wins': 0.73, 'b wins': 0.27}
+    """
+
+    models: tuple[str, ...]
+    ranking: Ranking
+    family: OutcomeFamily
+    prompt: tuple[str, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """Return the models, best first: rank, model, coef (nats), elo (points above the mean model), win_rate.
+
+        ``win_rate`` is the mean probability of winning against each other model, ties counted as half.
+        """
+        return leaderboard_table(self.models, self.ranking, self.family)
+
+    def predict(self, model_a: str, model_b: str) -> dict[str, float]:
+        """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
+
+        Raises ``ConfigError``, with the nearest name, if a model is not on the leaderboard.
+        """
+        return pair_outcomes(self.models, self.ranking, self.family, model_a, model_b)
+
+    def plot(self, *, top: int = 15) -> "Figure":
+        """Draw the ``top`` models as bars of Elo points."""
+        from p2l.ranking.leaderboard_plots import plot_leaderboards  # servers do not need matplotlib
+
+        return plot_leaderboards([self._title()], [self.table()], top=top)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
+        return save_leaderboard(path, self.table, self.plot)
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def __repr__(self) -> str:
+        named = f"{self._title()!r}, " if self.prompt else ""
+        return f"Leaderboard({named}{len(self.models)} models, {self.family.name}: {best_models(self.table())})"
+
+    def __str__(self) -> str:
+        head = f"{self._title()}\n" if self.prompt else ""
+        return head + self.table().to_string(index=False, float_format="{:.3f}".format)
+
+    def _repr_html_(self) -> str:
+        return leaderboard_html(escape(self._title()), self.table())
+
+    def _title(self) -> str:
+        return shorten(" / ".join(self.prompt), _TITLE, placeholder=" ...")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaderboards(Sequence[Leaderboard]):
+    """The leaderboards of many prompts, in their order: ``leaderboards[0]`` is that of the first prompt.
+
+    Attributes:
+        models: names, in the order of the coefficients.
+        rankings: coefs (prompts, models) in nats, and eta (prompts,) if the family has one.
+        family: the likelihood family.
+        prompts: user turns of each prompt.
+    """
+
+    models: tuple[str, ...]
+    rankings: Ranking
+    family: OutcomeFamily
+    prompts: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    @overload
+    def __getitem__(self, index: int) -> Leaderboard: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "Leaderboards": ...
+
+    def __getitem__(self, index: int | slice) -> "Leaderboard | Leaderboards":
+        prompts = self.prompts[index]  # raises IndexError, which ends an iteration
+        ranking = self.rankings.map(lambda x: x[index])
+        if isinstance(index, slice):
+            return Leaderboards(self.models, ranking, self.family, self.prompts[index])
+        return Leaderboard(self.models, ranking, self.family, prompts)  # type: ignore[arg-type]  # of one index
+
+    def table(self) -> pd.DataFrame:
+        """Return all leaderboards in one table: those of ``Leaderboard.table`` under their ``prompt`` (position)."""
+        if not self.prompts:
+            return pd.DataFrame(columns=["prompt", "rank", "model", "coef", "elo", "win_rate"])
+        tables = [leaderboard.table() for leaderboard in self]
+        return pd.concat(tables, keys=range(len(tables)), names=["prompt"]).reset_index("prompt").reset_index(drop=True)
+
+    def plot(self, *, top: int = 15) -> "Figure":
+        """Draw the first few leaderboards side by side; a model has the same colour in each."""
+        from p2l.ranking.leaderboard_plots import plot_leaderboards
+
+        shown = self[:_PANELS]
+        return plot_leaderboards([each._title() for each in shown], [each.table() for each in shown], top=top)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
+        return save_leaderboard(path, self.table, self.plot)
+
+    def __repr__(self) -> str:
+        return f"Leaderboards({len(self):,} prompts, {len(self.models)} models, {self.family.name})"
+
+    def _repr_html_(self) -> str:
+        shown = "".join(leaderboard_html(escape(each._title()), each.table(), top=5) for each in self[:_PANELS])
+        return f"<p>{escape(repr(self))}</p>{shown}"
+
+
+def best_models(table: pd.DataFrame, shown: int = 3) -> str:
+    """Name the first models of a leaderboard's table with their Elo points, in one line."""
+    best = [f"{row.rank} {row.model} {row.elo:+.0f}" for row in table.head(shown).itertuples()]
+    return ", ".join(best) + (", ..." if len(table) > shown else "")

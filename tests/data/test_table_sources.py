@@ -1,0 +1,64 @@
+"""Every form in which a caller may give a table."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import datasets
+import pandas as pd
+import pytest
+
+from p2l.data.readers import _from_memory, read_table
+from p2l.data.vote_table import load_votes
+from p2l.errors import DataError
+from p2l.leaderboard import fit
+
+VOTES = [
+    {"prompt": "hi", "model_a": "ant", "model_b": "bee", "winner": "model_a"},
+    {"prompt": "hi", "model_a": "ant", "model_b": "bee", "winner": "model_b"},
+    {"prompt": "ho", "model_a": "bee", "model_b": "ant", "winner": "tie"},
+]
+
+
+def sources(folder: Path) -> dict[str, object]:
+    frame = pd.DataFrame(VOTES)
+    frame.to_parquet(folder / "votes.parquet")
+    return {
+        "DataFrame": frame,
+        "path": folder / "votes.parquet",
+        "str": str(folder / "votes.parquet"),
+        "list of dicts": VOTES,
+        "tuple of mappings": tuple(OrderedDict(vote) for vote in VOTES),
+        "Dataset": datasets.Dataset.from_list(VOTES),
+        "DatasetDict": datasets.DatasetDict(train=datasets.Dataset.from_list(VOTES)),
+    }
+
+
+def test_all_give_the_same_votes_and_the_same_fit(tmp_path: Path) -> None:
+    for kind, source in sources(tmp_path).items():
+        assert read_table(source).to_dict("records") == VOTES, kind
+        votes, report = load_votes(source)
+        assert (len(votes), votes.prompts, report.kept) == (3, (("hi",), ("ho",)), 3), kind
+        assert fit(source, "bt-tie").table()["elo"].tolist() == pytest.approx([0, 0], abs=1e-9), kind
+
+
+@pytest.mark.parametrize(
+    ("source", "got"),
+    [
+        (7, "an? int: 7"),
+        (None, "a NoneType"),
+        ({"prompt": ["hi"]}, "a dict"),
+        (["votes.csv"], "a list that holds a str"),
+    ],
+)
+def test_other_types_are_named_with_what_is_taken(source: object, got: str) -> None:
+    with pytest.raises(
+        DataError, match=f"expected a path, a DataFrame, a datasets.Dataset or a list of dicts.*got {got}"
+    ):
+        _from_memory(source, "train")
+
+
+def test_an_empty_list_and_an_unknown_split_are_errors() -> None:
+    with pytest.raises(DataError, match="the vote table holds no rows"):
+        read_table([])
+    with pytest.raises(DataError, match=r"the DatasetDict has no split 'test'; it has \['train'\]"):
+        load_votes(datasets.DatasetDict(train=datasets.Dataset.from_list(VOTES)), split="test")
