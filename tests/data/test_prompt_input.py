@@ -78,10 +78,9 @@ def test_what_is_no_prompt_is_named_with_its_place(prompts: object, message: str
 def test_other_types_are_named_with_what_is_taken() -> None:
     read = getattr(read_prompts, "__wrapped__", read_prompts)  # without the tests' own check of types
     for wrong in (7, None, b"bytes", {"prompt": "hi"}):
-        with pytest.raises(
-            PromptError, match=rf"expected a string or a list of chat messages.*got a {type(wrong).__name__}"
-        ):
+        with pytest.raises(PromptError, match="expected a string or a list of chat messages") as error:
             read(wrong)
+        assert str(error.value).endswith(f"got {wrong!r} ({type(wrong).__name__})")
 
 
 def test_a_table_without_prompts_names_its_columns() -> None:
