@@ -6,7 +6,7 @@ Imports no torch, so that help and mistakes are answered at once.
 import sys
 from collections.abc import Sequence
 
-from p2l.commands.config_folder import summary
+from p2l.commands.config_folder import introduction
 
 CONFIGURED = (
     "train",
@@ -71,7 +71,7 @@ def _serve(command: str, arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    known = {**{name: summary(name) for name in CONFIGURED}, **SERVERS}
+    known = {**{name: introduction(name)[0] for name in CONFIGURED}, **SERVERS}
     lines = [f"  {name.replace('_', '-'):<12} {text}" for name, text in known.items()]
     head = ["usage: p2l COMMAND ...", "", "From preference votes to a model that turns any prompt into a leaderboard."]
     return "\n".join([*head, "", *lines, "", "p2l COMMAND --help lists the options of a command.", ""])

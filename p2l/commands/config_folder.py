@@ -11,7 +11,8 @@ def config_folder() -> Path:
     return installed if installed.is_dir() else PACKAGE.parent / "conf"
 
 
-def summary(command: str) -> str:
-    """Return what the first line of ``conf/<command>.yaml`` says the command does."""
+def introduction(command: str) -> tuple[str, str]:
+    """Return what a command does, and an example of its use: the first line of ``conf/<command>.yaml``."""
     with (config_folder() / f"{command}.yaml").open(encoding="utf-8") as file:
-        return file.readline().removeprefix("# ").split(":")[0].strip()
+        summary, _, example = file.readline().removeprefix("# ").partition(":")
+    return summary.strip(), example.strip()

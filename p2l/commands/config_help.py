@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from p2l.commands.config_check import search_path
+from p2l.commands.config_folder import introduction
 from p2l.commands.hydra_options import HydraOptions
 from p2l.commands.yaml_comments import Comments, read_comments
 
@@ -19,14 +20,14 @@ WIRING = ("checkpoint", "datamodule", "job", "module", "suite")
 
 USAGE = """usage: {program} [OPTION=VALUE ...] [-m] [--cfg job] [--config-dir FOLDER]
 
-{summary}
+{summary}: {example}
 
 -m runs the command for each value of OPTION=VALUE,VALUE; --cfg job prints the whole configuration; --config-dir adds
 a folder with files of your own; --hydra-help lists the other options of Hydra.
 """
 
 
-def format_help(command: str, program: str, summary: str, folder: Path, options: HydraOptions) -> str:
+def format_help(command: str, program: str, folder: Path, options: HydraOptions) -> str:
     """Return the help of a command, with the values that its options have after the overrides."""
     overrides = [*search_path(options), *options.overrides]
     with initialize_config_dir(str(folder), version_base=None):
@@ -39,16 +40,17 @@ def format_help(command: str, program: str, summary: str, folder: Path, options:
         file = folder / f"{default.config_path}.yaml"
         if file.exists() and default.package != "hydra":
             comments.update(read_comments(file, default.package or ""))
-    parts = [USAGE.format(program=program, summary=summary)]
+    summary, example = introduction(command)
+    parts = [USAGE.format(program=program, summary=summary, example=example)]
     if choices:
         parts += ["Groups (GROUP=CHOICE):", *(f"  {group}: {', '.join(names)}" for group, names in choices.items()), ""]
     return "\n".join([*parts, "Options:", *_lines(_in_order(cfg), comments, "", 1), ""])
 
 
 def _in_order(cfg: Any) -> dict[Any, Any]:
-    """Return the options without the wiring, single values first."""
+    """Return the options without the wiring: those that need a value, the other single ones, then groups."""
     options = [(key, value) for key, value in cfg.items() if key not in WIRING]
-    return dict(sorted(options, key=lambda option: isinstance(option[1], dict)))
+    return dict(sorted(options, key=lambda option: (isinstance(option[1], dict), option[1] != "???")))
 
 
 def _groups(file: Path) -> list[str]:

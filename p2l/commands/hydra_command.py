@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 
 from p2l.commands.config_check import check_options
-from p2l.commands.config_folder import config_folder, summary
+from p2l.commands.config_folder import config_folder
 from p2l.commands.config_help import format_help
 from p2l.commands.hydra_options import read_options
 from p2l.commands.hydra_task import hydra_task
@@ -24,7 +24,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
         if not options.question:
             check_options(command, folder, options)
         if options.help:
-            sys.stdout.write(format_help(command, program, summary(command), folder, options))
+            sys.stdout.write(format_help(command, program, folder, options))
             return 0
     except ConfigError as error:
         sys.stderr.write(f"{program}: {error}\n")

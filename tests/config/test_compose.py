@@ -164,7 +164,7 @@ def test_experiments(name):
 def test_an_experiment_says_how_to_run_it(name):
     first, second, *_ = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
     assert first == "# @package _global_"
-    assert re.match(rf"# python scripts/train.py (-m )?experiment={name}\b", second)
+    assert re.match(rf"# p2l train (-m )?experiment={name}\b", second)
 
 
 ROW = re.compile(r"\| (?P<name>[^|]+) \| `(?P<command>[^`]+)` \| (?P<lr>\S+) \| (?P<votes>\d+) \| (?P<length>\d+) \|")
