@@ -13,10 +13,18 @@ from p2l.serving.http.api_error import ApiError, ClientLeftError
 from p2l.serving.http.request_guard import CLIENT_LEFT, RequestGuard
 from p2l.serving.http.request_limits import RequestLimits
 from p2l.serving.http.request_response import json_response
-from p2l.serving.router.api import chat_completions, responses, routes
+from p2l.serving.router.api import (
+    chat_completions,
+    embeddings_api,
+    feedback,
+    models,
+    monitoring,
+    responses,
+    route_preview,
+    stored_responses,
+)
 from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.api.openapi import document
-from p2l.serving.router.config.hot_reload import ConfigReloader
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
 
@@ -28,12 +36,9 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await container.start()
-        reloader = ConfigReloader(container)
-        reloader.start()
         try:
             yield
         finally:
-            await reloader.stop()
             await container.close()
 
     app = Starlette(
@@ -59,18 +64,18 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
 
 def _routes() -> list[Route]:
     return [
-        Route("/v1/chat/completions", chat_completions.chat, methods=["POST"]),
-        Route("/v1/route", chat_completions.route, methods=["POST"]),
-        Route("/v1/models", routes.models, methods=["GET"]),
-        Route("/v1/models/{name:path}", routes.model, methods=["GET"]),
-        Route("/v1/embeddings", routes.embeddings, methods=["POST"]),
-        Route("/v1/responses", responses.responses, methods=["POST"]),
-        Route("/v1/responses/{id}", responses.kept_response, methods=["GET", "DELETE"]),
-        Route("/v1/responses/{id}/{part}", responses.kept_response, methods=["GET"]),
-        Route("/v1/feedback", routes.feedback, methods=["POST"]),
-        Route("/health", routes.health, methods=["GET"]),
-        Route("/ready", routes.ready, methods=["GET"]),
-        Route("/metrics", routes.metrics, methods=["GET"]),
+        Route("/v1/chat/completions", chat_completions.create_chat_completion, methods=["POST"]),
+        Route("/v1/route", route_preview.preview_route, methods=["POST"]),
+        Route("/v1/models", models.list_models, methods=["GET"]),
+        Route("/v1/models/{name:path}", models.retrieve_model, methods=["GET"]),
+        Route("/v1/embeddings", embeddings_api.create_embeddings, methods=["POST"]),
+        Route("/v1/responses", responses.create_response, methods=["POST"]),
+        Route("/v1/responses/{id}", stored_responses.stored_response, methods=["GET", "DELETE"]),
+        Route("/v1/responses/{id}/{part}", stored_responses.stored_response, methods=["GET"]),
+        Route("/v1/feedback", feedback.create_vote, methods=["POST"]),
+        Route("/health", monitoring.health, methods=["GET"]),
+        Route("/ready", monitoring.ready, methods=["GET"]),
+        Route("/metrics", monitoring.metrics, methods=["GET"]),
         Route("/openapi.json", _openapi, methods=["GET"]),
     ]
 

@@ -19,8 +19,10 @@ from uvicorn.supervisors import Multiprocess
 from p2l.errors import ConfigError, P2LError
 from p2l.routing.scores import Optimizer
 from p2l.routing.stream_budget import StreamBudget
-from p2l.serving.router.config.server_config import load_config
-from p2l.serving.router.container import DEFAULT_KEY, RouterContainer, RouterOptions, Snapshot
+from p2l.serving.router.config.load_config import load_config
+from p2l.serving.router.config.router_options import DEFAULT_KEY, RouterOptions
+from p2l.serving.router.config.snapshot import Snapshot
+from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import event, set_up_logs
 from p2l.serving.router.selection.prompt_scorer import check_checkpoint
 from p2l.serving.router.storage.databases import is_url, make_database

@@ -16,7 +16,9 @@ import yaml
 from p2l.serving.http.request_limits import RequestLimits
 from p2l.serving.http.uvicorn_config import uvicorn_config
 from p2l.serving.router.api.openai_error import openai_error
-from p2l.serving.router.container import RouterContainer, RouterOptions, Snapshot
+from p2l.serving.router.config.router_options import RouterOptions
+from p2l.serving.router.config.snapshot import Snapshot
+from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_app import make_app
 from tests.serving.server_thread import serving
 

@@ -10,9 +10,9 @@ import openai
 import pytest
 import yaml
 
-from p2l.serving.router.config.server_config import load_config
-from p2l.serving.router.container import RouterOptions, Snapshot
-from p2l.serving.router.selection.sessions import SessionStore
+from p2l.serving.router.config.load_config import load_config
+from p2l.serving.router.config.router_options import RouterOptions
+from p2l.serving.router.config.snapshot import Snapshot
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, Clock, Reply, Running, Seen, chat, completion, delta, model, stream
 
@@ -32,7 +32,7 @@ def until(is_so: Callable[[], bool]) -> None:
 
 
 class TestSessions:
-    def test_a_session_stays_with_its_model(self, start: Starter) -> None:
+    def test_a_session_stays_with_its_model(self, start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
         scores = start.scorer({"a": 1.0, "b": 0.0})
         fakes = {name: start.upstream() for name in ("a", "b")}
         running = start.router(
@@ -42,7 +42,7 @@ class TestSessions:
             router_model_endpoint=scores.url,
         )
         clock = Clock()
-        running.container.sessions = SessionStore(running.container.state, clock)
+        monkeypatch.setattr(running.container.sessions, "_now", clock)
         client = start.client(running)
         session = {"extra_headers": {"x-p2l-session": "conversation 1"}}
         assert chat(client, **session)["x-p2l-model"] == "a"
@@ -187,7 +187,7 @@ class TestReload:
 
     def until_refused(self, running: Running, times: int) -> None:
         told = f'p2l_router_reloads_total{{result="refused"}} {times}.0'.encode()
-        until(lambda: told in running.container.metrics.text())
+        until(lambda: told in running.container.metrics.exposition())
 
     def test_new_requests_get_the_new_configuration_and_streams_go_on(self, start: Starter) -> None:
         fake = start.upstream(lambda seen: stream(*[delta("x")] * 10, delta(finish="stop"), pause=0.05))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from p2l.serving.router.config.server_config import ModelConfig, ProviderType
-from p2l.serving.router.upstream.providers.openai_chat import request
+from p2l.serving.router.upstream.providers.openai_chat import build_request
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Reply, Running, Upstream, completion, delta, model, stream
 
@@ -147,7 +147,7 @@ def test_reasoning_models_get_no_temperature(start: Starter) -> None:
 )
 @pytest.mark.parametrize("kind", ["openai-reasoning", "openai-o1"])
 def test_how_long_reasoning_models_may_answer(kind: ProviderType, asked: dict[str, Any], most: int) -> None:
-    body = request(ModelConfig("o", kind, 1.0, max_tokens=9), {"messages": HELLO, **asked}, False, False).body
+    body = build_request(ModelConfig("o", kind, 1.0, max_tokens=9), {"messages": HELLO, **asked}, False, False).body
     assert body["max_completion_tokens"] == most and "max_tokens" not in body
 
 

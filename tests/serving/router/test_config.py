@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from p2l.errors import ConfigError
-from p2l.serving.router.config.server_config import load_config
+from p2l.serving.router.config.load_config import load_config
 from p2l.serving.router.router_command import main, options_of, parser
 
 # the form of the published example: keys, types and null values as they stand there
@@ -191,7 +191,7 @@ def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
     ("place", "router", "told"),
     [
         (["--router-model-path", "/nowhere/m"], {}, "/nowhere/m"),
-        (["--router-model-path", "."], {}, "no P2L checkpoint"),
+        (["--router-model-path", "."], {}, "not a P2L checkpoint"),
         (["--feedback", "nowhere/f.sqlite"], {}, "cannot be opened as a SQLite file"),
         (["--feedback", "mysql://u:secret@h/d"], {}, "postgresql://user@host"),
         (["--state", "nowhere/s.sqlite"], {}, "cannot be opened as a SQLite file"),

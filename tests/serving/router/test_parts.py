@@ -13,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.accounts.ledger import Ledger, Reservation, estimated_cost, true_cost
-from p2l.serving.router.accounts.output_characters import characters
+from p2l.serving.router.accounts.ledger import Ledger
+from p2l.serving.router.accounts.pricing import cost_from_usage, estimate_cost, output_characters
+from p2l.serving.router.accounts.reservations import Reservation
 from p2l.serving.router.config.server_config import CallConfig, KeyConfig, ModelConfig, Prices
-from p2l.serving.router.selection.prompt_scorer import latest
+from p2l.serving.router.selection.prompt_scorer import truncate_turns
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.storage.shared_state import open_shared_state
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
-from p2l.serving.router.upstream.sse import events
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, retry_after
+from p2l.serving.router.upstream.sse import parse_events
+from p2l.serving.router.upstream.upstream_errors import UpstreamError, parse_retry_after
 from tests.serving.router.fakes import Clock, completion, delta
 from tests.serving.router.fakes_responses import message, response
 
@@ -37,7 +38,7 @@ def test_events_in_any_pieces(cuts: list[int]) -> None:
             yield WIRE[start:end]
 
     async def read() -> list[bytes]:
-        return [data async for data in events(pieces())]
+        return [data async for data in parse_events(pieces())]
 
     assert asyncio.run(read()) == [b'{"x": 1}', b"two\nlines", b"[DONE]"]
 
@@ -60,9 +61,9 @@ def test_an_answer_of_the_last_period_gives_nothing_to_this_one(actual: float, c
     ledger = Ledger(open_shared_state(None), clock)
     key = KeyConfig("k", "sk", budget=20.0, period=60.0)
     late, early = Reservation(ledger, key), Reservation(ledger, key)
-    assert late.hold(10.0)
+    assert late.reserve(10.0)
     clock.now += 61.0
-    assert early.hold(10.0)
+    assert early.reserve(10.0)
     early.settle(9.0)
     late.settle(actual)
     assert ledger.spent(key) == 9.0 + charged
@@ -72,14 +73,14 @@ def test_true_costs_wait_for_a_state_that_is_locked(tmp_path: Path) -> None:
     state = open_shared_state(tmp_path / "state.sqlite")
     state.execute("PRAGMA busy_timeout = 0")
     ledger, key = Ledger(state), KeyConfig("k", "sk", budget=10.0)
-    bills = [Reservation(ledger, key) for _ in range(3)]
-    assert all(bill.hold(3.0) for bill in bills)
+    reservations = [Reservation(ledger, key) for _ in range(3)]
+    assert all(reservation.reserve(3.0) for reservation in reservations)
     with closing(open_shared_state(tmp_path / "state.sqlite")) as other:
         other.execute("BEGIN IMMEDIATE")
-        bills[0].settle(1.0)
-        bills[1].release()
+        reservations[0].settle(1.0)
+        reservations[1].release()
         other.execute("ROLLBACK")
-    assert Reservation(ledger, key).hold(6.0) and ledger.spent(key) == 1.0 + 3.0 + 6.0
+    assert Reservation(ledger, key).reserve(6.0) and ledger.spent(key) == 1.0 + 3.0 + 6.0
 
 
 def test_a_rate_refills_evenly() -> None:
@@ -87,13 +88,13 @@ def test_a_rate_refills_evenly() -> None:
     ledger = Ledger(open_shared_state(None), clock)
     key = KeyConfig("k", "sk", requests_per_minute=6)
     for _ in range(6):
-        ledger.count(key)
+        ledger.count_request(key)
     with pytest.raises(ApiError):
-        ledger.count(key)
+        ledger.count_request(key)
     clock.now += 10.0
-    ledger.count(key)
+    ledger.count_request(key)
     with pytest.raises(ApiError):
-        ledger.count(key)
+        ledger.count_request(key)
 
 
 def test_workers_share_one_account(tmp_path: Path) -> None:
@@ -105,12 +106,12 @@ def test_workers_share_one_account(tmp_path: Path) -> None:
 
 def test_costs() -> None:
     priced = ModelConfig("m", "openai", 0.5, prices=Prices(input=2.0, output=10.0), max_tokens=1000)
-    assert estimated_cost(priced, 10**6, 1000) == pytest.approx(2.01)
-    assert estimated_cost(priced, 10**6, None) == 0.5
-    assert estimated_cost(priced, 0, 10) == 0.5
-    assert true_cost(priced, {"prompt_tokens": 10**6, "completion_tokens": 10**5}) == pytest.approx(3.0)
-    assert true_cost(priced, None) is None and true_cost(priced, {"prompt_tokens": 5}) is None
-    assert true_cost(ModelConfig("m", "openai", 0.5), {"prompt_tokens": 5, "completion_tokens": 5}) == 0.5
+    assert estimate_cost(priced, 10**6, 1000) == pytest.approx(2.01)
+    assert estimate_cost(priced, 10**6, None) == 0.5
+    assert estimate_cost(priced, 0, 10) == 0.5
+    assert cost_from_usage(priced, {"prompt_tokens": 10**6, "completion_tokens": 10**5}) == pytest.approx(3.0)
+    assert cost_from_usage(priced, None) is None and cost_from_usage(priced, {"prompt_tokens": 5}) is None
+    assert cost_from_usage(ModelConfig("m", "openai", 0.5), {"prompt_tokens": 5, "completion_tokens": 5}) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -132,7 +133,7 @@ def test_costs() -> None:
     ],
 )
 def test_how_much_an_answer_says(answer: dict[str, Any], said: int) -> None:
-    assert characters(answer) == said
+    assert output_characters(answer) == said
 
 
 def test_rest_after_failures() -> None:
@@ -163,12 +164,12 @@ def test_sessions_of_two_keys_are_apart_and_expire() -> None:
 
 
 def test_the_end_of_a_conversation() -> None:
-    assert latest(("a\0b", "c")) == ["ab", "c"]
-    assert latest(tuple(map(str, range(1003)))) == [str(number) for number in range(3, 1003)]
-    assert latest(("x", "y" * 10, "z" * (2**18 - 5))) == ["y" * 5, "z" * (2**18 - 5)]
+    assert truncate_turns(("a\0b", "c")) == ["ab", "c"]
+    assert truncate_turns(tuple(map(str, range(1003)))) == [str(number) for number in range(3, 1003)]
+    assert truncate_turns(("x", "y" * 10, "z" * (2**18 - 5))) == ["y" * 5, "z" * (2**18 - 5)]
     for turns in (("\x01" * 2**20,), ("\U0001f600" * 2**20,), ("\0",)):
-        assert latest(turns)[0] == turns[0].strip("\0")[-len(latest(turns)[0]) :][: 2**18]
-        assert len(orjson.dumps(latest(turns))) < 2**20
+        assert truncate_turns(turns)[0] == turns[0].strip("\0")[-len(truncate_turns(turns)[0]) :][: 2**18]
+        assert len(orjson.dumps(truncate_turns(turns))) < 2**20
 
 
 @pytest.mark.parametrize(
@@ -184,4 +185,4 @@ def test_the_end_of_a_conversation() -> None:
     ],
 )
 def test_retry_after(header: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": header}) == seconds
+    assert parse_retry_after({"retry-after": header}) == seconds

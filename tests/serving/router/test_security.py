@@ -135,10 +135,10 @@ def test_a_failure_of_ours_is_answered_logged_and_counted(
     fake = start.upstream()
     running = start.router({"m": model(fake.url)}, router_type="random")
 
-    async def plan(*args: Any) -> None:
+    async def select(*args: Any) -> None:
         raise AssertionError(PROMPT)
 
-    monkeypatch.setattr(running.container, "plan", plan)
+    monkeypatch.setattr(running.container.selector, "select", select)
     answer = post(running)
     assert answer.status_code == 500 and is_openai_error(answer) and PROMPT not in answer.text
     counted = 'p2l_router_requests_total{route="/v1/chat/completions",status="500"} 1.0'

@@ -125,7 +125,7 @@ def test_a_new_file_is_used_and_a_broken_one_is_not(start: Starter, tmp_path: Pa
     router = running(start, {"router": {"shrinkage": path}})
     assert preview(router)["router_outputs"]["dear"] == 0.9
     Path(path).write_text("{")
-    _await(lambda: b'reloads_total{result="refused"}' in router.container.metrics.text())
+    _await(lambda: b'reloads_total{result="refused"}' in router.container.metrics.exposition())
     assert preview(router)["router_outputs"]["dear"] == 0.9
     general(tmp_path, "simple-lp", dear=0.3)
     _await(lambda: preview(router)["router_outputs"]["dear"] == 0.3)

@@ -1,4 +1,8 @@
-"""Dataclasses from parsed YAML: types by annotation, unknown keys refused, environment variables filled in."""
+"""Build dataclasses from parsed YAML: check types by annotation, reject unknown keys, fill in environment variables.
+
+pydantic would not be shorter: errors that name the place, suggest the nearest key and never quote a value (it may be a
+key) need as much code to translate its errors as these checks take.
+"""
 
 import dataclasses
 import difflib
@@ -14,12 +18,12 @@ _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def read_section(cls: type[T], raw: object, where: str) -> T:
-    """An object of the dataclass ``cls``; ``ConfigError`` names the key that is unknown, missing or of a wrong type.
+    """Return an object of the dataclass ``cls``; ConfigError names the key that is unknown, missing or of a wrong type.
 
-    No value is quoted in an error, since it may be a key.
+    Errors never quote a value, since it may be a key.
     """
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: expected keys and values; got {_kind(raw)}")
+        raise ConfigError(f"{where}: expected keys and values; got {_type_name(raw)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for name in raw:
         if name not in fields:
@@ -55,12 +59,12 @@ def _value(raw: object, kind: Any, where: str) -> Any:
         if raw not in get_args(kind):
             raise ConfigError(f"{where}: expected one of {', '.join(get_args(kind))}")
         return raw
-    return _plain(raw, kind, where)
+    return _scalar(raw, kind, where)
 
 
 def _mapping(raw: object, kind: Any, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
-        raise ConfigError(f"{where}: expected names and values; got {_kind(raw)}")
+        raise ConfigError(f"{where}: expected names and values; got {_type_name(raw)}")
     if bad := [name for name in raw if not isinstance(name, str)]:
         raise ConfigError(f"{where}: names must be strings (quote them); got {bad[0]!r}")
     return {name: value if kind is Any else _value(value, kind, f"{where}.{name}") for name, value in raw.items()}
@@ -68,18 +72,18 @@ def _mapping(raw: object, kind: Any, where: str) -> dict[str, Any]:
 
 def _list(raw: object, kind: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(raw, list):
-        raise ConfigError(f"{where}: expected a list; got {_kind(raw)}")
+        raise ConfigError(f"{where}: expected a list; got {_type_name(raw)}")
     return tuple(_value(value, kind, f"{where}[{index}]") for index, value in enumerate(raw))
 
 
-def _plain(raw: object, kind: Any, where: str) -> Any:
+def _scalar(raw: object, kind: Any, where: str) -> Any:
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
         try:
             return float(raw)
         except OverflowError:
             raise ConfigError(f"{where}: the number is too large") from None
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
-        raise ConfigError(f"{where}: expected {_NAMES[kind]}; got {_kind(raw)}")
+        raise ConfigError(f"{where}: expected {_TYPE_NAMES[kind]}; got {_type_name(raw)}")
     return _ENVIRONMENT.sub(lambda match: _environment(match[1], where), raw) if isinstance(raw, str) else raw
 
 
@@ -89,8 +93,8 @@ def _environment(name: str, where: str) -> str:
     return os.environ[name]
 
 
-_NAMES = {float: "a number", int: "a whole number", str: "text (quote it)", bool: "true or false"}
+_TYPE_NAMES = {float: "a number", int: "a whole number", str: "text (quote it)", bool: "true or false"}
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return "nothing" if value is None else type(value).__name__

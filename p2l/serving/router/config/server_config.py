@@ -1,24 +1,21 @@
-"""The router's configuration: dataclasses read from YAML and checked as they are made."""
+"""The schema of the router's configuration: dataclasses that check themselves."""
 
 import math
 import os
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
-import yaml
 
 from p2l.errors import ConfigError
 from p2l.routing.shrinkage import Shrinkage
-from p2l.serving.router.config.read_section import read_section
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
 
-# what the vendors' own SDKs read where a configuration gives no key
+# environment variables that the vendors' own SDKs read if no key is configured
 _VENDOR_KEYS: dict[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
@@ -30,11 +27,13 @@ _PLACEHOLDER = re.compile(r"^<.*>$")
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model can do; None: not declared, and taken as able.
+    """What a model can do. None: not declared, and assumed to be supported.
 
-    ``other_parts``: content parts beside text, images, audio and files; ``other_tools``: tools beside functions;
-    ``context_length``: tokens of prompt and answer. ``responses``: the Responses API, of type ``openai``
-    alone, and taken as able only where it is declared.
+    Attributes:
+        other_parts: content parts beside text, images, audio and files.
+        other_tools: tools beside functions.
+        context_length: tokens of prompt and answer.
+        responses: the Responses API; only for type ``openai``, and assumed only if declared.
     """
 
     tools: bool | None = None
@@ -56,22 +55,27 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens cost, in the unit of ``cost``."""
+    """Price of a million tokens, in the unit of ``cost``."""
 
     input: float
     output: float
 
     def __post_init__(self) -> None:
-        _not_negative(self.input, "input")
-        _not_negative(self.output, "output")
+        _check_not_negative(self.input, "input")
+        _check_not_negative(self.output, "output")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """How one model is called, and what an answer of it costs; the keys of the published configuration, and three more.
+    """How to call one model, and what its answers cost. The published keys, and base_url, capabilities and prices.
 
-    ``cost`` is the estimate that budgets are compared with; ``prices``, where given, say from the usage of an answer
-    what it truly cost. ``api_key`` and ``base_url`` may be ``${NAME}`` of an environment variable.
+    Attributes:
+        name: sent to the provider.
+        cost: estimate that budgets are compared with.
+        api_key: may be ``${NAME}`` of an environment variable, as every text may.
+        system_prompt, temp, top_p, top_k, max_tokens: defaults for what the client leaves out.
+        extra_fields: sent with every request.
+        prices: for the actual cost, from the usage of an answer.
     """
 
     name: str
@@ -89,7 +93,7 @@ class ModelConfig:
     prices: Prices | None = None
 
     def __post_init__(self) -> None:
-        _not_negative(self.cost, "cost")
+        _check_not_negative(self.cost, "cost")
         if not (self.api_key or "").strip().isprintable():
             raise ConfigError("api_key holds a line end or another character that no key has")
         if self.base_url is not None and not _is_plain_url(self.base_url):
@@ -105,7 +109,7 @@ class ModelConfig:
 
     @property
     def key(self) -> str | None:
-        """The key to send; where none is given, the vendor's environment variable, but only to the vendor's own URL."""
+        """The key to send; by default the vendor's environment variable, but only to the vendor's own URL."""
         own = (self.api_key or "").strip()
         if own or self.base_url is not None:
             return own or None
@@ -115,7 +119,13 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class KeyConfig:
-    """A client's key and what it may spend. ``period``: seconds after which the budget starts anew; None: never."""
+    """A client's key and its limits.
+
+    Attributes:
+        budget: highest cost of all answers in a period; None: no limit.
+        period: seconds of a budget period; None: the budget is for all time.
+        models: that the key may use; None: all.
+    """
 
     name: str
     key: str = field(repr=False)
@@ -129,16 +139,23 @@ class KeyConfig:
             raise ConfigError(f"key {self.name!r} is empty")
         for name in ("budget", "period", "requests_per_minute"):
             if getattr(self, name) is not None:
-                _not_negative(getattr(self, name), name)
+                _check_not_negative(getattr(self, name), name)
 
     def may_use(self, model: str) -> bool:
-        """Whether the key may reach the model of this name."""
+        """Return whether the key may use the model of this name."""
         return self.models is None or model in self.models
 
 
 @dataclass(frozen=True)
 class CallConfig:
-    """How hard to try. Times in seconds; ``read_timeout``: longest silence of a model, at its start or in a stream."""
+    """Limits of retry, fallback and cooldown. Times in seconds.
+
+    Attributes:
+        max_attempts: for one request, over all models.
+        backoff: wait before the first retry; doubles up to ``max_backoff``.
+        read_timeout: longest silence of a model, before its first byte or within a stream.
+        cooldown_after: consecutive failures that start a cooldown.
+    """
 
     max_attempts: int = 4
     attempts_per_model: int = 2
@@ -158,17 +175,23 @@ class CallConfig:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a finite number of seconds above 0; got {getattr(self, name)}")
         for name in ("backoff", "max_backoff", "cooldown"):
-            _not_negative(getattr(self, name), name)
+            _check_not_negative(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
 class RouterConfig:
-    """What of the choice itself can be set.
+    """How models are selected.
 
-    ``aliases``: names of the router in ``/v1/models``. ``opponents``: how often each model is met, for ``optimal-lp``.
-    ``default_model``: who answers when prompts cannot be scored; None: an error. ``mean_cost``: target of the mean
-    cost over all traffic (a stream budget); ``mean_cost_state``: the SQLite file that keeps its state across restarts;
-    None: that of ``--state``. ``shrinkage``: the file of a ``Shrinkage``, which all scores go through.
+    Attributes:
+        aliases: names of the router in ``/v1/models``.
+        opponents: how often each model is met, for ``optimal-lp``; None: all alike.
+        default_model: answers if prompts cannot be scored; None: an error.
+        seed: of random scores and of the optimiser's draws.
+        session_ttl: seconds that an idle session stays with its model.
+        session_from_user: whether the field ``user`` names the session.
+        mean_cost: target of the mean cost over all traffic (a stream budget).
+        mean_cost_state: SQLite file that keeps the stream budget across restarts; None: that of ``--state``.
+        shrinkage: file of a ``Shrinkage`` that is applied to all scores.
     """
 
     aliases: tuple[str, ...] = ("p2l-router",)
@@ -186,16 +209,16 @@ class RouterConfig:
             raise ConfigError(f"mean_cost must be a finite number above 0; got {self.mean_cost}")
         if self.mean_cost_state is not None and self.mean_cost is None:
             raise ConfigError("mean_cost_state needs mean_cost")
-        _not_negative(self.session_ttl, "session_ttl")
+        _check_not_negative(self.session_ttl, "session_ttl")
         for name, weight in (self.opponents or {}).items():
-            _not_negative(weight, f"opponents.{name}")
+            _check_not_negative(weight, f"opponents.{name}")
         if self.opponents is not None and not any(self.opponents.values()):
             raise ConfigError("opponents: at least one weight above 0 is needed; leave opponents out for all alike")
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """The whole file; ``name`` is for its reader."""
+    """The whole file. ``name`` has no effect."""
 
     model_configs: dict[str, ModelConfig]
     name: str | None = None
@@ -207,9 +230,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if not self.model_configs:
             raise ConfigError("model_configs: at least one model is needed")
-        if len({key.key for key in self.keys}) < len(self.keys) or len({key.name for key in self.keys}) < len(
-            self.keys
-        ):
+        distinct = min(len({key.key for key in self.keys}), len({key.name for key in self.keys}))
+        if distinct < len(self.keys):
             raise ConfigError("keys: every name and every key must differ from the others")
         named = [name for key in self.keys for name in key.models or ()]
         if self.router.default_model is not None:
@@ -223,14 +245,14 @@ class ServerConfig:
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """Every key in the file, which nothing that leaves the server may hold."""
+        """Every key in the file. Nothing that leaves the server may contain one."""
         models = (*self.model_configs.values(), *self.embedding_configs.values())
         found = {model.key for model in models if model.key} | {key.key for key in self.keys}
         return tuple(secret for secret in found if len(secret) >= 6)
 
     @cached_property
     def shrinkage(self) -> Shrinkage | None:
-        """Of ``router.shrinkage``, as the file was at the first call; ``ConfigError`` where a model is not in it."""
+        """The shrinkage, as the file was at the first call; ConfigError if it lacks a configured model."""
         if self.router.shrinkage is None:
             return None
         found = Shrinkage.load(self.router.shrinkage)
@@ -242,25 +264,8 @@ class ServerConfig:
         return found
 
     def placeholders(self) -> list[str]:
-        """The models whose key is still ``<your-api-key>``."""
+        """Return the models whose key is still ``<your-api-key>``."""
         return [name for name, model in self.model_configs.items() if _PLACEHOLDER.match(model.api_key or "")]
-
-
-def load_config(path: str | Path) -> ServerConfig:
-    """Read and check a file; ``ConfigError`` says which key of it is wrong."""
-    try:
-        raw = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # beside YAMLError whatever int, float and datetime raise: a date may be impossible
-        mark = getattr(error, "problem_mark", None)  # the text of the error quotes lines, which may hold keys
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"the configuration {path} is not YAML{where}") from None
-    return read_section(ServerConfig, raw, str(path))
-
-
-def provider_types() -> tuple[str, ...]:
-    return get_args(ProviderType)
 
 
 def _is_plain_url(text: str) -> bool:
@@ -272,6 +277,6 @@ def _is_plain_url(text: str) -> bool:
     return plain and text.isprintable() and parts.scheme in ("http", "https") and "@" not in parts.netloc
 
 
-def _not_negative(value: float, name: str) -> None:
+def _check_not_negative(value: float, name: str) -> None:
     if not (math.isfinite(value) and value >= 0):
         raise ConfigError(f"{name} must be a finite number of 0 or more; got {value}")

@@ -1,16 +1,14 @@
-"""What a request needs of a model, and which models lack it."""
+"""What a request requires of a model, and which models lack it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.config.server_config import Capabilities, ModelConfig
+from p2l.serving.router.token_estimates import estimate_prompt_tokens, max_output_tokens
 
-BYTES_PER_TOKEN = 4
-TOKENS_PER_IMAGE = 1000
-
-# what the vendor's API, or our translation to it, cannot say
-TYPE_LACKS: dict[str, frozenset[str]] = {
+# what a provider's API, or the translation to it, cannot express
+PROVIDER_LACKS: dict[str, frozenset[str]] = {
     "anthropic": frozenset(
         ("audio", "json_schema", "logprobs", "several_choices", "other_parts", "other_tools", "responses")
     ),
@@ -20,9 +18,9 @@ TYPE_LACKS: dict[str, frozenset[str]] = {
     "litellm": frozenset(("responses",)),
 }
 
-_TEXT = ("text", "input_text", "refusal")
-_PARTS = {"image_url": "images", "input_image": "images", "input_audio": "audio", "file": "files"}
-_SHOWN = {
+_TEXT_PARTS = ("text", "input_text", "refusal")
+_PART_CAPABILITIES = {"image_url": "images", "input_image": "images", "input_audio": "audio", "file": "files"}
+_DISPLAY_NAMES = {
     "tools": "tools",
     "images": "images",
     "audio": "audio",
@@ -38,19 +36,37 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Requirements:
-    """``names``: fields of ``Capabilities``; ``tokens``: of prompt and answer, estimated from below."""
+    """What a request requires of a model.
 
-    names: frozenset[str]
-    tokens: int
+    Attributes:
+        capabilities: names of fields of ``Capabilities``.
+        num_tokens: of prompt and answer, estimated from below.
+    """
+
+    capabilities: frozenset[str]
+    num_tokens: int
 
     def missing(self, model: ModelConfig) -> list[str]:
-        """What the model lacks, in words; empty if it can answer."""
-        lacks = TYPE_LACKS.get(model.type, frozenset())
-        wrong = [_SHOWN[name] for name in sorted(self.names) if name in lacks or not _has(model.capabilities, name)]
+        """Return what the model lacks, in words; empty if it can answer."""
+        lacks = PROVIDER_LACKS.get(model.type, frozenset())
+        missing = [
+            _DISPLAY_NAMES[name]
+            for name in sorted(self.capabilities)
+            if name in lacks or not _has(model.capabilities, name)
+        ]
         length = model.capabilities.context_length
-        if length is not None and self.tokens > length:
-            wrong.append(f"a context of {self.tokens} tokens")
-        return wrong
+        if length is not None and self.num_tokens > length:
+            missing.append(f"a context of {self.num_tokens} tokens")
+        return missing
+
+
+def requirements_of(request: ChatRequest) -> Requirements:
+    """Return what a parsed request requires."""
+    names = set(_content_capabilities(request.messages)) | _field_capabilities(request.as_chat)
+    if request.api == "responses":
+        names.add("responses")
+    num_tokens = estimate_prompt_tokens(request.as_chat) + (max_output_tokens(request.as_chat) or 0)
+    return Requirements(frozenset(names), num_tokens)
 
 
 def _has(declared: Capabilities, name: str) -> bool:
@@ -58,44 +74,24 @@ def _has(declared: Capabilities, name: str) -> bool:
     return value is True if name == "responses" else value is not False
 
 
-def requirements_of(body: Mapping[str, Any], api: str = "chat") -> Requirements:
-    """What a checked chat request, or another API's seen as one, needs."""
-    messages = body["messages"]
-    names = set(_content_needs(messages)) | ({"responses"} if api == "responses" else set())
-    if body.get("tools") or body.get("functions") or any(message.get("tool_calls") for message in messages):
+def _field_capabilities(as_chat: JSON) -> set[str]:
+    names, tools = set(), as_chat.get("tools") or ()
+    if tools or as_chat.get("functions") or any(message.get("tool_calls") for message in as_chat["messages"]):
         names.add("tools")
-    if any(not isinstance(tool, dict) or tool.get("type") != "function" for tool in body.get("tools") or ()):
+    if any(not isinstance(tool, dict) or tool.get("type") != "function" for tool in tools):
         names.add("other_tools")
-    if (body.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
+    if (as_chat.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
         names.add("json_schema")
-    if body.get("logprobs") or body.get("top_logprobs"):
+    if as_chat.get("logprobs") or as_chat.get("top_logprobs"):
         names.add("logprobs")
-    if (body.get("n") or 1) > 1:
+    if (as_chat.get("n") or 1) > 1:
         names.add("several_choices")
-    return Requirements(frozenset(names), prompt_tokens(body) + (answer_tokens(body) or 0))
+    return names
 
 
-def answer_tokens(body: Mapping[str, Any]) -> int | None:
-    """The most tokens that the client lets each choice have."""
-    tokens = body.get("max_completion_tokens") or body.get("max_tokens")
-    return tokens if isinstance(tokens, int) else None
-
-
-def prompt_tokens(body: Mapping[str, Any]) -> int:
-    """About how many tokens a prompt has: four bytes of text each; a thousand for an image."""
-    size, images = 0, 0
-    for message in body["messages"]:
-        content = message.get("content")
-        if isinstance(content, str):
-            size += len(content)  # characters: never more than bytes
-        elif content:
-            size += sum(len(part["text"]) for part in content if isinstance(part.get("text"), str))
-            images += sum(_PARTS.get(part["type"]) == "images" for part in content)
-    return size // BYTES_PER_TOKEN + images * TOKENS_PER_IMAGE
-
-
-def _content_needs(messages: list[dict[str, Any]]) -> Iterator[str]:
+def _content_capabilities(messages: list[JSON]) -> Iterator[str]:
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
-            yield from (_PARTS.get(part["type"], "other_parts") for part in content if part["type"] not in _TEXT)
+            types = (part["type"] for part in content)
+            yield from (_PART_CAPABILITIES.get(kind, "other_parts") for kind in types if kind not in _TEXT_PARTS)

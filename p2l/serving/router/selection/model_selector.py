@@ -1,173 +1,165 @@
-"""Which models to ask for a request, in what order."""
+"""Select the models for a request: by name, by stored response, by session, by score, or by default."""
 
-from collections.abc import Callable, Iterable
+import logging
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
 
-from p2l.errors import InfeasibleBudget
-from p2l.outcomes import OutcomeFamily
-from p2l.routing.decision import Decision, make_router
+from p2l.errors import ConfigError
 from p2l.routing.scores import Optimizer
-from p2l.routing.stream_budget import Spending, StreamBudget
-from p2l.serving.http.api_error import ApiError, invalid
-from p2l.serving.router.api.chat_request import ChatRequest
-from p2l.serving.router.config.server_config import ServerConfig
-from p2l.serving.router.selection.capabilities import Requirements
+from p2l.serving.http.api_error import invalid
+from p2l.serving.router.chat_request import ChatRequest
+from p2l.serving.router.config.server_config import KeyConfig, ServerConfig
+from p2l.serving.router.router_logs import event
+from p2l.serving.router.selection.eligibility import Eligibility
+from p2l.serving.router.selection.prompt_scorer import PromptScorer, scoring_failed
+from p2l.serving.router.selection.ranked_models import RankedModels
+from p2l.serving.router.selection.routing_plan import RoutingPlan
+from p2l.serving.router.selection.sessions import SessionStore
+from p2l.serving.router.selection.stream_budgets import StreamBudgets
+from p2l.serving.router.tracing import Tracer, tell
+from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
+from p2l.serving.router.upstream.upstream_errors import UpstreamError
 from p2l.types import Ranking
 
 
 @dataclass(frozen=True, eq=False)
-class RoutingPlan:
-    """Whom to ask, in this order, and why.
+class SelectionState:
+    """What selection remembers between requests.
 
     Attributes:
-        candidates: the model that was chosen, then those to fall back to.
-        scores: of every configured model that the P2L model knows; None where nothing was scored.
-        decision: of the optimiser; None where the client, its session or a default chose.
-        reason: ``routed``, ``stream`` (by the price of a stream budget), ``direct``, ``session``, ``pinned`` (by
-            the response it follows) or ``default``.
-        stream: the stream budget that chose.
-        spending: what it has booked.
+        sessions: model of each conversation.
+        responses: model that made each stored response.
+        circuit_breaker: models in cooldown.
+        stream_budgets: spending over all requests.
     """
 
-    candidates: tuple[str, ...]
-    reason: str
-    scores: dict[str, float] | None = None
-    decision: Decision | None = None
-    stream: StreamBudget | None = None
-    spending: Spending | None = None
-
-    @property
-    def chosen(self) -> str:
-        return self.candidates[0]
-
-    def settle(self, cost: float) -> None:
-        """Book what a choice of the stream budget truly cost."""
-        if self.stream is not None and self.spending is not None:
-            self.stream.settle(self.spending, cost)
+    sessions: SessionStore
+    responses: SessionStore
+    circuit_breaker: CircuitBreaker
+    stream_budgets: StreamBudgets
 
 
 class ModelSelector:
-    """Chooses among the configured models that the P2L model has coefficients for."""
+    """Selects models for requests.
+
+    Args:
+        scorer: ranks prompts.
+        optimizer: how a budget is met.
+        state: what earlier requests left.
+        tracer: gets the spans ``score`` and ``choose``.
+        rng: draws from the optimiser's mixtures.
+        ignore_model_field: whether a configured name in ``model`` is routed like any other.
+    """
 
     def __init__(
-        self, config: ServerConfig, names: tuple[str, ...], family: OutcomeFamily, optimizer: Optimizer
+        self,
+        scorer: PromptScorer,
+        optimizer: Optimizer,
+        state: SelectionState,
+        tracer: Tracer,
+        rng: np.random.Generator,
+        ignore_model_field: bool,
     ) -> None:
-        self.config = config
-        self.names = names
-        models = config.model_configs
-        self.served = np.array([name in models for name in names])
-        costs = [models[name].cost if name in models else 0.0 for name in names]
-        weights = config.router.opponents
-        opponents = None if weights is None else [weights.get(name, 0.0) for name in names]
-        shrinkage = None if config.shrinkage is None else config.shrinkage.aligned(names)
-        self.router = make_router(optimizer, family, costs, opponents, shrinkage)
-        self.costs = np.array(costs)
+        self._scorer, self._optimizer, self._state = scorer, optimizer, state
+        self._tracer, self._rng, self._ignore_model_field = tracer, rng, ignore_model_field
+        self._ranked: RankedModels | None = None
 
-    @property
-    def unranked(self) -> list[str]:
-        """The configured models without a coefficient, which only ``direct_model`` reaches."""
-        return [name for name in self.config.model_configs if name not in self.names]
-
-    def choose(
-        self,
-        ranking: Ranking,
-        ask: ChatRequest,
-        needs: Requirements,
-        allowed: Iterable[str] | None,
-        available: Callable[[str], bool],
-        rng: np.random.Generator,
-        stream: StreamBudget | None = None,
+    async def select(
+        self, config: ServerConfig, request: ChatRequest, key: KeyConfig, *, use_session: bool = True
     ) -> RoutingPlan:
-        """The optimiser's choice among the models that can answer, and the others within the budget by score.
-
-        Those that rest after failures are chosen only where no other can be. Raises ``ApiError`` 400 where none can
-        answer or none is cheap enough.
-        """
-        able = self._able(needs, allowed)
-        awake = able & np.array([available(name) for name in self.names])
-        if stream is not None and ask.budget is None:
-            return self._on_stream(ranking, stream, able, awake)
-        decision, mask = self._decide(ranking, ask.budget, able, awake, rng)
-        ceiling = None if ask.budget is None else max(ask.budget, float(self.costs[decision.model]))
-        candidates = self._order(ranking, decision.model, ceiling, able, mask)
-        return RoutingPlan(candidates, "routed", self.scores(ranking), decision)
-
-    def _on_stream(
-        self,
-        ranking: Ranking,
-        stream: StreamBudget,
-        able: Bool[np.ndarray, " models"],
-        awake: Bool[np.ndarray, " models"],
-    ) -> RoutingPlan:
-        """The choice at the stream's price; a fallback costs no more than it, so that the mean is not overdrawn."""
-        mask = awake if awake.any() else able
-        spending = stream.choose(self.router.scores(ranking), self.costs, mask)
-        candidates = self._order(ranking, spending.model, float(self.costs[spending.model]), able, mask)
-        return RoutingPlan(candidates, "stream", self.scores(ranking), stream=stream, spending=spending)
-
-    def _order(
-        self,
-        ranking: Ranking,
-        chosen: int,
-        ceiling: float | None,
-        able: Bool[np.ndarray, " models"],
-        mask: Bool[np.ndarray, " models"],
-    ) -> tuple[str, ...]:
-        """The chosen model, then those within the ceiling by score, those that rest last."""
-        order = [int(index) for index in self.router.ranked(ranking, ceiling, able) if index != chosen]
-        order.sort(key=lambda index: not mask[index])
-        return tuple(self.names[index] for index in (chosen, *order))
-
-    def scores(self, ranking: Ranking) -> dict[str, float]:
-        """What clients are shown: shrunk scores, or as published the coefficients (grounded: their sigmoid)."""
-        if self.router.shrinkage is not None:
-            values = self.router.scores(ranking).tolist()
-        else:
-            coefs = ranking.coefs.double()
-            values = (coefs if self.router.family.shift_invariant else coefs.sigmoid()).tolist()
-        return {name: value for name, value, here in zip(self.names, values, self.served) if here}
-
-    def _able(self, needs: Requirements, allowed: Iterable[str] | None) -> Bool[np.ndarray, " models"]:
-        models = self.config.model_configs
-        permitted = models.keys() if allowed is None else set(allowed)
-        lacks = {name: needs.missing(models[name]) for name in self.names if name in models and name in permitted}
-        able = np.array([not lacks.get(name, ["it"]) for name in self.names], dtype=bool)
-        if not able.any():
-            raise _nobody(lacks)
-        return able
-
-    def _decide(
-        self,
-        ranking: Ranking,
-        budget: float | None,
-        able: Bool[np.ndarray, " models"],
-        awake: Bool[np.ndarray, " models"],
-        rng: np.random.Generator,
-    ) -> tuple[Decision, Bool[np.ndarray, " models"]]:
-        if awake.any():
-            try:
-                return self.router.decide(ranking, budget, rng, awake), awake
-            except InfeasibleBudget:
-                pass  # a cheaper one rests
+        """Return the models to call; ApiError if no model may or can answer."""
+        eligibility = Eligibility.of(config, request, key)
+        named = self._named_model(config, request)
+        if request.previous_response is not None:
+            return _single_model(eligibility, self._model_of_response(key, request.previous_response, named), "pinned")
+        if named is not None:
+            return _single_model(eligibility, named, "direct")
+        if use_session and (kept := self._session_model(eligibility)) is not None:
+            return RoutingPlan((kept,), "session")
+        if not any(message["role"] == "user" for message in request.messages):
+            raise invalid("messages must hold a message of the user: models are chosen by it", "messages")
         try:
-            return self.router.decide(ranking, budget, rng, able), able
-        except InfeasibleBudget as error:
-            raise infeasible(self.names[error.cheapest], error.cost, error.budget) from None
+            ranked, ranking = await self._score(config, request)
+        except UpstreamError as error:
+            return _default_model(eligibility, error)
+        return self._choose(ranked, ranking, eligibility)
+
+    async def ranked_models(self, config: ServerConfig) -> RankedModels:
+        """Return the ranked models of a configuration, rebuilt if it or the P2L model changed.
+
+        Raises UpstreamError if the P2L model is unreachable or does not fit the configuration.
+        """
+        names = await self._scorer.models() or tuple(config.model_configs)
+        if self._ranked is None or self._ranked.config is not config or self._ranked.names != names:
+            self._ranked = self._rank_models(config, names)
+        return self._ranked
+
+    def _rank_models(self, config: ServerConfig, names: tuple[str, ...]) -> RankedModels:
+        try:
+            ranked = RankedModels(config, names, self._scorer.family, self._optimizer)
+        except ConfigError as error:
+            event(str(error), level=logging.ERROR)
+            raise UpstreamError("unfit_configuration", "the P2L model is not that of the configuration") from None
+        if not ranked.configured.any():
+            event("the P2L model has a coefficient for none of the configured models", level=logging.ERROR)
+            raise UpstreamError("no_common_model", "no configured model can be ranked", retryable=False)
+        if ranked.unranked:
+            event("models without a coefficient are reached by direct_model only", {"models": ranked.unranked})
+        return ranked
+
+    async def _score(self, config: ServerConfig, request: ChatRequest) -> tuple[RankedModels, Ranking]:
+        ranked = await self.ranked_models(config)
+        with self._tracer.span("score"):
+            return ranked, await self._scorer.score(request.turns or ("",), ranked.names)
+
+    def _choose(self, ranked: RankedModels, ranking: Ranking, eligibility: Eligibility) -> RoutingPlan:
+        stream_budget = self._state.stream_budgets.get(eligibility.config)
+        is_available = self._state.circuit_breaker.is_available
+        with self._tracer.span("choose") as span:
+            plan = ranked.plan(ranking, eligibility, is_available, self._rng, stream_budget)
+            tell(span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)})
+        return plan
+
+    def _named_model(self, config: ServerConfig, request: ChatRequest) -> str | None:
+        """Return the model that the client asks for by name, if any."""
+        if request.direct_model is not None:
+            return request.direct_model
+        named = request.body.get("model")
+        is_configured = isinstance(named, str) and named in config.model_configs
+        return named if is_configured and not self._ignore_model_field else None
+
+    def _model_of_response(self, key: KeyConfig, response: str, named: str | None) -> str:
+        """Return the model that made a response; only its provider has it. ApiError 400 if unknown."""
+        name = self._state.responses.model(key.name, response)
+        if name is None:
+            raise invalid(
+                "previous_response_id: it is not known which model made it for this key; send the whole input",
+                "previous_response_id",
+                "previous_response_not_found",
+            )
+        if named not in (None, name):
+            raise invalid(f"previous_response_id is kept by {name}: no other model can continue it", "model")
+        return name
+
+    def _session_model(self, eligibility: Eligibility) -> str | None:
+        """Return the model of the session if it may answer and is not in cooldown."""
+        session = eligibility.request.session
+        name = self._state.sessions.model(eligibility.key.name, session) if session else None
+        if name is None or not eligibility.includes(name) or not self._state.circuit_breaker.is_available(name):
+            return None
+        return name
 
 
-def infeasible(name: str, cost: float, budget: float) -> ApiError:
-    return invalid(
-        f"no model that can answer this costs {budget:g} or less; the cheapest is {name}, at {cost:g}",
-        "cost",
-        "infeasible_budget",
-    )
+def _single_model(eligibility: Eligibility, name: str, reason: str) -> RoutingPlan:
+    eligibility.check(name)
+    return RoutingPlan((name,), reason)
 
 
-def _nobody(lacks: dict[str, list[str]]) -> ApiError:
-    if not lacks:
-        return ApiError(403, "this key has no model that can be routed to", "no_model")
-    missing = sorted({what for whats in lacks.values() for what in whats})
-    return invalid(f"no model can answer this request, which needs {', '.join(missing)}", code="unsupported")
+def _default_model(eligibility: Eligibility, error: UpstreamError) -> RoutingPlan:
+    """Return the configured default model; ApiError if there is none or it may not answer."""
+    event("a prompt could not be scored", {"reason": error.reason}, level=logging.WARNING)
+    name = eligibility.config.router.default_model
+    if name is None or not eligibility.includes(name):
+        raise scoring_failed(error)
+    return RoutingPlan((name,), "default")

@@ -1,15 +1,19 @@
-"""Conversations that stay with their model, so that its prompt cache serves."""
+"""The model of each conversation and of each stored response, so that later requests reach the same model."""
 
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Literal
 
-_SWEEP_EVERY = 1000
+_SWEEP_EVERY = 1000  # writes
 
 
 class SessionStore:
-    """The model of each session, of each key apart, until it has been idle for ``ttl`` seconds; ``table``: where."""
+    """Which model answered, by key and session, until the entry expires.
+
+    ``table``: ``sessions`` keeps a conversation with one model, whose prompt cache then helps; ``responses`` names the
+    model whose provider keeps a response.
+    """
 
     def __init__(
         self,
@@ -21,19 +25,19 @@ class SessionStore:
         self._state = state
         self._table = table
         self._now = now
-        self._writes = 0
+        self._num_writes = 0
 
     def model(self, owner: str, session: str) -> str | None:
-        """The model that answered last, if that was not too long ago."""
-        found = f"SELECT model FROM {self._table} WHERE owner = ? AND session = ? AND expires > ?"
-        row = self._state.execute(found, (owner, session, self._now())).fetchone()
+        """Return the model that answered last; None if unknown or expired."""
+        query = f"SELECT model FROM {self._table} WHERE owner = ? AND session = ? AND expires > ?"
+        row = self._state.execute(query, (owner, session, self._now())).fetchone()
         return row[0] if row else None
 
     def keep(self, owner: str, session: str, model: str, ttl: float) -> None:
-        """Remember who answered; now and then forget what has expired."""
+        """Remember the model for ``ttl`` seconds; delete expired entries now and then."""
         now = self._now()
-        kept = f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?, ?, ?)"
-        self._state.execute(kept, (owner, session, model, now + ttl))
-        self._writes += 1
-        if self._writes % _SWEEP_EVERY == 0:
+        statement = f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?, ?, ?)"
+        self._state.execute(statement, (owner, session, model, now + ttl))
+        self._num_writes += 1
+        if self._num_writes % _SWEEP_EVERY == 0:
             self._state.execute(f"DELETE FROM {self._table} WHERE expires <= ?", (now,))

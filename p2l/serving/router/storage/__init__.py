@@ -1,1 +1,1 @@
-"""State, decisions and votes on disk."""
+"""Shared state, decisions and votes on disk."""

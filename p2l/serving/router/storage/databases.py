@@ -1,4 +1,4 @@
-"""Where feedback is kept: SQLite in a file, or PostgreSQL by its URL; the same statements, with ``?`` for values."""
+"""Databases of feedback: SQLite in a file, or PostgreSQL at a URL. Both take the same statements, ``?`` for values."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -12,44 +12,46 @@ Row = tuple[Any, ...]
 
 
 class DatabaseError(P2LError):
-    """A statement failed; the driver's text is left out, since it may quote values or the URL.
+    """A statement failed. The driver's text is left out, since it may quote values or the URL.
 
-    ``again``: the store could not be reached, so that the same statement may succeed later.
+    ``retryable``: the database could not be reached, so the same statement may succeed later.
     """
 
     def __init__(self, reason: str, *, retryable: bool) -> None:
-        super().__init__(f"the store of feedback failed ({reason}): check that it can be reached and written to")
+        super().__init__(f"the database of feedback failed ({reason}): check that it can be reached and written to")
         self.reason = reason
         self.retryable = retryable
 
 
 @runtime_checkable
-class Store(Protocol):
-    """Runs statements, each of them a transaction."""
+class Database(Protocol):
+    """Runs statements, each in a transaction of its own."""
 
     async def open(self, schema: str) -> None:
-        """Get ready to make the tables, now or at the first statement; ``integer key`` is a number that counts up.
+        """Create the tables, now or at the first statement. ``integer key`` stands for an automatic integer key.
 
-        ``DataError`` where a file holds other ones.
+        Raises DataError if a file has other tables.
         """
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
-        """What a query finds; ``DatabaseError``."""
+        """Return the rows of a query; DatabaseError if it fails."""
 
     async def write(self, statement: str, rows: Sequence[Row]) -> int:
-        """Run for each row, all or none; how many rows of the table changed; ``DatabaseError``."""
+        """Run the statement for each row, all or none; return how many rows of the table changed.
+
+        Raises DatabaseError if it fails.
+        """
 
     async def close(self) -> None: ...
 
 
-_WAIT_MS = 50
-"""Milliseconds that a statement waits for a lock of another process; all that the worker serves waits with it."""
+_BUSY_TIMEOUT_MS = 50  # wait for the lock of another process; all requests of the worker wait meanwhile
 
 
 class SqliteDatabase:
-    """A file; statements take microseconds and run where they are called.
+    """A SQLite file. Statements take microseconds, so they run in the event loop.
 
-    Once it is open, one that another process keeps locked fails soon, and may be tried again.
+    If another process keeps the file locked, a statement fails soon and may be retried.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -58,7 +60,7 @@ class SqliteDatabase:
 
     async def open(self, schema: str) -> None:
         make_tables(self._connection, self._path, schema.replace("integer key", "INTEGER PRIMARY KEY"))
-        self._connection.execute(f"PRAGMA busy_timeout = {_WAIT_MS}")
+        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
 
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
         try:
@@ -83,12 +85,12 @@ def _sqlite_error(error: sqlite3.Error) -> DatabaseError:
 
 
 def is_url(place: str) -> bool:
-    """Whether it names a PostgreSQL database rather than a file."""
+    """Return whether the place is a PostgreSQL database rather than a file."""
     return place.startswith(("postgresql://", "postgres://"))
 
 
-def make_database(place: str) -> Store:
-    """The store at a URL or a path; ``ConfigError`` for another kind of URL, or without the driver."""
+def make_database(place: str) -> Database:
+    """Return the database at a URL or path; ConfigError for another kind of URL, or without the driver."""
     if is_url(place):
         from p2l.serving.router.storage.postgres import PostgresDatabase
 

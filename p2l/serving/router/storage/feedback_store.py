@@ -1,20 +1,18 @@
-"""Votes from traffic: decisions, and what people said of them; read back as a table of votes."""
+"""Decisions of the router and the votes on them; exported as a vote table."""
 
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from p2l.files import write_whole
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.router_logs import event
-from p2l.serving.router.storage.databases import DatabaseError, Row, Store
+from p2l.serving.router.storage.databases import Database, DatabaseError, Row
 from p2l.serving.router.storage.decision_writer import DecisionWriter
-from p2l.types import OUTCOMES
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -24,17 +22,24 @@ CREATE TABLE IF NOT EXISTS votes (
     winner TEXT, rating REAL, prompt TEXT, at REAL NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS votes_once ON votes (owner, decision, COALESCE(model_b, ''));
 """
-_DECIDED = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # an attempt may be repeated
-_VOTED = """
+_INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # a write may be retried
+_INSERT_VOTE = """
 INSERT INTO votes (owner, decision, model_a, model_b, winner, rating, prompt, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING
 """
-_WINNERS = tuple(outcome.value for outcome in OUTCOMES)
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What was said of the decision: it against another model (``model_b``, ``winner``), or a rating alone."""
+    """A judgement of a decision: against another model, or a rating alone.
+
+    Attributes:
+        decision: id of the decision; its model is model_a.
+        other_decision, model_b: the other side; one of them if there is a winner.
+        winner: value of an ``Outcome``.
+        rating: in [-1, 1].
+        prompt: user turns; None: those of the decision.
+    """
 
     decision: str
     other_decision: str | None
@@ -44,84 +49,60 @@ class Vote:
     prompt: tuple[str, ...] | None
 
 
-def read_vote(body: dict[str, Any]) -> Vote:
-    """The vote of a request; ``ApiError`` 400 that names the field which is wrong.
-
-    ``decision`` (the header x-p2l-decision of an answer) and either ``winner`` with ``other_decision`` or
-    ``model_b``, the decision's model being ``model_a``; or ``rating`` in [-1, 1]. ``prompt``: text or user turns.
-    """
-    decision = _text(body, "decision")
-    if decision is None:
-        raise invalid("decision is needed: the header x-p2l-decision of an answer", "decision")
-    vote = Vote(
-        decision,
-        _text(body, "other_decision"),
-        _text(body, "model_b"),
-        _text(body, "winner"),
-        _rating(body),
-        _prompt(body),
-    )
-    if vote.winner is not None and vote.winner not in _WINNERS:
-        raise invalid(f"winner must be one of {', '.join(_WINNERS)}", "winner")
-    if vote.winner is not None and (vote.other_decision is None) == (vote.model_b is None):
-        raise invalid("a winner needs other_decision or model_b: one of them", "winner")
-    if (vote.winner is None) == (vote.rating is None):
-        raise invalid("either a winner or a rating is needed", "winner")
-    return vote
-
-
 class FeedbackStore:
-    """Keeps decisions and votes. Prompts are kept only where ``store_prompts`` says so, or a vote brings its own.
+    """Stores decisions and votes.
 
-    A decision is written in the background where the store is slow or down; a vote is stored when ``vote`` returns.
+    Prompts are stored if ``store_prompts`` is set, or if a vote includes one. Decisions are written in the background
+    if the database is slow or down; a vote is stored when ``add_vote`` returns.
     """
 
-    def __init__(self, store: Store, store_prompts: bool = False) -> None:
-        self._store = store
+    def __init__(self, database: Database, store_prompts: bool = False) -> None:
+        self._database = database
         self._store_prompts = store_prompts
-        self._decisions = DecisionWriter(store, _DECIDED)
+        self._decisions = DecisionWriter(database, _INSERT_DECISION)
 
     async def start(self) -> None:
-        """Make the tables; where the store cannot be reached, that is said, and done later."""
-        await self._store.open(SCHEMA)
+        """Create the tables; if the database cannot be reached, log it and create them later."""
+        await self._database.open(SCHEMA)
         try:
-            await self._store.rows("SELECT 1")
+            await self._database.rows("SELECT 1")
         except DatabaseError as error:
-            event("the store of --feedback cannot be reached", {"reason": error.reason}, level=logging.ERROR)
+            event("the database of --feedback cannot be reached", {"reason": error.reason}, level=logging.ERROR)
         self._decisions.start()
 
     async def close(self) -> None:
         await self._decisions.close()
-        await self._store.close()
+        await self._database.close()
 
-    async def decided(self, decision: str, owner: str, model: str, cost: float, turns: Sequence[str]) -> None:
-        """Remember who answered whom."""
+    async def add_decision(self, decision: str, owner: str, model: str, cost: float, turns: Sequence[str]) -> None:
+        """Store which model answered a key."""
         prompt = orjson.dumps(list(turns)).decode() if self._store_prompts else None
         await self._decisions.add((decision, owner, model, cost, time.time(), prompt))
 
-    async def vote(self, vote: Vote, owner: str, models: Sequence[str]) -> None:
-        """Store a vote; ``ApiError`` 404 for a decision that this key did not get, 409 for a second vote on it.
+    async def add_vote(self, vote: Vote, owner: str, models: Sequence[str]) -> None:
+        """Store a vote; ``models`` are those that ``model_b`` may name.
 
-        503 where the store does not answer: the vote may be sent again.
+        Raises ApiError 404 for a decision that this key did not get, 409 for a second vote on it, and 503 if the
+        database does not answer; the client may then retry.
         """
         try:
-            await self._decisions.settled()
-            stored = await self._store.write(_VOTED, [await self._row(vote, owner, models)])
+            await self._decisions.flush()
+            stored = await self._database.write(_INSERT_VOTE, [await self._row(vote, owner, models)])
         except DatabaseError as error:
             event("a vote could not be stored", {"reason": error.reason}, level=logging.ERROR)
-            told = "the vote could not be stored; try again"
-            raise ApiError(503, told, "feedback_unavailable", headers={"retry-after": "1"}) from None
+            message = "the vote could not be stored; try again"
+            raise ApiError(503, message, "feedback_unavailable", headers={"retry-after": "1"}) from None
         if not stored:
             raise _already_voted()
 
     async def export(self, path: str | Path) -> tuple[int, int]:
-        """Write the votes that have a prompt as JSON lines that ``scripts/train.py`` reads, oldest first.
+        """Write the votes that have a prompt as JSON lines for training, oldest first.
 
-        Returns how many were written, and how many were left out because no prompt is known. Ratings of a single
-        answer are not votes and stay in the store.
+        Returns the number of votes written, and of votes skipped because their prompt is unknown. Ratings are not
+        votes and are not exported.
         """
-        found = "SELECT prompt, model_a, model_b, winner, at FROM votes WHERE winner IS NOT NULL ORDER BY id"
-        rows = await self._store.rows(found)
+        query = "SELECT prompt, model_a, model_b, winner, at FROM votes WHERE winner IS NOT NULL ORDER BY id"
+        rows = await self._database.rows(query)
         kept = [row for row in rows if row[0] is not None]
         with write_whole(path) as file:
             for prompt, model_a, model_b, winner, at in kept:
@@ -135,7 +116,7 @@ class FeedbackStore:
         if vote.other_decision is not None:
             model_b, other_prompt = await self._decision(vote.other_decision, owner)
             prompt = prompt or other_prompt
-            await self._refuse_turned(owner, vote.other_decision, model_a)
+            await self._reject_reversed(owner, vote.other_decision, model_a)
         elif model_b is not None and model_b not in models:
             raise invalid("model_b is not one of this router's models", "model_b")
         if model_b == model_a:
@@ -144,14 +125,14 @@ class FeedbackStore:
             prompt = orjson.dumps(list(vote.prompt)).decode()
         return owner, vote.decision, model_a, model_b, vote.winner, vote.rating, prompt, time.time()
 
-    async def _refuse_turned(self, owner: str, decision: str, model: str) -> None:
-        """``ApiError`` 409 where that decision was voted on against this model: the pair, the other way round."""
-        found = "SELECT 1 FROM votes WHERE owner = ? AND decision = ? AND model_b = ?"
-        if await self._store.rows(found, (owner, decision, model)):
+    async def _reject_reversed(self, owner: str, decision: str, model: str) -> None:
+        """Raise ApiError 409 if there is a vote on the other decision against this model: the same pair, reversed."""
+        query = "SELECT 1 FROM votes WHERE owner = ? AND decision = ? AND model_b = ?"
+        if await self._database.rows(query, (owner, decision, model)):
             raise _already_voted()
 
     async def _decision(self, decision: str, owner: str) -> tuple[str, str | None]:
-        found = await self._store.rows(
+        found = await self._database.rows(
             "SELECT model, prompt FROM decisions WHERE id = ? AND owner = ?", (decision, owner)
         )
         if not found:
@@ -161,29 +142,3 @@ class FeedbackStore:
 
 def _already_voted() -> ApiError:
     return ApiError(409, "this was voted on before", "already_voted")
-
-
-def _text(body: dict[str, Any], name: str) -> str | None:
-    value = body.get(name)
-    if value is not None and (not isinstance(value, str) or not value or "\0" in value):
-        raise invalid(f"{name} must be text", name)
-    return value
-
-
-def _rating(body: dict[str, Any]) -> float | None:
-    value = body.get("rating")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1 <= value <= 1:
-        raise invalid("rating must be a number from -1 to 1", "rating")
-    return float(value)
-
-
-def _prompt(body: dict[str, Any]) -> tuple[str, ...] | None:
-    value = body.get("prompt")
-    if value is None:
-        return None
-    turns = [value] if isinstance(value, str) else value
-    if not isinstance(turns, list) or not turns or not all(isinstance(turn, str) and turn.strip() for turn in turns):
-        raise invalid("prompt must be text or a list of user turns, none of them empty", "prompt")
-    return tuple(turns)

@@ -1,4 +1,4 @@
-"""Feedback in PostgreSQL (extra ``postgres``), over one pool of connections for each worker."""
+"""PostgreSQL as a database of feedback (extra ``postgres``), with one connection pool for each worker."""
 
 import asyncio
 import logging
@@ -13,14 +13,14 @@ from p2l.errors import ConfigError
 from p2l.extras import missing_extra
 from p2l.serving.router.storage.databases import DatabaseError, Row
 
-_WAIT = 1.0  # seconds for a connection
-_LONGEST = 5.0  # seconds for a statement
-_RECONNECT = 3.0  # seconds of waits that double; the next statement starts anew, so that a restart is noticed soon
-_SCHEMA_LOCK = 0x70326C  # workers make the tables one after the other
+_POOL_TIMEOUT = 1.0  # seconds for a connection
+_STATEMENT_TIMEOUT = 5.0  # seconds
+_RECONNECT_TIMEOUT = 3.0  # seconds of backoff; the next statement reconnects at once, so a restart is noticed soon
+_SCHEMA_LOCK = 0x70326C  # workers create the tables one after the other
 
 
 class PostgresDatabase:
-    """Connections are tried before they are lent, so that a server that was started anew is found again."""
+    """Checks each connection before use, so that a restart of the server is noticed."""
 
     def __init__(self, url: str) -> None:
         if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
@@ -33,17 +33,17 @@ class PostgresDatabase:
         except psycopg.Error:
             form = "postgresql://user@host:port/database, special characters percent-encoded"
             raise ConfigError(f"--feedback: this is not a URL of PostgreSQL; its form is {form}") from None
-        logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its texts quote the connection
-        self._errors, self._unreached = psycopg.Error, (psycopg.OperationalError, psycopg.InterfaceError)
+        logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # its messages quote the connection
+        self._errors, self._connection_errors = psycopg.Error, (psycopg.OperationalError, psycopg.InterfaceError)
         self._schema: str | None = None
-        self._making = asyncio.Lock()
+        self._creating = asyncio.Lock()
         self._client: Any = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=4,
             open=False,
-            timeout=_WAIT,
-            reconnect_timeout=_RECONNECT,
+            timeout=_POOL_TIMEOUT,
+            reconnect_timeout=_RECONNECT_TIMEOUT,
             check=AsyncConnectionPool.check_connection,
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 3},
         )
@@ -57,8 +57,8 @@ class PostgresDatabase:
     async def rows(self, statement: str, values: Row = ()) -> list[Row]:
         async with self._cursor() as cursor:
             await cursor.execute(statement.replace("?", "%s"), values)
-            found: list[Row] = await cursor.fetchall()
-            return found
+            rows: list[Row] = await cursor.fetchall()
+            return rows
 
     async def write(self, statement: str, rows: Sequence[Row]) -> int:
         async with self._cursor() as cursor, cursor.connection.transaction():
@@ -70,22 +70,22 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _cursor(self) -> AsyncIterator[Any]:
-        """A cursor for some seconds; any failure is a ``DatabaseError``."""
+        """Return a cursor for one statement; DatabaseError for any failure or timeout."""
         try:
-            with anyio.fail_after(_LONGEST):
+            with anyio.fail_after(_STATEMENT_TIMEOUT):
                 async with self._client.connection() as connection, connection.cursor() as cursor:
-                    await self._make_tables(connection)
+                    await self._create_tables(connection)
                     yield cursor
         except TimeoutError:
             raise DatabaseError("Timeout", retryable=True) from None
         except self._errors as error:
             reason = getattr(error, "sqlstate", None) or type(error).__name__
-            raise DatabaseError(reason, retryable=isinstance(error, self._unreached)) from None
+            raise DatabaseError(reason, retryable=isinstance(error, self._connection_errors)) from None
 
-    async def _make_tables(self, connection: Any) -> None:
+    async def _create_tables(self, connection: Any) -> None:
         if self._schema is None:
             return
-        async with self._making:
+        async with self._creating:
             if self._schema is not None:
                 async with connection.transaction():
                     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))

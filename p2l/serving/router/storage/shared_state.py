@@ -1,4 +1,4 @@
-"""What the workers of one server share, in one SQLite file: spending, rates, sessions, and who made responses."""
+"""The SQLite file that the workers of one server share: spending, rates, sessions, models of stored responses."""
 
 import sqlite3
 from pathlib import Path
@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
     tokens REAL NOT NULL, updated REAL NOT NULL);
 """
-_MODELS = """
+_MODEL_TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
     owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, expires REAL NOT NULL,
     PRIMARY KEY (owner, session)) WITHOUT ROWID;
@@ -19,11 +19,11 @@ CREATE INDEX IF NOT EXISTS {table}_expire ON {table} (expires);
 
 
 def open_shared_state(path: str | Path | None) -> sqlite3.Connection:
-    """The state in a file, or in memory; statements commit by themselves.
+    """Open the state in a file, or in memory without a path. Each statement is a transaction.
 
-    A crash of the machine may lose the last moments of it, a crash of the server nothing.
+    A crash of the server loses nothing; a crash of the machine may lose the last moments.
     """
     connection = open_sqlite(path or ":memory:", "OFF")
-    models = "".join(_MODELS.format(table=table) for table in ("sessions", "responses"))
+    models = "".join(_MODEL_TABLE.format(table=table) for table in ("sessions", "responses"))
     make_tables(connection, path or ":memory:", _SCHEMA + models)
     return connection

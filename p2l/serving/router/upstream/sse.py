@@ -1,4 +1,4 @@
-"""Server-sent events: bytes in any pieces -> the data of each event, and back."""
+"""Server-sent events: parse a byte stream, format a chunk."""
 
 from collections.abc import AsyncIterable, AsyncIterator
 
@@ -9,11 +9,11 @@ MAX_EVENT_BYTES = 16 << 20
 
 
 class EventTooLargeError(ValueError):
-    """An upstream sends one event without end."""
+    """One event exceeds MAX_EVENT_BYTES."""
 
 
-async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """The data of each event; lines of one event are joined, comments and other fields are left out."""
+async def parse_events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield the data of each event: lines of one event joined, comments and other fields skipped."""
     buffer = b""
     data: list[bytes] = []
     async for piece in pieces:
@@ -33,6 +33,5 @@ async def events(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         yield b"\n".join(data)
 
 
-def frame(chunk: dict[str, object]) -> bytes:
-    """One chunk as an event."""
+def format_event(chunk: dict[str, object]) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"

@@ -1,19 +1,27 @@
-"""What an upstream's refusal means: for the client, for another attempt, and for the model's health."""
+"""Failures of upstreams: what they mean for the client, for a retry and for the circuit breaker."""
 
 from collections.abc import Mapping
 
 import orjson
 
-_LONGEST_MESSAGE = 2000
-_LONGEST_WAIT = 3600.0
+from p2l.serving.http.api_error import ApiError
+
+_MAX_MESSAGE = 2000  # characters
+_MAX_RETRY_AFTER = 3600.0  # seconds
 _TIMEOUTS = (408, 504, 524)
 
 
 class UpstreamError(Exception):
-    """A provider failed. ``reason`` is a word for logs and metrics; ``message`` may be shown to the client.
+    """An upstream failed.
 
-    ``status``: what the client is told where no other model answers. ``again``: whether asking the same model once more
-    may help. ``ours``: the request itself is at fault, so that no other attempt is made.
+    Attributes:
+        reason: one word for logs and metrics.
+        message: the client may read it, so it holds no key and no text of the upstream that was not checked.
+        status: of the response if no other model answers.
+        retryable: whether a retry of the same model may succeed.
+        client_fault: whether the request itself is wrong; then no other attempt is made.
+        retry_after: seconds that the upstream asks to wait.
+        code, param: of the error in the response.
     """
 
     def __init__(
@@ -38,53 +46,60 @@ class UpstreamError(Exception):
         self.code = code
         self.param = param
 
+    def to_api_error(self) -> ApiError:
+        """Return the error for the client if no other model can answer."""
+        return ApiError(self.status, self.message, self.code or self.reason, param=self.param)
+
 
 def malformed(what: str) -> UpstreamError:
     return UpstreamError("malformed", f"the model sent {what}")
 
 
-def failure(status: int, headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...]) -> UpstreamError:
-    """The error of an answer with this status. Only the text of a 400 reaches the client, with every key taken out."""
+def timed_out() -> UpstreamError:
+    return UpstreamError("timeout", "the model did not answer in time", status=504)
+
+
+def error_of_response(status: int, headers: Mapping[str, str], body: bytes, secrets: tuple[str, ...]) -> UpstreamError:
+    """Return the error for an HTTP status. The client sees only the message of a 400, 413 or 422, without secrets."""
     reason = f"http_{status}"
-    message, code = _said(body)
+    message, code = _parse_error(body)
     if status in (401, 402, 403) or (status == 400 and "API_KEY_INVALID" in body.decode("utf-8", "replace")):
         return UpstreamError(reason, "the model's provider refused the router's own key", retryable=False)
     if status in (400, 413, 422):
-        shown = scrub(message, secrets) or "the model refused the request"
+        shown = remove_secrets(message, secrets) or "the model refused the request"
         return UpstreamError(reason, shown, status=status, retryable=False, client_fault=True, code=code)
     if status == 429:
-        wait = retry_after(headers)
         return UpstreamError(
             reason,
             "the model's provider is limiting the router's rate",
             status=429,
             retryable=code != "insufficient_quota",
-            retry_after=wait,
+            retry_after=parse_retry_after(headers),
             code="rate_limit_exceeded",
         )
     if status in _TIMEOUTS:
-        return UpstreamError("timeout", "the model did not answer in time", status=504)
-    return UpstreamError(reason, "the model failed", retryable=status >= 500, retry_after=retry_after(headers))
+        return timed_out()
+    return UpstreamError(reason, "the model failed", retryable=status >= 500, retry_after=parse_retry_after(headers))
 
 
-def scrub(text: str, secrets: tuple[str, ...]) -> str:
-    """The text without any of the secrets."""
+def remove_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """Replace each secret by ``***`` and shorten the text."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    return text[:_LONGEST_MESSAGE]
+    return text[:_MAX_MESSAGE]
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the upstream asks to wait, of which an hour is believed; a date counts as nothing said."""
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Parse Retry-After in seconds, capped at one hour; HTTP dates are ignored."""
     try:
         seconds = float(headers.get("retry-after") or "")
     except ValueError:
         return None
-    return min(seconds, _LONGEST_WAIT) if 0 <= seconds < float("inf") else None
+    return min(seconds, _MAX_RETRY_AFTER) if 0 <= seconds < float("inf") else None
 
 
-def _said(body: bytes) -> tuple[str, str | None]:
-    """Message and code of an error body, of whichever vendor."""
+def _parse_error(body: bytes) -> tuple[str, str | None]:
+    """Return message and code of an error body, from any provider."""
     try:
         payload = orjson.loads(body)
     except orjson.JSONDecodeError:

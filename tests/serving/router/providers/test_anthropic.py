@@ -7,7 +7,7 @@ import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.anthropic import StreamParser, answer, request
+from p2l.serving.router.upstream.providers.anthropic import StreamParser, build_request, parse_completion
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Seen, model, stream
 
@@ -70,11 +70,11 @@ EVENTS = [
 
 
 def body_of(**fields: Any) -> dict[str, Any]:
-    return request(CLAUDE, {"messages": HELLO, **fields}, False, False).body
+    return build_request(CLAUDE, {"messages": HELLO, **fields}, False, False).body
 
 
 def test_the_call() -> None:
-    call = request(CLAUDE, {"messages": HELLO}, False, False)
+    call = build_request(CLAUDE, {"messages": HELLO}, False, False)
     assert call.url == "https://api.anthropic.com/v1/messages"
     assert call.headers == {"anthropic-version": "2023-06-01", "x-api-key": "sk-ant"}
     assert call.body == {
@@ -101,7 +101,7 @@ def test_system_prompts() -> None:
     ]
     assert body_of(messages=messages)["system"] == "a\n\nb"
     configured = ModelConfig("c", "anthropic", 1.0, system_prompt="s")
-    assert request(configured, {"messages": HELLO}, False, False).body["system"] == "s"
+    assert build_request(configured, {"messages": HELLO}, False, False).body["system"] == "s"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,9 @@ def test_what_cannot_be_said_is_refused(fields: dict[str, Any]) -> None:
 
 
 def test_fields_without_a_counterpart_are_told() -> None:
-    assert request(CLAUDE, {"messages": HELLO, "seed": 1, "logit_bias": {}, "user": "u"}, False, False).dropped == (
+    assert build_request(
+        CLAUDE, {"messages": HELLO, "seed": 1, "logit_bias": {}, "user": "u"}, False, False
+    ).dropped == (
         "logit_bias",
         "seed",
     )
@@ -212,11 +214,11 @@ def test_fields_without_a_counterpart_are_told() -> None:
 
 def test_functions_of_the_old_form_are_told() -> None:
     old = {"functions": [{"name": "weather"}], "function_call": "auto"}
-    assert request(CLAUDE, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
+    assert build_request(CLAUDE, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
 
 
 def test_answers() -> None:
-    whole = answer(MESSAGE)
+    whole = parse_completion(MESSAGE)
     message = whole["choices"][0]["message"]
     assert message["content"] == "Let me look."
     assert message["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Rome"}'}
@@ -230,17 +232,17 @@ def test_answers() -> None:
     [("end_turn", "stop"), ("stop_sequence", "stop"), ("max_tokens", "length"), ("refusal", "content_filter")],
 )
 def test_stop_reasons(reason: str, finish: str) -> None:
-    assert answer({**MESSAGE, "content": [], "stop_reason": reason})["choices"][0]["finish_reason"] == finish
+    assert parse_completion({**MESSAGE, "content": [], "stop_reason": reason})["choices"][0]["finish_reason"] == finish
 
 
 def test_thoughts_are_kept_apart() -> None:
     blocks = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}]
-    message = answer({**MESSAGE, "content": blocks})["choices"][0]["message"]
+    message = parse_completion({**MESSAGE, "content": blocks})["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("yes", "hm")
-    reader = StreamParser()
-    list(reader.read(b'{"type":"message_start","message":{"id":"m","model":"c"}}'))
+    parser = StreamParser()
+    list(parser.parse(b'{"type":"message_start","message":{"id":"m","model":"c"}}'))
     delta = b'{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}'
-    assert next(reader.read(delta))["choices"][0]["delta"] == {"reasoning_content": "hm"}
+    assert next(parser.parse(delta))["choices"][0]["delta"] == {"reasoning_content": "hm"}
 
 
 def test_over_the_wire(start: Starter) -> None:

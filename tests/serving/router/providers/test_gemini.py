@@ -8,8 +8,8 @@ import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.gemini_request import SAFETY, request
-from p2l.serving.router.upstream.providers.gemini_response import StreamParser, answer
+from p2l.serving.router.upstream.providers.gemini_request import SAFETY, build_request
+from p2l.serving.router.upstream.providers.gemini_response import StreamParser, parse_completion
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, model, stream
 
@@ -37,16 +37,16 @@ CALL = {"functionCall": {"name": "weather", "args": {"city": "Rome"}}, "thoughtS
 
 
 def body_of(**fields: Any) -> dict[str, Any]:
-    return request(GEMINI, {"messages": HELLO, **fields}, False, False).body
+    return build_request(GEMINI, {"messages": HELLO, **fields}, False, False).body
 
 
 def test_functions_of_the_old_form_are_told() -> None:
     old = {"functions": [{"name": "weather"}], "function_call": "auto"}
-    assert request(GEMINI, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
+    assert build_request(GEMINI, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
 
 
 def test_the_call() -> None:
-    call = request(GEMINI, {"messages": HELLO}, False, False)
+    call = build_request(GEMINI, {"messages": HELLO}, False, False)
     assert call.url == "https://generativelanguage.googleapis.com/v1beta/models/gemini-1.5-pro-002:generateContent"
     assert call.headers == {"x-goog-api-key": "AIza"}  # never in the URL, which is logged everywhere
     assert call.body == {
@@ -54,7 +54,7 @@ def test_the_call() -> None:
         "generationConfig": {"maxOutputTokens": 8192, "temperature": 0.7, "topP": 0.9, "topK": 40},
         "safetySettings": SAFETY,
     }
-    assert request(GEMINI, {"messages": HELLO}, True, True).url.endswith(":streamGenerateContent?alt=sse")
+    assert build_request(GEMINI, {"messages": HELLO}, True, True).url.endswith(":streamGenerateContent?alt=sse")
 
 
 def test_what_the_client_sets_wins() -> None:
@@ -76,10 +76,10 @@ def test_what_is_configured_stays_beside_what_the_client_sets() -> None:
     safety = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_LOW_AND_ABOVE"}]
     extra = {"generationConfig": {**thinking, "maxOutputTokens": 9, "temperature": 0.1}, "safetySettings": safety}
     model = ModelConfig("g", "gemini", 2.0, extra_fields=extra)
-    body = request(model, {"messages": HELLO}, False, False).body
+    body = build_request(model, {"messages": HELLO}, False, False).body
     assert body["generationConfig"] == {**thinking, "maxOutputTokens": 9, "temperature": 0.1}
     assert body["safetySettings"] == safety
-    asked = request(model, {"messages": HELLO, "max_tokens": 5, "temperature": 1}, False, False).body
+    asked = build_request(model, {"messages": HELLO, "max_tokens": 5, "temperature": 1}, False, False).body
     assert asked["generationConfig"] == {**thinking, "maxOutputTokens": 5, "temperature": 1}
 
 
@@ -128,7 +128,7 @@ def test_tools(choice: object, expected: object) -> None:
 
 
 def test_a_call_and_its_result_go_back_with_the_signature() -> None:
-    call = answer(content(CALL))["choices"][0]["message"]["tool_calls"][0]
+    call = parse_completion(content(CALL))["choices"][0]["message"]["tool_calls"][0]
     assert call["function"] == {"name": "weather", "arguments": '{"city":"Rome"}'}
     messages = [
         *HELLO,
@@ -146,12 +146,12 @@ def test_a_call_and_its_result_go_back_with_the_signature() -> None:
     [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("RECITATION", "content_filter")],
 )
 def test_finish_reasons(reason: str, finish: str) -> None:
-    assert answer(content({"text": "x"}, finish=reason))["choices"][0]["finish_reason"] == finish
-    assert answer(content(CALL))["choices"][0]["finish_reason"] == "tool_calls"
+    assert parse_completion(content({"text": "x"}, finish=reason))["choices"][0]["finish_reason"] == finish
+    assert parse_completion(content(CALL))["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_answers() -> None:
-    whole = answer(content({"text": "hm", "thought": True}, {"text": "Hel"}, {"text": "lo"}))
+    whole = parse_completion(content({"text": "hm", "thought": True}, {"text": "Hel"}, {"text": "lo"}))
     message = whole["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("Hello", "hm")
     assert (whole["usage"]["prompt_tokens"], whole["usage"]["completion_tokens"], whole["usage"]["total_tokens"]) == (
@@ -160,7 +160,7 @@ def test_answers() -> None:
         15,
     )
     assert whole["usage"]["completion_tokens_details"] == {"reasoning_tokens": 2}
-    blocked = answer({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 8}})
+    blocked = parse_completion({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 8}})
     assert blocked["choices"][0]["finish_reason"] == "content_filter"
 
 
@@ -222,7 +222,7 @@ def of_candidate(index: int, text: str, finish: str | None = None) -> dict[str, 
 
 
 def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
-    reader = StreamParser()
+    parser = StreamParser()
     events = [
         of_candidate(0, "a"),
         of_candidate(1, "b"),
@@ -232,8 +232,8 @@ def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
     ]
     finished, usages = [], []
     for event in events:
-        chunks = list(reader.read(orjson.dumps(event)))
-        finished.append(reader.finished)
+        chunks = list(parser.parse(orjson.dumps(event)))
+        finished.append(parser.finished)
         usages.append(sum("usage" in chunk for chunk in chunks))
     assert finished == [False, False, False, True, True] and usages == [0, 0, 0, 1, 1]
 

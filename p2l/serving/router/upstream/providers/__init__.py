@@ -1,1 +1,1 @@
-"""How each type of provider is called: pure translations of requests and answers."""
+"""One file for each provider: build its request, parse its answer and its stream. Pure functions, without I/O."""

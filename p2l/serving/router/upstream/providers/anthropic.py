@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import orjson
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.selection.capabilities import answer_tokens
+from p2l.serving.router.token_estimates import max_output_tokens
 from p2l.serving.router.upstream.providers.translation import (
     alternating,
     arguments_of,
@@ -26,11 +27,11 @@ from p2l.serving.router.upstream.providers.translation import (
     without_none,
 )
 from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
-from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"
-MAX_TOKENS = 4096  # the API wants a number; what every model since Claude 3 allows
+MAX_TOKENS = 4096  # the API requires a limit; every model since Claude 3 allows this one
 
 _KNOWN = ("temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "tools", "tool_choice")
 _FINISH = {
@@ -44,8 +45,8 @@ _FINISH = {
 }
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
-    """The call for a chat request; streams always end with their usage here."""
+def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
+    """Translate a chat request. Streams of this API always end with their usage."""
     system, messages = split_system(body["messages"], model.system_prompt)
     temperature = first_set(body.get("temperature"), model.temp)
     user = body.get("user")
@@ -55,10 +56,8 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> U
             "model": model.name,
             "messages": _messages(messages),
             "system": system,
-            "max_tokens": first_set(answer_tokens(body), model.max_tokens, MAX_TOKENS),
-            "temperature": min(temperature, 1)
-            if isinstance(temperature, (int, float))
-            else None,  # its range ends at 1
+            "max_tokens": first_set(max_output_tokens(body), model.max_tokens, MAX_TOKENS),
+            "temperature": min(temperature, 1) if isinstance(temperature, (int, float)) else None,  # at most 1 here
             "top_p": first_set(body.get("top_p"), model.top_p),
             "top_k": first_set(body.get("top_k"), model.top_k),
             "stop_sequences": stops_of(body) or None,
@@ -74,7 +73,7 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> U
 
 
 def _messages(messages: list[JSON]) -> list[JSON]:
-    """Turns of alternating roles; the results of tools belong to the user's turn."""
+    """Translate to messages of alternating roles; tool results belong to the user's message."""
     roles = ("assistant" if message["role"] == "assistant" else "user" for message in messages)
     return alternating(zip(roles, map(_blocks, messages)), "content")
 
@@ -141,14 +140,14 @@ def _tool_choice(body: JSON) -> JSON | None:
     return choice if wanted is not None or len(choice) > 1 else None
 
 
-def answer(payload: JSON) -> JSON:
-    """A chat completion from a message."""
+def parse_completion(payload: JSON) -> JSON:
+    """Translate a message to a chat completion."""
     blocks = payload.get("content")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise malformed("an answer without content")
     texts = [block["text"] for block in blocks if isinstance(block.get("text"), str)]
     thoughts = [block["thinking"] for block in blocks if isinstance(block.get("thinking"), str)]
-    calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
+    calls = [_tool_call(block) for block in blocks if block.get("type") == "tool_use"]
     message: JSON = {"role": "assistant", "content": "".join(texts) if texts or not calls else None, "refusal": None}
     if calls:
         message["tool_calls"] = calls
@@ -165,13 +164,13 @@ def answer(payload: JSON) -> JSON:
     }
 
 
-def _call(block: JSON) -> JSON:
+def _tool_call(block: JSON) -> JSON:
     arguments = orjson.dumps(block.get("input") or {}).decode()
     return {"id": block.get("id"), "type": "function", "function": {"name": block.get("name"), "arguments": arguments}}
 
 
 def _usage(usage: JSON) -> JSON:
-    """What was read from the cache or written to it was part of the prompt."""
+    """Translate usage; tokens read from or written to the cache are part of the prompt."""
     cached = usage.get("cache_read_input_tokens") or 0
     prompt = (usage.get("input_tokens") or 0) + cached + (usage.get("cache_creation_input_tokens") or 0)
     completion = usage.get("output_tokens") or 0
@@ -184,7 +183,7 @@ def _usage(usage: JSON) -> JSON:
 
 
 class StreamParser:
-    """Chunks from the events of a stream, from message_start to message_stop."""
+    """Translates the events of a stream, from message_start to message_stop, to chunks."""
 
     def __init__(self) -> None:
         self.finished = False
@@ -193,7 +192,7 @@ class StreamParser:
         self._usage: JSON = {}
         self._num_calls = 0
 
-    def read(self, data: bytes) -> Iterator[JSON]:
+    def parse(self, data: bytes) -> Iterator[JSON]:
         try:
             event = orjson.loads(data)
             handle = self._handlers().get(event["type"])

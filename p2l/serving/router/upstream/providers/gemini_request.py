@@ -1,12 +1,13 @@
-"""Google's Gemini API (https://ai.google.dev/api/generate-content), v1beta."""
+"""Requests to Google's Gemini API (https://ai.google.dev/api/generate-content), v1beta."""
 
 from urllib.parse import quote
 
 import orjson
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.selection.capabilities import answer_tokens
+from p2l.serving.router.token_estimates import max_output_tokens
 from p2l.serving.router.upstream.providers.translation import (
     alternating,
     arguments_of,
@@ -23,11 +24,11 @@ from p2l.serving.router.upstream.providers.translation import (
     text_of,
     without_none,
 )
-from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 MAX_TOKENS = 8192  # published default
-# published: the models are judged as they answered on Chatbot Arena, without a filter
+# as published: Chatbot Arena judged the answers without a filter
 SAFETY = [
     {"category": f"HARM_CATEGORY_{category}", "threshold": "BLOCK_NONE"}
     for category in ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
@@ -48,8 +49,8 @@ _KNOWN = [
 ]
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
-    """The call for a chat request; streams always tell their usage here."""
+def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
+    """Translate a chat request. Streams of this API always report their usage."""
     system, messages = split_system(body["messages"], model.system_prompt)
     out = without_none(
         {
@@ -72,7 +73,7 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> U
 def _generation(model: ModelConfig, body: JSON) -> JSON:
     n = body.get("n") or 1
     configured = (model.extra_fields or {}).get("generationConfig") or {}
-    most = first_set(answer_tokens(body), model.max_tokens, configured.get("maxOutputTokens"), MAX_TOKENS)
+    most = first_set(max_output_tokens(body), model.max_tokens, configured.get("maxOutputTokens"), MAX_TOKENS)
     asked = without_none(
         {
             "maxOutputTokens": most,
@@ -99,7 +100,7 @@ def _format(wanted: JSON) -> JSON:
 
 
 def _contents(messages: list[JSON]) -> list[JSON]:
-    """Turns of alternating roles; the result of a tool goes by the name of the function that was called."""
+    """Translate to messages of alternating roles; a tool result carries the name of the called function."""
     names = {_id(call, "id"): arguments_of(call)[0] for m in messages for call in m.get("tool_calls") or ()}
     roles = ("model" if message["role"] == "assistant" else "user" for message in messages)
     parts = (_result(message, names) if message["role"] == "tool" else _parts(message) for message in messages)
@@ -129,19 +130,19 @@ def _parts(message: JSON) -> list[JSON]:
     parts = [_part(part) for part in parts_of(message)]
     for call in message.get("tool_calls") or ():
         name, arguments = arguments_of(call)
-        made: JSON = {"functionCall": {"name": name, "args": arguments}}
+        function_call: JSON = {"functionCall": {"name": name, "args": arguments}}
         signature = _signature(call)
-        parts.append({**made, "thoughtSignature": signature} if signature else made)
+        parts.append({**function_call, "thoughtSignature": signature} if signature else function_call)
     return parts
 
 
 def _signature(call: JSON) -> object:
-    """What a later model said along with its call, and wants back."""
+    """Return the thought signature of a tool call, which later models require back."""
     extra = call.get("extra_content") or {}
-    ours = (extra.get("google") or {}) if isinstance(extra, dict) else None
-    if not isinstance(ours, dict):
+    google = (extra.get("google") or {}) if isinstance(extra, dict) else None
+    if not isinstance(google, dict):
         raise invalid("extra_content of a tool call must be an object, and so must google in it", "messages")
-    return ours.get("thought_signature")
+    return google.get("thought_signature")
 
 
 def _part(part: JSON) -> JSON:

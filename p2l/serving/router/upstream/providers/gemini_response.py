@@ -1,4 +1,4 @@
-"""What Gemini answers, whole or in a stream (https://ai.google.dev/api/generate-content)."""
+"""Answers and streams of Google's Gemini API (https://ai.google.dev/api/generate-content), v1beta."""
 
 import time
 import uuid
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import orjson
 
+from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.providers.translation import chunk
 from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
-from p2l.serving.router.upstream.upstream_request import JSON
 
 _BLOCKED = frozenset(
     [
@@ -24,8 +24,8 @@ _BLOCKED = frozenset(
 )
 
 
-def answer(payload: JSON) -> JSON:
-    """A chat completion from generated content."""
+def parse_completion(payload: JSON) -> JSON:
+    """Translate generated content to a chat completion."""
     choices = [_choice(candidate, index) for index, candidate in enumerate(_candidates(payload))]
     return {
         **_head(payload, "chat.completion"),
@@ -71,14 +71,14 @@ def _read_parts(candidate: JSON) -> tuple[str, str, list[JSON]]:
 
 
 def _call(part: JSON) -> JSON:
-    made = part["functionCall"]
-    arguments = orjson.dumps(made.get("args") or {}).decode()
+    function_call = part["functionCall"]
+    arguments = orjson.dumps(function_call.get("args") or {}).decode()
     call: JSON = {
-        "id": made.get("id") or f"call_{uuid.uuid4().hex[:24]}",
+        "id": function_call.get("id") or f"call_{uuid.uuid4().hex[:24]}",
         "type": "function",
-        "function": {"name": made.get("name"), "arguments": arguments},
+        "function": {"name": function_call.get("name"), "arguments": arguments},
     }
-    if part.get("thoughtSignature"):  # later models want it back with the call
+    if part.get("thoughtSignature"):  # later models require it back with the call
         call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return call
 
@@ -93,7 +93,7 @@ def _finish(candidate: JSON, called: bool) -> str | None:
 
 
 def _usage(usage: JSON) -> JSON:
-    """Thoughts are part of what was generated, and are charged as such."""
+    """Translate usage; thoughts are charged as output."""
     thoughts = usage.get("thoughtsTokenCount") or 0
     prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
     completion = (usage.get("candidatesTokenCount") or 0) + thoughts
@@ -107,17 +107,17 @@ def _usage(usage: JSON) -> JSON:
 
 
 class StreamParser:
-    """Chunks from a stream of partial contents, each of which has the form of an answer."""
+    """Translates a stream to chunks; each event has the form of an answer with partial content."""
 
     def __init__(self) -> None:
         self.finished = False
-        self.ended = False  # the end of the connection says it
+        self.ended = False  # only the end of the connection shows it
         self._head: JSON | None = None
         self._num_calls: dict[int, int] = {}
         self._begun: set[int] = set()
         self._complete: set[int] = set()
 
-    def read(self, data: bytes) -> Iterator[JSON]:
+    def parse(self, data: bytes) -> Iterator[JSON]:
         try:
             payload = orjson.loads(data)
             if payload.get("error"):

@@ -1,4 +1,4 @@
-"""OpenAI's own form: everything passes through; what the configuration sets fills in what the client left out."""
+"""OpenAI's chat completions: fields pass through; the configuration fills in what the client left out."""
 
 import os
 from collections.abc import Iterator
@@ -6,18 +6,19 @@ from typing import Any
 
 import orjson
 
+from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers.translation import first_set
 from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
-from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 
 BASE_URL = "https://api.openai.com/v1"
-# reasoning models refuse these
+# reasoning models reject these
 _NOT_FOR_REASONING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs")
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
-    """The call for a chat request. ``want_usage`` asks a stream for its usage, whether or not the client did."""
+def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
+    """Return the request. ``want_usage`` asks a stream for its usage even if the client did not."""
     out, dropped = _body(model, body)
     if stream:
         out["stream"] = True
@@ -46,7 +47,7 @@ def _body(model: ModelConfig, body: JSON) -> tuple[JSON, tuple[str, ...]]:
     for name in _NOT_FOR_REASONING:
         out.pop(name, None)
     most = first_set(out.get("max_completion_tokens"), out.pop("max_tokens", None), model.max_tokens)
-    if most is not None:  # its name for reasoning models
+    if most is not None:  # the field's name for reasoning models
         out["max_completion_tokens"] = most
     return out, dropped
 
@@ -59,14 +60,14 @@ def _defaults(model: ModelConfig, body: JSON) -> JSON:
 
 
 def with_system(model: ModelConfig, messages: list[JSON]) -> list[JSON]:
-    """The messages, led by the configured system prompt unless the client leads with one."""
+    """Put the configured system prompt first, unless the client's messages start with one."""
     if model.system_prompt is None or messages[0]["role"] in ("system", "developer"):
         return messages
     return [{"role": "system", "content": model.system_prompt}, *messages]
 
 
-def answer(payload: JSON) -> JSON:
-    """A chat completion, checked as far as we add to it."""
+def parse_completion(payload: JSON) -> JSON:
+    """Check the parts of a chat completion that the router adds to."""
     choices = payload.get("choices")
     if not isinstance(choices, list) or not all(
         isinstance(choice, dict) and isinstance(choice.get("message"), dict) for choice in choices
@@ -76,13 +77,13 @@ def answer(payload: JSON) -> JSON:
 
 
 class StreamParser:
-    """Chunks as they came. A stream is finished by [DONE], or by a finish reason where a server sends no [DONE]."""
+    """Passes chunks through. [DONE] finishes a stream, or a finish reason if the server sends no [DONE]."""
 
     def __init__(self) -> None:
         self.finished = False
         self.ended = False
 
-    def read(self, data: bytes) -> Iterator[JSON]:
+    def parse(self, data: bytes) -> Iterator[JSON]:
         if data == b"[DONE]":
             self.finished = self.ended = True
             return
@@ -102,7 +103,7 @@ class StreamParser:
 
 
 def chunks_of(completion: JSON, want_usage: bool) -> Iterator[JSON]:
-    """A whole answer as a stream: one chunk with everything, then the usage."""
+    """Turn a completion into a stream: one chunk with everything, then the usage."""
     head = {name: value for name, value in completion.items() if name not in ("choices", "usage", "object")}
     head["object"] = "chat.completion.chunk"
     yield {**head, "choices": [_choice_delta(choice) for choice in completion["choices"]]}

@@ -1,20 +1,21 @@
-"""OpenAI's Responses API at an upstream that declares it: bodies and events pass as they came."""
+"""OpenAI's Responses API, at models that declare it: bodies and events pass through."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
+from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers import openai_chat
 from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
-from p2l.serving.router.upstream.upstream_request import JSON, UpstreamRequest
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
-    """The client's body with the model's name; what the configuration sets fills in what the client left out."""
+def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
+    """Return the client's body with the model's name; the configuration fills in what the client left out."""
     defaults: dict[str, Any] = {
         "temperature": model.temp,
         "top_p": model.top_p,
@@ -26,21 +27,21 @@ def request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> U
     return UpstreamRequest(openai_chat.base_url(model) + "/responses", openai_chat.headers(model), out)
 
 
-def answer(payload: JSON) -> JSON:
-    """A response, checked as far as we read it."""
+def parse_completion(payload: JSON) -> JSON:
+    """Check the fields of a response that the router reads."""
     if not isinstance(payload.get("id"), str) or not isinstance(payload.get("output"), list):
         raise malformed("a response without id or output")
     return payload
 
 
 class StreamParser:
-    """Events as ``{"type", "number", "data", "delta", "response"}``: ``data`` as it came, the rest as it has it."""
+    """Yields events as ``{"type", "number", "data", "delta", "response"}``; ``data`` holds the bytes as received."""
 
     def __init__(self) -> None:
         self.finished = False
         self.ended = False
 
-    def read(self, data: bytes) -> Iterator[JSON]:
+    def parse(self, data: bytes) -> Iterator[JSON]:
         if data == b"[DONE]":
             self.ended = True
             return

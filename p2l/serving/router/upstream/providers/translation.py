@@ -1,4 +1,4 @@
-"""Pieces that the translations to Anthropic's and Gemini's forms share."""
+"""Shared by the translations to Anthropic's and Gemini's APIs."""
 
 import re
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 
 from p2l.serving.http.api_error import invalid
-from p2l.serving.router.upstream.upstream_request import JSON
+from p2l.serving.router.chat_request import JSON
 
 _DATA_URL = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 
-# understood by the router or meaningless elsewhere: leaving them out changes no answer
-_SILENT = frozenset(
+# handled by the router, or without meaning at other providers: dropping them changes no answer
+_DROPPED_SILENTLY = frozenset(
     [
         "model",
         "messages",
@@ -32,12 +32,13 @@ _SILENT = frozenset(
 
 
 def dropped(body: JSON, known: Iterable[str]) -> tuple[str, ...]:
-    """The fields that the client set and this provider does not get."""
-    return tuple(sorted(k for k, v in body.items() if v is not None and k not in _SILENT and k not in set(known)))
+    """Return the fields that the client set and this provider does not support."""
+    supported = _DROPPED_SILENTLY.union(known)
+    return tuple(sorted(name for name, value in body.items() if value is not None and name not in supported))
 
 
 def split_system(messages: list[JSON], configured: str | None) -> tuple[str | None, list[JSON]]:
-    """The system prompt, from the client's system and developer messages or else the configuration, and the rest."""
+    """Return the system prompt (of system and developer messages, else configured) and the other messages."""
     texts = [text_of(message) for message in messages if message["role"] in ("system", "developer")]
     rest = [message for message in messages if message["role"] not in ("system", "developer")]
     if not rest:
@@ -46,7 +47,7 @@ def split_system(messages: list[JSON], configured: str | None) -> tuple[str | No
 
 
 def text_of(message: JSON) -> str:
-    """The text of a message, its parts joined."""
+    """Return the text of a message, its parts joined."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -54,7 +55,7 @@ def text_of(message: JSON) -> str:
 
 
 def parts_of(message: JSON) -> list[JSON]:
-    """The content of a message as parts, none of them empty text."""
+    """Return the content of a message as parts, without empty text."""
     content = message.get("content")
     if not content:
         return []
@@ -63,7 +64,7 @@ def parts_of(message: JSON) -> list[JSON]:
 
 
 def part_url(part: JSON) -> str:
-    """The URL of an image part."""
+    """Return the URL of an image part."""
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     if not isinstance(url, str) or not url.startswith(("data:", "http://", "https://")):
@@ -72,7 +73,7 @@ def part_url(part: JSON) -> str:
 
 
 def data_of(url: str) -> tuple[str, str] | None:
-    """Media type and base64 text of a data URL; None for any other."""
+    """Return media type and base64 text of a data URL; None for another URL."""
     if not url.startswith("data:"):
         return None
     match = _DATA_URL.fullmatch(url)
@@ -82,7 +83,7 @@ def data_of(url: str) -> tuple[str, str] | None:
 
 
 def file_data(part: JSON) -> tuple[str, str]:
-    """Media type and base64 text of a file part."""
+    """Return media type and base64 text of a file part."""
     file = part.get("file")
     data = file.get("file_data") if isinstance(file, dict) else None
     found = data_of(data) if isinstance(data, str) else None
@@ -92,7 +93,7 @@ def file_data(part: JSON) -> tuple[str, str]:
 
 
 def arguments_of(call: JSON) -> tuple[str, JSON]:
-    """Name and parsed arguments of a tool call."""
+    """Return name and parsed arguments of a tool call."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise invalid("each tool call must have a function with a name", "messages")
@@ -106,7 +107,7 @@ def arguments_of(call: JSON) -> tuple[str, JSON]:
 
 
 def functions_of(body: JSON) -> list[JSON]:
-    """The function of each tool; 400 for tools of another kind, which only OpenAI runs."""
+    """Return the function of each tool; ApiError 400 for other tools, which only OpenAI runs."""
     functions = []
     for tool in body.get("tools") or ():
         function = tool.get("function") if isinstance(tool, dict) else None
@@ -117,7 +118,7 @@ def functions_of(body: JSON) -> list[JSON]:
 
 
 def chosen_function(choice: object) -> str | None:
-    """The function that ``tool_choice`` names; None where it is a word."""
+    """Return the function that ``tool_choice`` names; None if it is a word."""
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
@@ -128,7 +129,7 @@ def chosen_function(choice: object) -> str | None:
 
 
 def stops_of(body: JSON) -> list[str]:
-    """The stop sequences, one or many."""
+    """Return the stop sequences as a list."""
     stop: Any = body.get("stop")
     if stop is None:
         return []
@@ -139,7 +140,7 @@ def stops_of(body: JSON) -> list[str]:
 
 
 def first_set(*values: Any) -> Any:
-    """The first value that is not None: the client's, then the configured one. 0 is a value."""
+    """Return the first value that is not None: the client's, then the configured one. 0 is a value."""
     return next((value for value in values if value is not None), None)
 
 
@@ -148,14 +149,14 @@ def without_none(values: JSON) -> JSON:
 
 
 def chunk(head: JSON, delta: JSON, *, index: int = 0, finish_reason: str | None = None) -> JSON:
-    """One chunk of a stream, in OpenAI's form."""
+    """Return one chunk in OpenAI's format."""
     return {**head, "choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]}
 
 
-def alternating(turns: Iterable[tuple[str, list[JSON]]], parts: str) -> list[JSON]:
-    """Turns (role, parts) as messages of alternating roles with their parts in that field; empty ones fall away."""
+def alternating(messages: Iterable[tuple[str, list[JSON]]], parts: str) -> list[JSON]:
+    """Merge consecutive messages (role, parts) of the same role; drop empty ones. ``parts``: name of their field."""
     merged: list[JSON] = []
-    for role, content in turns:
+    for role, content in messages:
         if not content:
             continue
         if merged and merged[-1]["role"] == role:

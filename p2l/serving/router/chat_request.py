@@ -1,0 +1,82 @@
+"""A request for a completion, parsed from whichever API it came through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from p2l.serving.http.api_error import invalid
+
+JSON = dict[str, Any]
+
+# a gateway behind this one would read these fields as another model, host or key
+FORBIDDEN_FIELDS = frozenset(
+    [
+        "api_base",
+        "api_key",
+        "api_type",
+        "api_version",
+        "base_url",
+        "callbacks",
+        "cluster",
+        "custom_llm_provider",
+        "deployment_id",
+        "extra_body",
+        "extra_headers",
+        "extra_query",
+        "fallbacks",
+        "headers",
+        "host",
+        "metadata_headers",
+        "mock_response",
+        "model_list",
+        "models",
+        "organization",
+        "project",
+        "proxies",
+        "proxy",
+        "router_outputs",
+        "user_config",
+    ]
+)
+FORBIDDEN_PREFIXES = ("litellm_", "aws_", "azure_", "vertex_", "context_window_fallback")
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One request for a completion.
+
+    Attributes:
+        body: the request in the form of ``api``, without the router's own fields.
+        as_chat: the request in the form of chat completions; selection and pricing read it.
+        turns: text of each user message that has text; the prompt that is scored.
+        budget: highest cost of the answer; None: no limit.
+        direct_model: model that the client asks for by name.
+        stream: whether the client wants chunks.
+        include_usage: whether a stream ends with its usage.
+        session: names the conversation that stays with one model.
+        api: form of ``body``.
+        previous_response: id of the response that this request continues.
+    """
+
+    body: JSON
+    as_chat: JSON
+    turns: tuple[str, ...]
+    budget: float | None
+    direct_model: str | None
+    stream: bool
+    include_usage: bool
+    session: str | None
+    api: Literal["chat", "responses"] = "chat"
+    previous_response: str | None = None
+
+    @property
+    def messages(self) -> list[JSON]:
+        messages: list[JSON] = self.as_chat["messages"]
+        return messages
+
+
+def reject_forbidden_fields(body: Mapping[str, Any]) -> None:
+    """Raise ApiError 400 for a field that could select another model, host or key behind the router."""
+    for name in body:
+        if name in FORBIDDEN_FIELDS or name.startswith(FORBIDDEN_PREFIXES):
+            raise invalid(f"the field {name[:64]!r} is not accepted: models and keys are set by the router", name[:64])
