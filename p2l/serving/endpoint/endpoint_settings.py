@@ -1,4 +1,4 @@
-"""All that one server is told, in a form that passes from the supervisor to its workers."""
+"""The settings of one server, which the supervisor passes to its workers as JSON."""
 
 import json
 import math
@@ -9,7 +9,6 @@ from p2l.errors import ConfigError
 
 PUBLISHED_MODEL = "p2el/Qwen2.5-7B-Instruct-rk-full-train"
 PUBLISHED_KEY = "-"
-BAD_OPTIONS = 2  # exit status of a worker that cannot load its model, and of the server
 CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET = 2048, 16384
 
 DTypeChoice = Literal["auto", "float32", "bfloat16", "float16"]

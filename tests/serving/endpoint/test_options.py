@@ -9,7 +9,8 @@ from p2l.errors import ConfigError
 from p2l.serving.endpoint.assembly import choose_device, choose_dtype
 from p2l.serving.endpoint.endpoint_options import parser, read_options
 from p2l.serving.endpoint.endpoint_settings import Settings
-from p2l.serving.endpoint.supervisor import listen, worker_environment
+from p2l.serving.endpoint.endpoint_supervisor import worker_environment
+from p2l.serving.http.supervisor import listen
 
 # the table of the published README; reload alone has another default
 PUBLISHED = {

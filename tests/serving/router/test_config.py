@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from p2l.errors import ConfigError
+from p2l.serving.router.command_line import options_of, parser
 from p2l.serving.router.config.load_config import load_config
-from p2l.serving.router.router_command import main, options_of, parser
+from p2l.serving.router.router_command import main
 
 # the form of the published example: keys, types and null values as they stand there
 PUBLISHED = """
