@@ -1,14 +1,14 @@
-"""New LLMs without training: how much of what training with them would gain comes back with few votes each.
+"""Adding LLMs without training: the share of the gain from training with them that few votes recover.
 
-Some LLMs are held out of the training votes; a model is trained on the rest (``--prepare`` writes the votes), and the
-held-out ones are added to it with a few votes each, against the LLMs it knows. Beside it: the model trained with all of
-them, and the marginal leaderboard of all training votes, which says nothing of the prompt. Recovered is
+Some LLMs are held out of the training votes. A model is trained on the rest (``--prepare`` writes the votes), and the
+held-out LLMs are added to it with a few votes each, against known LLMs. It is compared to the model trained with all of
+them, and to the marginal leaderboard of all training votes, which ignores the prompt. The recovered share is
 
     (marginal - extended) / (marginal - trained with all), in nats a vote, with a bootstrap interval over prompts
 
-on the votes that a new LLM took part in, and on all. ``marginal, same votes`` is the leaderboard of what the extended
-model has seen: the votes without the held-out LLMs and the few with them; ``same information`` is the share with that
-one in the numerator, each model beside the leaderboard of its own votes. The training recipe is experiment=mmlu_pro.
+on the votes that a new LLM took part in, and on all. ``marginal, same votes`` is the leaderboard of the votes that the
+extended model has seen: those without the held-out LLMs and the few with them. ``same information`` is the share with
+it in the numerator: each model against the leaderboard of its own votes. The training recipe is experiment=mmlu_pro.
 
     python benchmarks/add_models.py --train votes_train.parquet --prepare held_out
     python scripts/train.py experiment=mmlu_pro data.train=held_out/train.parquet ... output_dir=run
@@ -41,7 +41,7 @@ def held_out(models: list[str], count: int, seed: int) -> list[str]:
 
 
 def prepare(frame: pd.DataFrame, new: list[str], folder: Path) -> None:
-    """The training votes without the held-out LLMs."""
+    """Write the training votes without the held-out LLMs."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = frame[~(frame["model_a"].isin(new) | frame["model_b"].isin(new))]
     kept.to_parquet(folder / "train.parquet", index=False)
@@ -49,7 +49,7 @@ def prepare(frame: pd.DataFrame, new: list[str], folder: Path) -> None:
 
 
 def draw(frame: pd.DataFrame, new: list[str], each: int, seed: int) -> pd.DataFrame:
-    """``each`` votes of every new LLM against a known one."""
+    """Draw ``each`` votes of every new LLM against known ones."""
     a, b = frame["model_a"].isin(new), frame["model_b"].isin(new)
     one = frame[a != b]
     name = one["model_a"].where(a[a != b], one["model_b"])
@@ -87,7 +87,7 @@ def report(name: str, by_model: dict[str, np.ndarray], votes: VoteTable, rows: n
 
 
 class Cached:
-    """Readings of prompts of one checkpoint, each prompt once."""
+    """Features of prompts by one checkpoint, computed once for each prompt."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.place = checkpoint, {}

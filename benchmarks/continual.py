@@ -1,17 +1,17 @@
-"""Votes in order of time, while models come and go: what is lost beside shuffled training, and what buffers win back.
+"""Training on votes in order of time, while models come and go: the loss against shuffling, and what buffers recover.
 
-A simulated year (``p2l.data.simulated.SimulatedStream``): each model is there for a part of it. Prompts are read once
-by MiniLM, frozen; a small network on top (two layers and the grounded Rao-Kupper head) is trained by AdamW at a
-constant rate, one pass, the same number of steps for every order:
+The data is a simulated year (``p2l.data.simulated.SimulatedStream``) in which each model is available for a part of it.
+A frozen MiniLM reads each prompt once. A small network on top (two layers and the grounded Rao-Kupper head) is trained
+by AdamW at a constant rate, in one pass with the same number of steps for every order:
 
-- shuffled: all votes at random, what data that has all come would allow;
-- in time: as they come;
+- shuffled: all votes in random order, possible only after the whole year;
+- in time: in the order of their arrival;
 - replay: the same new votes in each step, and a quarter as many drawn from the past (a share of 0.2);
-- geometric: votes on familiar models put off at random.
+- geometric: votes on familiar models delayed at random.
 
-Measured on votes of the whole year, on other prompts. ``epsilon`` is that of Online-P2L in units of the run: a
-mean delay of 1000 of its 4390 batches. The rate is the best for shuffled training on a seed that is measured with no
-other order, and the same for all.
+The test votes cover the whole year on other prompts. ``epsilon`` is that of Online-P2L in units of the run: a mean
+delay of 1000 of its 4390 batches. All orders use the learning rate that is best for shuffled training on a separate
+seed.
 
     python benchmarks/continual.py [--seeds 8] [--figure continual.png]
 """
@@ -72,7 +72,7 @@ def plans(num_votes: int, seed: int, gamma: float) -> dict[str, BatchPlan]:
 
 
 class Network(nn.Module):
-    """A sentence vector -> a ranking."""
+    """Maps a sentence vector to a ranking."""
 
     def __init__(self, num_features: int, num_models: int) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def losses_of(network: Network, votes: VoteTable, vectors: Tensor) -> np.ndarray
 
 
 def read(prompts: list[tuple[str, ...]], known: dict[tuple[str, ...], np.ndarray]) -> Tensor:
-    """The vectors of prompts; those that are not ``known`` yet are computed and kept there."""
+    """Return the vectors of prompts; missing ones are computed and added to ``known``."""
     new = [prompt for prompt in prompts if prompt not in known]
     if new:
         known.update(zip(new, sentence_vectors(ENCODER, new, token_budget=8192), strict=True))
@@ -145,7 +145,7 @@ def interval(values: np.ndarray) -> str:
 
 
 def removed(curves: dict[str, list[Curve]], name: str) -> np.ndarray:
-    """For each seed, the share of the gap between in time and shuffled that is gone."""
+    """Return, for each seed, the share of the gap between in time and shuffled that is recovered."""
     naive, shuffled, ours = (np.array([c.last for c in curves[k]]) for k in ("in time", "shuffled", name))
     return (naive - ours) / (naive - shuffled)
 
@@ -161,7 +161,7 @@ def plot(curves: dict[str, list[Curve]]) -> Figure:
             np.arange(WINDOWS) + 1, windows.mean(axis=0), "o-", markersize=4, color=COLOURS[name], label=name
         )
     over_time.set(xlabel="share of the run", ylabel="log loss on the whole year, nats a vote")
-    over_time.set_ylim(top=1.45)  # the first steps are worse under every order
+    over_time.set_ylim(top=1.45)  # skip the first steps, which are worse under every order
     by_window.set(xlabel="tenth of the year", ylabel="log loss at the end, nats a vote")
     for axis in (over_time, by_window):
         axis.grid(color="0.92")

@@ -1,9 +1,9 @@
-"""Training cost on paper, 0.5B to 72B: memory of a GPU by strategy, FLOPs and seconds for a run, and what limits it.
+"""Estimated training cost from 0.5B to 72B: memory of a GPU by strategy, FLOPs and seconds of a run, and its limit.
 
     python benchmarks/cost_model.py [--votes 2250000] [--prompt-tokens 256] [--utilisation 0.4] [--tokens 32768]
 
-With ``--check`` it is held against this machine: the seconds of a training step of a small Qwen2 on one thread, beside
-those that its FLOPs take at the speed of this machine's matrix products (the MFU of the step).
+``--check`` compares the model to this machine: the seconds of a training step of a small Qwen2 on one thread, and the
+seconds that its FLOPs take at the speed of this machine's matrix products (the MFU of the step).
 """
 
 import argparse
@@ -30,7 +30,7 @@ RUNS: tuple[tuple[Device, int], ...] = ((H100, 8), (H200, 8), (H100, 64), (H200,
 
 
 def memory_table(tokens: int) -> None:
-    """GB on each of 8 and 64 GPUs, by strategy."""
+    """Print GB on each of 8 and 64 GPUs, by strategy."""
     strategies: tuple[Strategy, ...] = tuple(STATES)
     print(f"\nGB on each GPU, micro-batches of {tokens:,} tokens, activations computed again: 8 / 64 GPUs\n")
     print("| backbone | parameters | activations | " + " | ".join(strategies) + " |")
@@ -48,7 +48,7 @@ def memory_table(tokens: int) -> None:
 
 
 def time_table(votes: int, prompt_tokens: int, tokens: int, utilisation: float) -> None:
-    """Hours of one epoch under FSDP2, and what limits a micro-batch."""
+    """Print hours of one epoch under FSDP2, and the limit of a micro-batch."""
     print(f"\nHours for {votes:,} votes of {prompt_tokens} tokens, FSDP2, {tokens:,} tokens a micro-batch and GPU\n")
     names = [f"{count} {device.name}" for device, count in RUNS]
     print("| backbone | GFLOPs forward, a vote | TFLOPs trained, a vote | " + " | ".join(names) + " |")
@@ -74,7 +74,7 @@ def time_table(votes: int, prompt_tokens: int, tokens: int, utilisation: float) 
 
 
 def limit_table() -> None:
-    """Tokens of a micro-batch from which a GPU computes longer than it communicates."""
+    """Print the tokens of a micro-batch above which computation takes longer than communication."""
     print("\nTokens in a micro-batch of a GPU from which computing outlasts FSDP2's exchange (at 0.4 of the peak)\n")
     print("| backbone | within a node | between nodes |\n|---|---|---|")
     for name, shape in SHAPES.items():
@@ -86,7 +86,7 @@ def limit_table() -> None:
 
 
 def matmul_flops(size: int = 1024, repeat: int = 20) -> float:
-    """FLOP/s of float32 matrix products on this machine."""
+    """Return FLOP/s of float32 matrix products on this machine."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     (a @ b).sum()
     start = time.perf_counter()
@@ -96,7 +96,7 @@ def matmul_flops(size: int = 1024, repeat: int = 20) -> float:
 
 
 def check() -> None:
-    """Seconds of a training step here, beside what its FLOPs take at the speed of matrix products."""
+    """Print seconds of a training step, and of its FLOPs at the speed of matrix products."""
     config = AutoConfig.for_model(
         "qwen2",
         hidden_size=512,

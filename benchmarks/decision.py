@@ -1,7 +1,8 @@
-"""One routing decision among 100 models: ours beside the published linear programs by cvxpy, in one process.
+"""Time of one routing decision among 100 models: p2l compared to the published linear programs by cvxpy, in one
+process.
 
-The peer is the published code itself where its folder is named (it needs cvxpy); else the same programs written here,
-where cvxpy is installed. Each side decides the same prompts in turns; the ratio is of medians, over rounds.
+The other side is the published code if its folder is given (it needs cvxpy), else the same programs written here, if
+cvxpy is installed. The sides decide the same prompts in alternation; the ratio is that of medians over rounds.
 
     python benchmarks/decision.py [--upstream <folder with route/cost_optimizers.py>] [--rounds 5]
 """
@@ -25,7 +26,7 @@ Decide = Callable[[np.ndarray, float], object]
 
 
 def ours(optimizer: str, costs: np.ndarray, *, told: bool) -> Decide:
-    """``told``: with every model's score and the router's own coefficient, which are worked out when asked for."""
+    """Return the decision of p2l; ``told`` adds the scores and the router's coefficient, computed on demand."""
     router, rng = make_router(optimizer, BT, costs), np.random.default_rng(0)
 
     def decide(coefs: np.ndarray, budget: float) -> object:
@@ -36,7 +37,7 @@ def ours(optimizer: str, costs: np.ndarray, *, told: bool) -> Decide:
 
 
 def upstream(optimizer: str, costs: np.ndarray, folder: str | None) -> Decide:
-    """The published optimizer, or its linear program."""
+    """Return the decision of the published optimizer, or of its linear program."""
     if folder is None:
         return linear_program(optimizer, costs)
     sys.path.insert(0, folder)
@@ -64,7 +65,7 @@ def linear_program(optimizer: str, costs: np.ndarray) -> Decide:
 
 
 def seconds(decide: Decide, coefs: np.ndarray, budgets: np.ndarray, repeat: int) -> float:
-    """Median time of a decision."""
+    """Return the median time of a decision."""
     times = []
     for row, budget in zip(coefs, budgets.tolist()):
         start = time.perf_counter()

@@ -1,11 +1,11 @@
-"""Leaderboards: time and memory of the fits, beside peers in the same run.
+"""Time and memory of leaderboard fits, compared to other libraries in the same run.
 
-Three jobs, each side in a process of its own, so that first calls and peaks of memory are its own:
+There are three jobs. Each side runs in its own process, so that first calls and peak memory are its own:
 
-- aggregate: 2,000 rankings of 100 models, grounded Rao-Kupper, to one leaderboard; beside the published code, if a
-  checkout of it is named.
+- aggregate: 2,000 rankings of 100 models, grounded Rao-Kupper, to one leaderboard; compared to the published code if
+  ``--upstream`` is given.
 - marginal: 1,000,000 votes over 130 models in a DataFrame to one leaderboard, ours and arena-rank's with intervals;
-  beside arena-rank and evalica where they are installed.
+  compared to arena-rank and evalica if they are installed.
 - scale: the aggregation-scale section of the evaluation suite with its defaults: 41,507 random rankings of 100 models.
 
     python benchmarks/leaderboards.py [--upstream <folder of auto_eval_utils.py>] [--repeat 5]
@@ -40,7 +40,7 @@ def rankings(prompts: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def votes() -> pd.DataFrame:
-    """Votes of a known Bradley-Terry truth; a fifth are ties."""
+    """Draw votes from a known Bradley-Terry truth; a fifth are ties."""
     rng = np.random.default_rng(0)
     strength = rng.normal(size=VOTED_MODELS)
     a = rng.integers(VOTED_MODELS, size=VOTES)
@@ -145,9 +145,9 @@ def peak_mb() -> float:
 
 
 def run_side(side: str, upstream: str, repeat: int) -> None:
-    """Time one side in this process: its first call and its best call, its peak of memory, and what it found."""
+    """Run one side in this process; return time of the first and best call, peak memory, and the result."""
     run = SIDES[side][1](upstream)
-    torch.randn(64, 64) @ torch.randn(64, 64)  # threads are up
+    torch.randn(64, 64) @ torch.randn(64, 64)  # starts the threads
     before, seconds, found = peak_mb(), [], []
     for _ in range(repeat):
         start = time.perf_counter()
@@ -169,7 +169,7 @@ def measure(side: str, upstream: str, repeat: int) -> dict[str, Any]:
 
 
 def compare(ours: dict[str, Any], peer: dict[str, Any], name: str) -> None:
-    """Ratios of first calls and of medians, and how far the coefficients are apart once both are centred."""
+    """Return ratios of first calls and medians, and the largest difference of centred coefficients."""
     mine, theirs = (np.array(side["found"]) for side in (ours, peer))
     apart = np.abs(mine - mine.mean() - (theirs - theirs.mean())).max()
     first = peer["seconds"][0] / ours["seconds"][0]

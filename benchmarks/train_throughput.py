@@ -1,8 +1,8 @@
-"""Training speed: token-budget batches that run each prompt once, against a plain loop with one vote a row.
+"""Training speed: token-budget batches that run each prompt once, compared to a plain loop with one vote a row.
 
-Both train the same model on the same votes of the same optimizer steps with the same loss, in turns, in one process.
+Both train the same model on the same votes with the same steps and loss, alternating in one process.
 The plain loop pads micro-batches of 4 rows in the order of the file, as a Hugging Face Trainer does with
-``per_device_train_batch_size=4``. First the gradients of one step are compared.
+``per_device_train_batch_size=4``. The gradients of one step are compared first.
 
     python benchmarks/train_throughput.py --votes votes_train.parquet [--model minilm] [--batch-size 512] [--steps 3]
 """
@@ -46,7 +46,7 @@ MODELS = {
 
 @dataclass
 class Speed:
-    """Votes and tokens (padding not counted) of a run, and its seconds."""
+    """Votes, tokens (without padding) and seconds of a run."""
 
     votes: int
     tokens: int
@@ -62,7 +62,7 @@ class Speed:
 
 
 def plain_batches(table: VoteTable, prompts: EncodedPrompts, step: int, batch_size: int) -> Iterator[VoteBatch]:
-    """The votes of one optimizer step, four rows at a time, each row with its own copy of its prompt."""
+    """Yield the votes of one optimizer step, four rows at a time; each row repeats its prompt."""
     rows = np.arange(step * batch_size, min((step + 1) * batch_size, len(table)))
     for start in range(0, len(rows), PLAIN_ROWS):
         few = rows[start : start + PLAIN_ROWS]
@@ -79,13 +79,13 @@ def plain_batches(table: VoteTable, prompts: EncodedPrompts, step: int, batch_si
 
 
 def our_batches(feed: Iterator[VoteBatch], micro_batches: int) -> Iterator[VoteBatch]:
-    """The votes of the next optimizer step as micro-batches of ours, scaled for a plain sum."""
+    """Return the votes of the next optimizer step as micro-batches of p2l, scaled for a plain sum."""
     for batch in islice(feed, micro_batches):
         yield batch._replace(scale=batch.scale / micro_batches)
 
 
 def run_step(model: P2LModel, batches: Iterable[VoteBatch], optimizer: torch.optim.Optimizer | None) -> Speed:
-    """Forward and backward of every micro-batch, then the optimizer step."""
+    """Run forward and backward of every micro-batch, then the optimizer step."""
     objective, speed, start = NegativeLogLikelihood(), Speed(0, 0, 0, 0.0), time.perf_counter()
     for batch in batches:
         ranking = model(batch.prompts.input_ids, batch.prompts.attention_mask)
@@ -103,7 +103,7 @@ def run_step(model: P2LModel, batches: Iterable[VoteBatch], optimizer: torch.opt
 
 
 def gradient(model: P2LModel, batches: Iterable[VoteBatch]) -> Tensor:
-    """The gradient of one step as one vector."""
+    """Return the gradient of one step as one vector."""
     model.zero_grad(set_to_none=True)
     run_step(model, batches, None)
     flat = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from p2l.errors import CheckpointError, ConfigError
-from p2l.evaluation.evaluation_plots import draw_pictures
+from p2l.evaluation.evaluation_plots import Entries, draw_plots
 from p2l.files import whole_file, write_whole
 
 log = logging.getLogger(__name__)
@@ -49,11 +49,19 @@ class EvaluationOutput:
             with write_whole(path) as file:
                 file.write(text)
             log.info("results: %s", path)
-            for suffix, figure in draw_pictures(results["models"]).items():
-                with whole_file(path.with_name(f"{name}_{suffix}.png")) as part:
-                    figure.savefig(part, format="png", dpi=130)
+            save_plots(results["models"], path.parent, name, dpi=130)
         if self.hf_output_dir is not None:
             _upload(text, f"{name}.json", self.hf_output_dir, api or HfApi())
+
+
+def save_plots(models: Entries, folder: Path, name: str, *, dpi: int) -> dict[str, Path]:
+    """Write the plots of results as ``<name>_<plot>.png``; return their paths by plot."""
+    paths = {}
+    for plot, figure in draw_plots(models).items():
+        paths[plot] = folder / f"{name}_{plot}.png"
+        with whole_file(paths[plot]) as part:
+            figure.savefig(part, format="png", dpi=dpi)
+    return paths
 
 
 def rounded(value: Any) -> Any:

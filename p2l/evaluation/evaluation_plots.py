@@ -18,7 +18,7 @@ MOST_MODELS = 30
 Entries = Mapping[str, Mapping[str, Any]]
 
 
-def draw_pictures(models: Entries) -> dict[str, Figure]:
+def draw_plots(models: Entries) -> dict[str, Figure]:
     """Return the plots that the results have numbers for, by name; ``models`` as in the published JSON.
 
     Reliability and leaderboard show the first category; the aggregation scale shows all.

@@ -21,8 +21,8 @@ MakeVotes = Callable[..., RankedVotes]
 
 @pytest.fixture(scope="session")
 def make_votes() -> MakeVotes:
-    """``make_votes([(model_a, model_b, winner), ...], coefs, eta, prompts=None)``: each vote has a ranking of its own,
-    or all have the one that is given."""
+    """Return ``make_votes([(model_a, model_b, winner), ...], coefs, eta, prompts=None)``: each vote has its own
+    ranking, or all share the given one."""
 
     def make(votes: list[tuple[str, str, str]], coefs: Any, eta: Any = None, prompts: Any = None) -> RankedVotes:
         frame = pd.DataFrame(votes, columns=["model_a", "model_b", "winner"])
@@ -40,7 +40,7 @@ def make_votes() -> MakeVotes:
 
 @pytest.fixture(scope="session")
 def drawn_votes() -> Callable[[OutcomeFamily], RankedVotes]:
-    """240 votes of all four kinds on 60 prompts and five models, each prompt with a ranking of its own."""
+    """Draw 240 votes of all four outcomes on 60 prompts and five models; each prompt has its own ranking."""
 
     def draw(family: OutcomeFamily) -> RankedVotes:
         rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ def drawn_votes() -> Callable[[OutcomeFamily], RankedVotes]:
 
 @pytest.fixture(scope="session")
 def published(golden: Path) -> dict[str, Any]:
-    """The golden input, and the published results under "results"."""
+    """Return the golden input, and the published results under "results"."""
     with gzip.open(golden / "auto_evals" / "input.json.gz", "rt", encoding="utf-8") as file:
         content = json.load(file)
     results = json.loads((golden / "auto_evals" / "published.json").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What is evaluated: rankings of prompts, or one leaderboard for all."""
+"""Candidates: rankings of prompts, or one leaderboard for all."""
 
 import numpy as np
 import pytest

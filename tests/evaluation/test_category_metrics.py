@@ -38,7 +38,7 @@ def test_by_hand() -> None:
 
 
 def test_l1_distance_by_hand() -> None:
-    # win probabilities 3/4 and 1/2; with a tie the mean is over pairs, without one also over each model with itself
+    # win probabilities 3/4 and 1/2; families without a tie also average over each model with itself
     assert COMPARISONS["L1-Dist-Prob"](pair([math.log(3), 0.0], [0.0, 0.0])) == pytest.approx(1 / 8)
     # theta = 2, a = b = 1 against a = 2: 1/4, 1/4, 1/6, 1/3 and 2/5, 1/6, 11/60, 1/4
     found = COMPARISONS["L1-Dist-Prob"](pair([0.0, 0.0], [math.log(2), 0.0], GRK, 0.0))

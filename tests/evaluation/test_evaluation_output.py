@@ -14,7 +14,7 @@ RESULTS = {"params": {"seed": 0}, "models": {"p2l-all": {"simple_metrics": {"Los
 
 
 class FakeHub(HfApi):
-    """Keeps what is uploaded; ``fails`` as a hub that cannot be reached."""
+    """Records uploads; ``fails`` like an unreachable hub."""
 
     def __init__(self, *, fails: bool = False) -> None:
         super().__init__()

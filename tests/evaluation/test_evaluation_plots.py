@@ -1,8 +1,8 @@
-"""Pictures hold the numbers that they are made from."""
+"""Plots show the numbers that they are drawn from."""
 
 import numpy as np
 
-from p2l.evaluation.evaluation_plots import MOST_MODELS, draw_pictures, plot_against_truth, plot_scale
+from p2l.evaluation.evaluation_plots import MOST_MODELS, draw_plots, plot_against_truth, plot_scale
 
 LINES = ["ant $5: 1.0", "bee: x: 0.0", "cat: -1.0"]
 ENTRY = {
@@ -19,11 +19,11 @@ ENTRY = {
 
 
 def test_each_picture_is_drawn_where_there_are_numbers(tmp_path) -> None:
-    figures = draw_pictures({"p2l-all": ENTRY, "p2l-math": {"omitted": {}}})
+    figures = draw_plots({"p2l-all": ENTRY, "p2l-math": {"omitted": {}}})
     assert set(figures) == {"reliability", "leaderboard", "aggr_scale"}
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png")
-    assert draw_pictures({"p2l-all": {"simple_metrics": {}}}) == draw_pictures({}) == {}
+    assert draw_plots({"p2l-all": {"simple_metrics": {}}}) == draw_plots({}) == {}
 
 
 def test_points_are_elo_above_the_mean_and_many_models_are_cut() -> None:

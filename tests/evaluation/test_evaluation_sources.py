@@ -1,4 +1,4 @@
-"""Where rankings come from."""
+"""Sources of rankings."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ MODELS = ["alpha", "beta", "delta", "gamma"]
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A checkpoint folder without weights, and the same rows as a JSON by columns."""
+    """Write a checkpoint folder without weights, and the same rows as JSON by columns."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {

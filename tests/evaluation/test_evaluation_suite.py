@@ -1,4 +1,4 @@
-"""The whole suite on small tables: layout, categories, kinds of model, training votes."""
+"""The whole suite on small tables: layout, categories, model types, training votes."""
 
 import json
 from collections.abc import Callable
@@ -53,11 +53,11 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def evaluate(folder, monkeypatch) -> Callable[..., dict[str, Any]]:
-    """The written results, by overrides of conf/evaluate.yaml; drawing takes longer than all the rest."""
+    """Return the written results of overrides of conf/evaluate.yaml, without plots, which take longest."""
 
     def run(*overrides: str, pictures: bool = False) -> dict[str, Any]:
         if not pictures:
-            monkeypatch.setattr("p2l.evaluation.evaluation_output.draw_pictures", lambda models: {})
+            monkeypatch.setattr("p2l.evaluation.evaluation_output.draw_plots", lambda models: {})
         paths = (
             f"eval_path={folder / 'eval.jsonl'}",
             f"model_list_path={folder / 'models.json'}",
@@ -110,7 +110,7 @@ def test_one_leaderboard_for_all_prompts(evaluate, folder, model_type, family) -
     assert (scale["1"] == scale["20"]) == (model_type != "marginal-gt")
     if model_type == "arena":
         assert entry["omitted"]["models without an Arena rating"] == "fox"
-        assert ("Loss" in entry["omitted"]) == (family == "rk")  # ratings say nothing of ties
+        assert ("Loss" in entry["omitted"]) == (family == "rk")  # ratings do not cover ties
         assert len(entry["category_metrics"]["Leaderboard"]["model-aggr"]) == 5
 
 
@@ -173,7 +173,7 @@ def test_votes_of_one_kind_and_categories_without_votes_do_not_stop_the_run(eval
 
 
 def raise_cause(call: Callable[[], Any]) -> None:
-    """Hydra wraps errors of constructors."""
+    """Unwrap errors of constructors that Hydra wraps."""
     try:
         call()
     except Exception as error:

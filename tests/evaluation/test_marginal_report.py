@@ -13,7 +13,7 @@ from p2l.types import Ranking
 
 @pytest.fixture
 def comparison() -> Comparison:
-    """Ant wins on even prompts, bee on odd ones: a leaderboard for each prompt knows, one for all cannot."""
+    """Compare on votes that ant wins on even prompts and bee on odd ones: one leaderboard cannot fit them."""
     frame = pd.DataFrame(
         {
             "prompt": [f"prompt {i}" for i in range(10)],

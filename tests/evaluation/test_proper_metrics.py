@@ -1,4 +1,4 @@
-"""Proper scores with intervals, against the marginal and against the best model."""
+"""Proper scores with intervals, compared to the marginal and to the best model."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ def baseline(coefs, eta=None) -> Baseline:
 
 
 def test_by_hand(make_votes) -> None:
-    # ant wins on even prompts, bee on odd ones, and the rankings know; each prompt has the same votes
+    # ant wins on even prompts, bee on odd ones, as the rankings predict; each prompt has the same votes
     votes = make_votes([("ant", "bee", "model_a"), ("ant", "bee", "model_b")] * 10, [[LOG3, 0], [0, LOG3]] * 10)
     found = proper_metrics(ScoredVotes(votes, BT), baseline([0.1, 0.0]))
     same = lambda value: {name: pytest.approx(value) for name in ("value", "low", "high")}  # noqa: E731

@@ -1,4 +1,4 @@
-"""The suite against the published one, number by number; see tests/golden/auto_evals/README.md."""
+"""The suite compared to the published one, number by number; see tests/golden/auto_evals/README.md."""
 
 from typing import Any
 
@@ -93,7 +93,7 @@ def names(lines: list[str]) -> list[str]:
 
 
 def best_log_loss(coefs: torch.Tensor, family: OutcomeFamily, battles: BattleTable) -> float:
-    """Log loss of a leaderboard with the eta, of a fine grid, that suits these votes best."""
+    """Return the log loss of a leaderboard with the best eta of a fine grid."""
     a, b = (torch.from_numpy(side) for side in (battles.model_a, battles.model_b))
     targets = torch.from_numpy(battles.outcome_shares).double() @ family.target_matrix(coefs)
     etas = torch.linspace(-4, 6, 2001, dtype=torch.float64)[:, None]

@@ -1,4 +1,4 @@
-"""Tables of votes with coefficients: every published shape, and what is wrong in a bad one."""
+"""Tables of votes with coefficients: every published shape, and errors of malformed ones."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Scores of votes by hand, and intervals that hold what they should."""
+"""Scores of votes by hand, and coverage of intervals."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Explorers of a tiny checkpoint, whose LLMs may have markup for names."""
+"""Explorers of a tiny checkpoint; the names of its LLMs may be markup."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ def predictor(tiny_checkpoint: Checkpoint) -> Predictor:
 
 @pytest.fixture
 def evil_predictor(tiny_checkpoint: Checkpoint) -> Predictor:
-    """The names of its LLMs are markup."""
+    """Return a predictor whose LLMs have markup as names."""
     return Predictor(replace(tiny_checkpoint, models=EVIL))
 
 
@@ -34,7 +34,7 @@ def explorer(predictor: Predictor) -> Explorer:
 
 @pytest.fixture
 def make_explorer(tiny_recipe: ModelRecipe) -> Callable[..., Explorer]:
-    """``make_explorer(family, prices=None)``: of a tiny model with this family."""
+    """Return ``make_explorer(family, prices=None)``, for a tiny model of this family."""
 
     def make(family: str, prices: Prices | None = None) -> Explorer:
         encoder = tiny_recipe.encoder()

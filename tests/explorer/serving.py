@@ -1,4 +1,4 @@
-"""``scripts/explore.py`` in a process of its own, asked over HTTP as the page in the browser asks it."""
+"""Run ``scripts/explore.py`` in its own process and call it over HTTP like the page in a browser."""
 
 import json
 import queue
@@ -19,12 +19,12 @@ SECONDS = 90
 
 @dataclass(frozen=True)
 class Page:
-    """A page that is served."""
+    """A served page."""
 
     url: str
 
     def ask(self, name: str, *values: Any, session: str) -> list[Any] | None:
-        """What a call returns; None where it fails. A session remembers what it ranked."""
+        """Return the result of a call, or None if it fails; a session keeps its ranked prompts."""
         call = f"{self.url}/gradio_api/call/{name}"
         asked = requests.post(call, json={"data": values, "session_hash": session}, timeout=SECONDS)
         asked.raise_for_status()
@@ -35,7 +35,7 @@ class Page:
 
 @contextmanager
 def explore(*arguments: str) -> Iterator[Page]:
-    """A page that is up, and down at the end."""
+    """Start a page, and stop it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

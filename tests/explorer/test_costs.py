@@ -1,4 +1,4 @@
-"""What a budget buys, against mixtures that can be worked out by hand."""
+"""Decisions at a budget, compared to mixtures computed by hand."""
 
 import math
 import re

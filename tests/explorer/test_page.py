@@ -1,4 +1,4 @@
-"""The page as Gradio has it, without a server."""
+"""The components of the Gradio page, without a server."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ explorer_page = pytest.importorskip("p2l.explorer.page")
 
 
 def in_a_loop(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """The result of a call where an event loop runs: without one Gradio makes its own, and never closes them."""
+    """Return the result of a call in an event loop: without one, Gradio makes its own and never closes it."""
 
     async def call() -> Any:
         return function(*arguments, **options)
@@ -30,7 +30,7 @@ def build(predictor: Predictor, prices: Prices | None = None) -> Any:
 
 
 def components(page: object) -> dict[str, dict]:
-    """What the page has, by label."""
+    """Return the components of the page, by label."""
     found = [part["props"] for part in page.get_config_file()["components"]]
     return {props["label"]: props for props in found if props.get("label")}
 

@@ -1,4 +1,4 @@
-"""The page of a running server: over HTTP, and in a browser where there is one."""
+"""The page of a running server: over HTTP, and in a browser if there is one."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ CONTROLS = (4, "", -1, -2, 50)
 
 @pytest.fixture(scope="module")
 def page(tiny_recipe: ModelRecipe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Of a checkpoint whose LLMs have markup for names, with a price list of two of them."""
+    """Serve a checkpoint whose LLMs have markup as names, with prices for two of them."""
     folder = tmp_path_factory.mktemp("explorer")
     encoder = tiny_recipe.encoder()
     model = tiny_recipe.build(encoder, partial(RankingHead, family="grk"), EVIL)
@@ -73,14 +73,14 @@ def test_values_that_no_control_has_are_refused(page: Page, values: tuple[Any, .
 
 
 def chromium() -> str | None:
-    """The path of a Chromium, if there is one; P2L_CHROMIUM names it where it is not found by name."""
+    """Return the path of a Chromium, if there is one; P2L_CHROMIUM overrides the search."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return os.environ.get("P2L_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 @contextmanager
 def browser_tab(url: str, width: int, scheme: str) -> Iterator[tuple[Any, list[str]]]:
-    """A page in a browser, and what went wrong in it: errors, dialogs, requests to other hosts."""
+    """Open a page in a browser; record errors, dialogs and requests to other hosts."""
     playwright = pytest.importorskip("playwright.sync_api")
     wrong: list[str] = []
     with playwright.sync_playwright() as started:

@@ -1,4 +1,4 @@
-"""Numbers of the pictures that can be checked by hand, and names that are markup."""
+"""Numbers of the views by hand, and names that are markup."""
 
 import math
 import re
@@ -16,7 +16,7 @@ NAMES = ["ant-8b", "bee-70b", "cat-70b"]
 
 
 def table(*odds: float, names: list[str] = NAMES):
-    """The Bradley-Terry leaderboard of LLMs with these odds."""
+    """Return the Bradley-Terry leaderboard of LLMs with these odds."""
     return leaderboard_table(names, Ranking(torch.tensor([math.log(x) for x in odds]), None), BT)
 
 

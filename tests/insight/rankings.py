@@ -15,7 +15,7 @@ MODELS = ("alpha", "beta", "delta", "gamma")
 
 
 def draw(family: OutcomeFamily, num_prompts: int, num_models: int = 4, seed: int = 0, spread: float = 0.5) -> Ranking:
-    """Rankings around one leaderboard, each prompt with its own part."""
+    """Draw rankings around one leaderboard, with a random part for each prompt."""
     generator = torch.Generator().manual_seed(seed)
     mean = torch.linspace(1, -1, num_models)
     coefs = mean + spread * torch.randn(num_prompts, num_models, generator=generator)
@@ -24,7 +24,7 @@ def draw(family: OutcomeFamily, num_prompts: int, num_models: int = 4, seed: int
 
 
 def ranked(coefs: list[list[float]], family: OutcomeFamily = BT, **categories: list[str]) -> RankedPrompts:
-    """A table of prompts of these coefficients."""
+    """Return a table of prompts with these coefficients."""
     values = torch.tensor(coefs)
     prompts = tuple((f"prompt {i}",) for i in range(len(values)))
     labels = {name: [(label,) for label in column] for name, column in categories.items()}
@@ -33,5 +33,5 @@ def ranked(coefs: list[list[float]], family: OutcomeFamily = BT, **categories: l
 
 
 def every(rankings: Ranking) -> np.ndarray:
-    """All rows."""
+    """Return all rows."""
     return np.arange(len(rankings.coefs))

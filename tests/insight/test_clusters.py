@@ -1,4 +1,4 @@
-"""Clusters: the same every time, and of any prompts."""
+"""Clusters: deterministic, and defined for any prompts."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = needs_extra
 
 
 def blobs(sizes: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """So many vectors around one direction each."""
+    """Draw ``counts`` vectors around one direction each."""
     rng = np.random.default_rng(seed)
     parts = [5 * np.eye(8)[i] + 0.3 * rng.normal(size=(size, 8)) for i, size in enumerate(sizes)]
     return np.concatenate(parts).astype(np.float32)

@@ -46,8 +46,8 @@ def test_standard_errors_are_those_of_a_bootstrap_over_prompts(family) -> None:
     np.testing.assert_allclose(np.sqrt((board.influence**2).sum(axis=0)), bootstrap, rtol=0.12)
 
 
-def test_intervals_hold_what_they_promise() -> None:
-    """Groups of 10 drawn from 4,000 prompts, whose own leaderboard is the truth."""
+def test_intervals_have_their_nominal_coverage() -> None:
+    """The truth is the leaderboard of the 4,000 prompts that groups of 10 are drawn from."""
     rankings = draw(BT, 4000)
     truth = group_leaderboard(MODELS, BT, rankings, every(rankings)).elo
     rng, hits = np.random.default_rng(0), []

@@ -1,4 +1,4 @@
-"""The page: whole, self-contained, and harmless whatever the prompts hold."""
+"""The page: valid, self-contained, and safe for any prompts."""
 
 import re
 from html.parser import HTMLParser
@@ -22,7 +22,7 @@ VOID = {"meta"}
 
 
 class Reader(HTMLParser):
-    """What elements there are, whether they are closed in order, and all text."""
+    """Collects elements and text, and checks that elements are closed in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def test_no_prompt_llm_or_category_becomes_markup() -> None:
     assert not names & {"script", "img", "iframe", "link"}
     assert not any(name.startswith("on") for _, attributes in elements for name in attributes)
     assert "<script" not in page and "onerror=alert" not in page.replace("&lt;img src=x onerror=alert(1)&gt;", "")
-    page.encode("utf-8")  # half a surrogate pair would not
+    page.encode("utf-8")  # a lone surrogate cannot be encoded
 
 
 def test_the_page_needs_nothing_else_and_has_every_part() -> None:

@@ -20,7 +20,7 @@ def table(**columns: list) -> pd.DataFrame:
 
 
 def predicted(checkpoint: Checkpoint, **changes: object) -> pd.DataFrame:
-    """As scripts/predict.py hidden=true writes it."""
+    """Return a table as scripts/predict.py hidden=true writes it."""
     rankings, hidden = rank_with_hidden_states(checkpoint, PROMPTS, token_budget=40)
     return table(
         **{

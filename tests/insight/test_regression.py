@@ -1,4 +1,4 @@
-"""One version of an LLM against another: numbers by hand, laws over the families, verdicts."""
+"""Two versions of an LLM: numbers by hand, laws over the families, verdicts."""
 
 import math
 

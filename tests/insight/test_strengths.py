@@ -1,4 +1,4 @@
-"""Strengths that were planted are found; others are not."""
+"""Simulated strengths are found; others are not."""
 
 import numpy as np
 import pytest
@@ -36,8 +36,8 @@ def test_planted_strengths_and_weaknesses_are_found() -> None:
     assert (found["prompts"] == 25).all()
 
 
-def test_where_nothing_differs_little_is_found() -> None:
-    """Of 40 tables without differences at most a few have a discovery: the rate is 5 %."""
+def test_false_discoveries_are_rare() -> None:
+    """Of 40 tables without differences, few have a discovery: the rate is 5 %."""
     false = 0
     for seed in range(40):
         rankings = draw(GRK, 100, seed=seed)

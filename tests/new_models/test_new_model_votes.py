@@ -82,6 +82,6 @@ def test_few_votes_and_models_apart_are_warned_of(tmp_path, caplog):
     assert not caplog.records
     apart = write(tmp_path / "c.jsonl", ("dog", "zeta"), ("ant", "eel"), times=100)
     load_new_model_votes(apart, KNOWN, None, GRK)
-    assert not caplog.records  # a grounded family knows their level
+    assert not caplog.records  # a grounded family determines their level
     load_new_model_votes(apart, KNOWN, None, BT)
     assert "no chain of votes connects dog, zeta to a known model" in caplog.text

@@ -12,7 +12,7 @@ families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
 
 def predicted(world, found) -> np.ndarray:
-    """The coefficients that the fitted rows give to each prompt."""
+    """Return the coefficients of the fitted rows on each prompt."""
     return world.features.inputs @ found.weight.T + found.bias - world.features.gamma[:, None]
 
 
@@ -59,7 +59,7 @@ def test_cross_validation_picks_the_penalty_of_least_held_out_loss():
 
 
 def test_new_models_are_also_placed_by_votes_among_themselves():
-    """They only met each other: their difference is in the votes; a grounded family knows their level too."""
+    """The new models only met each other: votes determine their difference, and in grounded families their level."""
     world = make_world(GRK)
     votes = draw_votes(world, 3_000, between_new=True)
     found = fit_rows(world.head, world.known, votes, world.features, NEW, penalties=[1.0])
@@ -67,8 +67,8 @@ def test_new_models_are_also_placed_by_votes_among_themselves():
     np.testing.assert_allclose(found.coefs, truth, atol=0.15)
 
 
-def test_a_known_model_can_be_fitted_anew():
-    """From votes drawn under its row, the row comes back, and its old one is not in the prior."""
+def test_a_known_model_can_be_fitted_again():
+    """Votes drawn under its row recover the row, and its old row is not in the prior."""
     world = make_world(BT)
     votes, again = draw_votes(world, 3_000), (*NEW, world.known[0])
     found = fit_rows(world.head, world.known, votes, world.features, again, penalties=[1.0])

@@ -43,7 +43,7 @@ def test_the_fit_is_a_stationary_point_and_the_hessian_its_curvature(family):
 
 
 def by_hand(wins: int, losses: int, prompts: np.ndarray) -> RowLikelihood:
-    """One model with one parameter, its coefficient, against a known one of coefficient 0.5."""
+    """Make votes of one model, whose coefficient is the parameter, against a known one of coefficient 0.5."""
     votes = wins + losses
     shares = np.repeat(np.eye(2), [wins, losses], axis=0)
     design, none = csr_matrix(np.ones((votes, 1))), csr_matrix((votes, 1))

@@ -33,7 +33,7 @@ def test_the_first_coordinate_is_how_far_the_mean_coefficient_lies_above_the_kno
 
 
 def test_rows_that_change_with_strength_are_expected_to():
-    """Where the known rows are their level times one direction, a new model's row is too."""
+    """If each known row is its level times one direction, so is the row of a new model."""
     level, slope = np.linspace(-1, 1, 8), np.array([0.5, 0.0, -1.0, 0.2])
     weight = level[:, None] * slope
     prior = RowPrior.of_rows(weight, level - weight @ MEAN, MEAN)

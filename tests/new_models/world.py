@@ -30,7 +30,7 @@ class World:
 
 
 def make_world(family: OutcomeFamily, rank: int | None = None, seed: int = 0) -> World:
-    """Rows of the known and the new models are of one kind: normal, each with a level of its own."""
+    """Draw rows of known and new models alike: normal, each with its own level."""
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(PROMPTS, HIDDEN, generator=generator) + 0.5
     whole = RankingHead(HIDDEN, KNOWN + len(NEW), family, rank=rank)
@@ -46,7 +46,7 @@ def make_world(family: OutcomeFamily, rank: int | None = None, seed: int = 0) ->
 
 
 def draw_votes(world: World, count: int, seed: int = 0, between_new: bool = False) -> VoteTable:
-    """Votes of each new model against known ones (or of the first against the second) drawn from the truth."""
+    """Draw votes from the truth: each new model against known ones, or the first new one against the second."""
     rng, family = np.random.default_rng(seed), world.head.family
     size = count * len(NEW)
     a = KNOWN + np.arange(size) % len(NEW)

@@ -9,7 +9,7 @@ SIZES, VOTES = (1.8e6, 3.6e6, 5.3e6, 10.7e6), (1e4, 2e4, 4e4, 8e4)
 
 
 def simulate(law: ScalingLaw = TRUTH, scatter: float = 0.0, seed: int = 0) -> Observations:
-    """Four sizes x four numbers of votes; ``scatter`` is the standard deviation of log L."""
+    """Simulate four sizes x four numbers of votes; ``scatter`` is the standard deviation of log L."""
     sizes, votes = (grid.ravel() for grid in np.meshgrid(SIZES, VOTES, indexing="ij"))
     noise = np.random.default_rng(seed).normal(size=len(sizes)) * scatter
     return Observations(sizes, votes, law.loss(sizes, votes) * np.exp(noise))

@@ -25,7 +25,7 @@ def test_a_loss_by_hand() -> None:
     size_term=st.floats(0.02, 0.3),
     votes_term=st.floats(0.02, 0.3),
 )
-def test_a_law_is_found_again(e: float, alpha: float, beta: float, size_term: float, votes_term: float) -> None:
+def test_a_law_is_recovered(e: float, alpha: float, beta: float, size_term: float, votes_term: float) -> None:
     """The terms are those of the smallest model and the fewest votes."""
     truth = ScalingLaw(e, size_term * 1.8e6**alpha, alpha, votes_term * 1e4**beta, beta)
     seen = simulate(truth)

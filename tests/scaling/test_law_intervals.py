@@ -14,7 +14,7 @@ def test_without_scatter_intervals_are_narrow() -> None:
     assert abs(predicted.value - TRUTH.loss(2e7, 2e5)) < 1e-3
 
 
-def test_intervals_cover_a_run_that_was_not_made() -> None:
+def test_intervals_cover_a_new_run() -> None:
     """A larger model on more votes, with its own scatter; nominal 95 %, over 16 sweeps."""
     scatter, covered = 1e-3, 0
     for seed in range(16):

@@ -1,4 +1,4 @@
-"""Several processes over gloo follow the same curve as one, and go on from each other's checkpoints."""
+"""Several processes over gloo follow the same curve as one, and resume from each other's checkpoints."""
 
 from pathlib import Path
 
@@ -53,14 +53,14 @@ def train_on(world_size: int, folder: Path, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def votes(tmp_path_factory):
-    """A folder with vote files, and the options of a run on them."""
+    """Return a folder with vote files, and the options of a run on them."""
     folder = tmp_path_factory.mktemp("distributed")
     return folder, [*on_votes(folder), f"data.test={folder / 'val.jsonl'}"]
 
 
 @pytest.fixture(scope="module")
 def runs(votes):
-    """The folder of each run, and of the run in this process."""
+    """Return the folder of each run, and of the run in this process."""
     folder, data = votes
     script = start_process(*TINY, *data, *OPTIONS, *DDP, "trainer.devices=2", f"output_dir={folder / LAUNCHED}")
     run(folder, *OPTIONS, *data, f"output_dir={folder / 'one process'}")

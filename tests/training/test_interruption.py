@@ -1,4 +1,4 @@
-"""A run that was killed ends where it would have ended, to the bit."""
+"""A run that was killed and resumed ends with the same weights, bit by bit."""
 
 import signal
 from dataclasses import replace
@@ -43,7 +43,7 @@ class KillBefore(Callback):
 
 
 class PowerCutError(Exception):
-    """What stands in for SIGKILL within this process."""
+    """Replaces SIGKILL within this process."""
 
 
 class CutBefore(Callback):
@@ -59,7 +59,7 @@ class CutBefore(Callback):
 
 
 class CutAtEnd(Callback):
-    """Ends a run after its last step, before anything is made of it."""
+    """Ends a run after its last step, before any result is written."""
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         raise PowerCutError
@@ -121,7 +121,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    """The run of each kind that nothing stops, trained when it is first asked for."""
+    """Return the uninterrupted run of each kind, trained on first use."""
 
     @cache
     def train_once(kind: str) -> Run:

@@ -11,7 +11,7 @@ MICRO_BATCH = 4
 
 
 def plain_gradients(module, datamodule):
-    """The published way: one row a vote, padded, micro-batches of four, the mean loss over the step."""
+    """Return gradients the published way: one row a vote, padded, micro-batches of four, mean loss over the step."""
     model, table, prompts = module.model, datamodule.table("train"), datamodule.prompts("train")
     model.zero_grad()
     rows = range(datamodule.plan.batch_size)
@@ -33,7 +33,7 @@ def plain_gradients(module, datamodule):
 
 
 def step_gradients(module, datamodule, trainer, world_size):
-    """The gradients that Lightning hands to the optimizer: mean over micro-batches and ranks."""
+    """Return the gradients that Lightning passes to the optimizer: mean over micro-batches and ranks."""
     module.model.zero_grad()
     module.trainer, module.log = trainer, lambda *args, **kwargs: None
     trainer.accumulate_grad_batches = parts = datamodule.micro_batches(world_size)

@@ -1,4 +1,4 @@
-"""Loggers: what a run leaves in them, with no network and no key."""
+"""Loggers of a run without network and without a key."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Which part of the model learns at which rate."""
+"""The learning rate of each part of the model."""
 
 from functools import partial
 

@@ -85,7 +85,7 @@ def test_shards_of_compiled_blocks_that_compute_activations_again():
 
 @pytest.fixture
 def mesh_of_two(monkeypatch):
-    """A mesh whose other rank is not there: enough to be refused."""
+    """Return a mesh whose second rank is missing, which suffices for errors."""
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)

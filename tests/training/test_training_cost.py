@@ -1,4 +1,4 @@
-"""The formulas of the cost model, against what torch counts and keeps."""
+"""The formulas of the cost model, compared to counts of torch."""
 
 import pytest
 import torch

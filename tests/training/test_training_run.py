@@ -1,4 +1,4 @@
-"""A small run, from votes to the files that it leaves."""
+"""A small run, from votes to its files."""
 
 import json
 import math

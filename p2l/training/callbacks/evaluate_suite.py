@@ -11,10 +11,9 @@ from lightning.pytorch.loggers import WandbLogger
 from p2l.data import VoteDataModule
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation import CategoryEvaluation, RankedVotes
-from p2l.evaluation.evaluation_output import rounded
-from p2l.evaluation.evaluation_plots import draw_pictures
+from p2l.evaluation.evaluation_output import rounded, save_plots
 from p2l.evaluation.ranked_tables import EvaluationData
-from p2l.files import whole_file, write_whole
+from p2l.files import write_whole
 from p2l.training.callbacks.ranking_callback import RankingCallback
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
@@ -44,24 +43,16 @@ class EvaluateSuite(RankingCallback):
         name = f"{split}-{trainer.global_step}"
         with write_whole(self.folder / f"{name}.json") as file:
             json.dump(rounded({"models": models, "omitted": omitted}), file, indent=1)
-        pictures = self._draw(name, models)
+        plots = save_plots(models, self.folder, name, dpi=110)
         prefix = f"{self.evaluation.model_type}-"
         numbers = {f"{split}_suite/{path.removeprefix(prefix)}": value for path, value in _numbers(models)}
         for logger in trainer.loggers:
             logger.log_metrics(numbers, step=trainer.global_step)
             if isinstance(logger, WandbLogger):
-                for key, picture in pictures.items():
-                    logger.log_image(f"{split}_suite/{key}", [str(picture)])
+                for key, plot in plots.items():
+                    logger.log_image(f"{split}_suite/{key}", [str(plot)])
                 for entry, sections in models.items():
                     self._log_leaderboard(logger, f"{split}_suite/{entry.removeprefix(prefix)}/leaderboard", sections)
-
-    def _draw(self, name: str, models: Mapping[str, Any]) -> dict[str, Path]:
-        paths = {}
-        for suffix, figure in draw_pictures(models).items():
-            paths[suffix] = self.folder / f"{name}_{suffix}.png"
-            with whole_file(paths[suffix]) as part:
-                figure.savefig(part, format="png", dpi=110)
-        return paths
 
     def _log_leaderboard(self, logger: WandbLogger, key: str, sections: Mapping[str, Any]) -> None:
         boards = sections.get("category_metrics", {}).get("Leaderboard")

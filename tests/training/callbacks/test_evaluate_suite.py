@@ -1,4 +1,4 @@
-"""The evaluation suite during a run: numbers to the loggers, leaderboards and pictures to the folder and to W&B."""
+"""The evaluation suite during a run: numbers to the loggers, leaderboards and plots to the folder and to W&B."""
 
 import json
 

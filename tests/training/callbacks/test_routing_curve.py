@@ -29,7 +29,7 @@ def test_areas_and_qualities_are_logged_and_drawn(tmp_path):
 
 
 def run_on(folder, val: pd.DataFrame, costs: dict[str, float]) -> Run:
-    """A step on the votes of ``folder``, validated and tested on ``val``."""
+    """Train one step on the votes of ``folder``; validate and test on ``val``."""
     val.to_json(folder / "val.jsonl", orient="records", lines=True)
     priced = ",".join(f"{model}:{cost}" for model, cost in costs.items())
     costed = f"+callbacks.routing.costs={{{priced}}}"
@@ -60,8 +60,8 @@ def test_one_llm_that_is_left_draws_nothing(tmp_path, votes, caplog):
     assert (finished.folder / "test_report.json").exists()
 
 
-def test_answers_of_which_nothing_is_known_end_no_run(tmp_path, votes, caplog, monkeypatch):
-    """Each of two LLMs was voted on where the other is chosen."""
+def test_unknown_answers_do_not_end_a_run(tmp_path, votes, caplog, monkeypatch):
+    """Each of two LLMs has votes only on prompts for which the other is chosen."""
     cheap, dear, other = sorted({*votes["model_a"], *votes["model_b"]})[:3]
     rows = [("one", cheap), ("two", dear)]
     val = pd.DataFrame([{"prompt": p, "model_a": m, "model_b": other, "winner": "model_a"} for p, m in rows])
