@@ -53,5 +53,5 @@ def test_one_word_names_all() -> None:
 
 def test_without_bertopic_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "bertopic.vectorizers", None)
-    with pytest.raises(ConfigError, match=r"pip install 'p2l\[insight\]'"):
+    with pytest.raises(ConfigError, match=r"need BERTopic: run pip install -e '\.\[insight\]'"):
         name_clusters(PROMPTS, LABELS, 2)
