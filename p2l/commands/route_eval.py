@@ -16,8 +16,8 @@ from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
 from p2l.models.predict import predict
-from p2l.routing.evaluation.measured_scores import Measured, MeasuredSource
-from p2l.routing.evaluation.routing_evaluation import Known, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
+from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.evaluation.routing_plots import plot_routing
 from p2l.routing.scores import Optimizer
 from p2l.routing.shrinkage import Shrinkage
@@ -72,17 +72,19 @@ class RoutingEvaluation:
         score = self._scores(checkpoint, test)
         shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
         found = evaluate_routing(
-            score, Known.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
+            score, GeneralScores.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
         )
         self._write(found, earlier)
         return found
 
-    def _scores(self, checkpoint: Checkpoint, measured: Measured) -> np.ndarray:
+    def _scores(self, checkpoint: Checkpoint, measured: MeasuredScores) -> np.ndarray:
         rankings = predict(checkpoint, measured.prompts, token_budget=self.token_budget)
         columns = [checkpoint.models.index(model) for model in measured.models]
         return route_scores(self.optimizer, checkpoint.family, rankings, columns)
 
-    def _shrinkage(self, checkpoint: Checkpoint, calibration: Measured, known: Measured, test: Measured) -> Shrinkage:
+    def _shrinkage(
+        self, checkpoint: Checkpoint, calibration: MeasuredScores, known: MeasuredScores, test: MeasuredScores
+    ) -> Shrinkage:
         tested = set(test.prompts)
         apart = np.array([prompt not in tested for prompt in calibration.prompts])
         if not apart.any():
@@ -113,7 +115,7 @@ class RoutingEvaluation:
         log.info("results: %s", folder / f"{NAME}.json")
 
 
-def _shared(tables: Sequence[Measured], models: Sequence[str]) -> list[Measured]:
+def _shared(tables: Sequence[MeasuredScores], models: Sequence[str]) -> list[MeasuredScores]:
     """The tables with the LLMs that all share with the checkpoint."""
     shared = [model for model in models if all(model in table.models for table in tables)]
     if len(shared) < 2:

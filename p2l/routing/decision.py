@@ -1,4 +1,4 @@
-"""Which model answers a prompt within a budget: exact, in microseconds."""
+"""Choose the model for a prompt within a budget: exact, in microseconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ Numbers = Sequence[float] | Float[np.ndarray, " models"]
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """The model for one prompt, and what was optimised.
+    """The model chosen for one prompt, and the optimum it was drawn from.
 
     Attributes:
         model: index of the model; drawn from ``probabilities``.
-        probabilities: the mixture; at most two are not 0.
+        probabilities: the mixture; at most two models have a positive one.
         expected_cost: of the mixture, in the unit of the budget.
         expected_score: of the mixture.
-        shadow_price: score that one more unit of budget would bring; 0 where the budget does not bind. For ``strict``
-            it is that of the mixture ``simple-lp`` would choose.
-        router: what decided.
+        shadow_price: gain in score for one more unit of budget; 0 if the budget does not bind. For ``strict`` it is
+            that of the mixture that ``simple-lp`` would choose.
+        router: that decided.
         ranking: of the prompt.
-        mask: the models that might be chosen.
+        mask: models that could be chosen; None: all.
     """
 
     model: int
@@ -46,7 +46,7 @@ class Decision:
 
     @cached_property
     def scores(self) -> Float64[np.ndarray, " models"]:
-        """What was maximised (``p2l.routing.scores``); NaN for a model that was masked."""
+        """The maximised scores (``p2l.routing.scores``); NaN for a masked model."""
         score = self.router.scores(self.ranking)
         if self.mask is not None:
             score[~self.mask] = np.nan
@@ -54,19 +54,19 @@ class Decision:
 
     @cached_property
     def strength(self) -> float | None:
-        """The router's own coefficient (nats) for ``optimal-lp``, see ``p2l.routing.scores.strength``; else None."""
+        """The router's own coefficient (nats) for ``optimal-lp``, else None; see ``p2l.routing.scores.strength``."""
         return self.router.strength(self.ranking, self.probabilities)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Router:
-    """Chooses one of some models for a prompt, given its ranking and a budget. Make it with ``make_router``.
+    """Chooses a model for a prompt, given its ranking and a budget. Create it with ``make_router``.
 
     ``strict``: the best score at a cost within the budget. ``simple-lp``: max p.score subject to p.cost <= budget, so
     that the budget holds in expectation. ``optimal-lp``: the same with the win rate against the opponents as score
-    (Frick et al. 2025, arXiv:2502.14855, section on routing). Of equal scores the cheaper model is taken; without a
-    budget, the best score. The LPs are solved on the concave envelope (``p2l.routing.envelope``).
+    (Frick et al. 2025, arXiv:2502.14855, section on routing). Among equal scores the cheaper model wins. Without a
+    budget the best score wins. The LPs are solved on the concave envelope (``p2l.routing.envelope``).
     """
 
     optimizer: Optimizer
@@ -83,10 +83,10 @@ class Router:
         rng: np.random.Generator,
         mask: Bool[np.ndarray, " models"] | None = None,
     ) -> Decision:
-        """The model for a prompt of this ranking; ``mask``: the models that may be chosen.
+        """Return the model for a prompt of this ranking; ``mask``: models that may be chosen.
 
-        A random number is drawn only where the optimum mixes. Raises ``InfeasibleBudget``, and ``DataError`` where a
-        coefficient is not finite.
+        Draws a random number only if the optimum is a mixture. Raises InfeasibleBudget if the budget is below every
+        cost, and DataError if a coefficient is not finite.
         """
         order = self._allowed(mask)
         if budget is not None and not budget >= self.costs[order[0]]:
@@ -109,24 +109,24 @@ class Router:
         )
 
     def frontier(self, ranking: Ranking, mask: Bool[np.ndarray, " models"] | None = None) -> Frontier:
-        """The best expected score at every budget, as the vertices of the concave envelope."""
+        """Return the best expected score at every budget, as the vertices of the concave envelope."""
         return Frontier.of(upper_envelope(self._pareto(ranking, self._allowed(mask))))
 
     def ranked(
         self, ranking: Ranking, budget: float | None, mask: Bool[np.ndarray, " models"] | None = None
     ) -> Int64[np.ndarray, " feasible"]:
-        """The models within the budget, best score first (of equal ones the cheaper): whom to ask where one fails."""
+        """Return the models within the budget as fallbacks: best score first, among equals the cheaper one."""
         order = self._allowed(mask)
         feasible = order if budget is None else order[self.costs[order] <= budget]
         return feasible[np.argsort(-self.scores(ranking)[feasible], kind="stable")]
 
     def scores(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
-        """What is maximised, for each model."""
+        """Return the score of each model, which the router maximises."""
         predicted = scores(self.optimizer, self.family, ranking, self.opponents).numpy()
         return predicted if self.shrinkage is None else self.shrinkage(predicted)
 
     def strength(self, ranking: Ranking, probabilities: Float64[np.ndarray, " models"]) -> float | None:
-        """The coefficient of the one model that wins as often as a mixture of two, for ``optimal-lp``; else None."""
+        """Return the coefficient of one model that wins as often as the mixture, for ``optimal-lp``; else None."""
         if self.optimizer != "optimal-lp":
             return None
         mixed = probabilities.nonzero()[0]
@@ -139,7 +139,7 @@ class Router:
         return strength(self.family, ranking, self.opponents, float(rates @ probabilities[mixed]), (low, high))
 
     def _allowed(self, mask: Bool[np.ndarray, " models"] | None) -> Int64[np.ndarray, " allowed"]:
-        """The models that may be chosen, cheapest first."""
+        """Return the models that may be chosen, cheapest first."""
         if mask is None:
             return self.by_cost
         order = self.by_cost[mask[self.by_cost]]
@@ -156,9 +156,9 @@ class Router:
         return Mixture(best.model, best.model, 0.0, mixture.price, best.score)
 
     def _pareto(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"]) -> list[Point]:
-        """The models that are better than all cheaper ones, cheapest first.
+        """Return the models that are better than all cheaper ones, cheapest first.
 
-        Unless shrunk, scores rise with coefficients, so that coefficients tell which, and the others need no score.
+        Without shrinkage, scores rise with coefficients, so only the models returned need a score.
         """
         if ranking.coefs.shape != (len(self.costs),):
             raise ConfigError(
@@ -171,7 +171,7 @@ class Router:
         if self.shrinkage is not None:
             shrunk = self.scores(ranking)
             if np.isnan(shrunk[order]).any():
-                raise ConfigError("the shrinkage does not know a model that may be chosen; mask it")
+                raise ConfigError("the shrinkage lacks a model that may be chosen; mask it")
             model = order[pareto(shrunk[order])]
             score = shrunk[model]
         else:
@@ -187,12 +187,16 @@ def make_router(
     opponents: Numbers | None = None,
     shrinkage: Shrinkage | None = None,
 ) -> Router:
-    """A router over models in the order of the rankings.
+    """Return a router over models in the order of the rankings.
 
-    ``costs``: one for each model, in the unit of the budgets; that of a model which is always masked does not matter.
-    ``opponents``: how often each model is met (``optimal-lp``), normalised here; None: all alike. ``shrinkage``: of
-    the same models, in this order (``Shrinkage.aligned``), for these scores and all alike as opponents. Raises
-    ``ConfigError`` where a cost or weight is negative or not finite, or numbers or the shrinkage do not fit.
+    Args:
+        optimizer: how a budget is met.
+        family: of the rankings.
+        costs: of each model, in the unit of the budgets; that of a model which is always masked has no effect.
+        opponents: how often each model is met (``optimal-lp``), normalised here; None: all alike.
+        shrinkage: for the same models in this order (``Shrinkage.aligned``), fitted to these scores.
+
+    Raises ConfigError if a cost or weight is negative or not finite, or if lengths or the shrinkage do not match.
     """
     if optimizer not in get_args(Optimizer):
         raise ConfigError(f"unknown optimizer {optimizer!r}; known: {', '.join(get_args(Optimizer))}")
@@ -207,7 +211,7 @@ def make_router(
 
 def _check_shrinkage(shrinkage: Shrinkage, optimizer: Optimizer, num_models: int, alike: bool) -> None:
     if len(shrinkage.models) != num_models:
-        raise ConfigError(f"shrinkage: it is of {len(shrinkage.models)} models; the router has {num_models}")
+        raise ConfigError(f"shrinkage: it has {len(shrinkage.models)} models; the router has {num_models}")
     shrinkage.check(optimizer, alike)
 
 

@@ -1,4 +1,4 @@
-"""The upper concave envelope of (cost, score): what mixtures of models can reach, exactly and without a solver.
+"""The upper concave envelope of (cost, score): the scores that mixtures of models reach, exactly and without a solver.
 
 The linear program max p.score subject to p.cost <= budget, sum p = 1, p >= 0 has one budget row, so an optimum mixes at
 most two models, neighbours on this envelope; its slope at the budget is the price of the budget (the LP's dual).
@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int64
 
 
 class Point(NamedTuple):
-    """What a model costs, its score, and its index."""
+    """Cost, score and index of a model."""
 
     cost: float
     score: float
@@ -21,7 +21,7 @@ class Point(NamedTuple):
 
 
 class Mixture(NamedTuple):
-    """``share`` of the traffic to ``high``, the rest to ``low``; ``price``: score for one more unit of budget."""
+    """``share`` of the traffic goes to the model ``high``, the rest to ``low``. ``price``: score per unit of budget."""
 
     low: int
     high: int
@@ -51,7 +51,7 @@ class Frontier:
 
 
 def pareto(score: Float[np.ndarray, " models"]) -> Int64[np.ndarray, " better"]:
-    """Of models in the order of their cost, the positions of those with a better score than all before."""
+    """Return the positions, in order of cost, whose score is better than all before."""
     better = np.empty(len(score), dtype=bool)
     better[0] = True
     np.greater(score[1:], np.maximum.accumulate(score)[:-1], out=better[1:])
@@ -59,7 +59,7 @@ def pareto(score: Float[np.ndarray, " models"]) -> Int64[np.ndarray, " better"]:
 
 
 def upper_envelope(points: list[Point]) -> list[Point]:
-    """The vertices, of points whose costs and scores do not fall; of equal scores the first."""
+    """Return the vertices. ``points``: neither costs nor scores decrease; among equal scores the first counts."""
     hull: list[Point] = []
     for point in points:
         if hull and point[1] <= hull[-1][1]:
@@ -71,7 +71,7 @@ def upper_envelope(points: list[Point]) -> list[Point]:
 
 
 def _is_under(hull: list[Point], new: Point) -> bool:
-    """Whether the last point is no vertex any more: as dear as the new, better one, or not above its chord."""
+    """Return whether the new point removes the last one: same cost, or the last is not above the chord."""
     cost, score, _ = hull[-1]
     if cost == new[0]:
         return True
@@ -82,7 +82,7 @@ def _is_under(hull: list[Point], new: Point) -> bool:
 
 
 def mix(vertices: list[Point], budget: float | None) -> Mixture:
-    """The optimum under a budget, which must reach the first vertex."""
+    """Return the optimum under a budget, which must be at least the cost of the first vertex."""
     at = len(vertices) if budget is None else bisect_right(vertices, budget, key=_cost)
     cost, score, low = vertices[at - 1]
     if at == len(vertices) or budget is None:

@@ -1,10 +1,10 @@
-"""``python -m p2l.routing.openai_server``: the router; ``--help`` lists the options."""
+"""Entry point of ``python -m p2l.routing.openai_server``: runs the router's command."""
 
 import sys
 
 
 def main() -> int:
-    """Serve; the exit status."""
+    """Return the exit status."""
     try:
         from p2l.serving.router.router_command import main as serve
     except ModuleNotFoundError as error:

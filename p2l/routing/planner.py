@@ -1,4 +1,4 @@
-"""Assign a batch of prompts to models under one budget for all and a number of prompts for each model, with PuLP."""
+"""Assign a batch of prompts to models, under a total budget and capacities of the models, with PuLP."""
 
 import logging
 import warnings
@@ -16,26 +16,26 @@ from p2l.routing.envelope import Point, pareto, upper_envelope
 log = logging.getLogger(__name__)
 
 TIME_LIMIT = 60.0  # seconds
-_FRACTION = 1e-6  # a share of a prompt this far from 0 and 1 is to be rounded
+_FRACTION = 1e-6  # a share further than this from 0 and 1 must be rounded
 
 
 class Capacity(NamedTuple):
-    """How many prompts of a batch a model takes: at least ``least`` and, unless None, at most ``most``."""
+    """Number of prompts of a batch for a model: at least ``least`` and at most ``most``; None: no upper limit."""
 
     least: int = 0
     most: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class BatchPlan:
     """Which model answers each prompt.
 
     Attributes:
         model: for each prompt, the index of its model.
         score: the sum over the batch.
         cost: the sum over the batch, at most the budget.
-        bound: no plan has a score above it (the linear relaxation): ``bound - score`` is what rounding may have lost.
-        shadow_price: score that one more unit of budget would bring; 0 where the budget does not bind.
+        bound: upper bound on the score of any plan (linear relaxation); rounding loses at most ``bound - score``.
+        shadow_price: gain in score for one more unit of budget; 0 if the budget does not bind.
     """
 
     model: Int64[np.ndarray, " prompts"]
@@ -45,21 +45,27 @@ class Plan:
     shadow_price: float
 
 
-def plan(
+def plan_batch(
     scores: Float[np.ndarray, "prompts models"],
     costs: Float[np.ndarray, "*_ models"],
     budget: float | None = None,
     capacities: Mapping[int, Capacity] | None = None,
     *,
     time_limit: float = TIME_LIMIT,
-) -> Plan:
-    """The assignment with the highest sum of scores that costs at most ``budget`` in sum and keeps the capacities.
+) -> BatchPlan:
+    """Return the assignment with the highest total score within the budget and the capacities.
 
-    ``costs``: of a prompt on each model, one row for all or one for each prompt. The linear relaxation has few
-    fractional prompts (at most one for each row of the budget and the capacities); these are assigned by a small
-    integer program, the rest as the relaxation says. Where the relaxation has a solution, whole prompts have one too.
-    Raises ``InfeasiblePlan``, naming the constraint, and ``ConfigError`` where numbers are not finite or no plan is
-    found within ``time_limit`` seconds.
+    The linear relaxation has few fractional prompts, at most one for each row of the budget and the capacities. A small
+    integer program assigns these; the others follow the relaxation.
+
+    Args:
+        scores: of each prompt on each model.
+        costs: one row for all prompts, or one for each.
+        budget: of the batch; None: no limit.
+        capacities: by model; a model without one takes any number of prompts.
+        time_limit: seconds of the solver.
+
+    Raises InfeasiblePlan, naming the constraint, and ConfigError if a number is not finite or no plan is found in time.
     """
     problem = _Problem.of(scores, costs, budget, capacities or {})
     problem.check(time_limit)
@@ -67,7 +73,7 @@ def plan(
     model = problem.round(relaxed.shares, time_limit)
     rows = np.arange(len(model))
     chosen = (float(problem.scores[rows, model].sum()), float(problem.costs[rows, model].sum()))
-    return Plan(model, *chosen, relaxed.value, relaxed.price)
+    return BatchPlan(model, *chosen, relaxed.value, relaxed.price)
 
 
 class _Relaxed(NamedTuple):
@@ -103,17 +109,17 @@ class _Problem:
         return cls(scores.astype(np.float64), costs.astype(np.float64), budget, least, most)
 
     def check(self, time_limit: float) -> None:
-        """Raise ``InfeasiblePlan`` with the constraint that cannot be met."""
+        """Raise InfeasiblePlan with the constraint that cannot be met."""
         num_prompts = len(self.scores)
         if (above := np.flatnonzero(self.least > self.most)).size:
             one = int(above[0])
-            raise InfeasiblePlan(
-                f"model {one}: at least {self.least[one]} of at most {self.most[one]} prompts is asked"
-            )
+            raise InfeasiblePlan(f"model {one}: least {self.least[one]} is above most {self.most[one]}")
         if self.least.sum() > num_prompts:
-            raise InfeasiblePlan(f"the models are to take at least {self.least.sum()} prompts; there are {num_prompts}")
+            raise InfeasiblePlan(f"the capacities require {self.least.sum()} prompts; there are {num_prompts}")
         if self.most.sum() < num_prompts:
-            raise InfeasiblePlan(f"the models may take {self.most.sum()} prompts in all; there are {num_prompts}")
+            raise InfeasiblePlan(
+                f"the capacities allow at most {self.most.sum()} prompts in all; there are {num_prompts}"
+            )
         if self.budget is None:
             return
         free = float(self.costs.min(axis=1).sum())
@@ -125,18 +131,18 @@ class _Problem:
         if least > self.budget * (1 + 1e-9):
             raise InfeasiblePlan(
                 f"budget: within the capacities the batch costs {least:g} or more, above {self.budget:g} "
-                f"(without capacities {free:g}); raise the budget or free the cheap models"
+                f"(without capacities {free:g}); raise the budget or the capacities of the cheap models"
             )
 
     def _limits(self) -> bool:
         return bool(self.least.any() or (self.most < len(self.scores)).any())
 
     def relax(self, time_limit: float) -> _Relaxed:
-        """The linear program: prompts may be divided among models."""
+        """Solve the linear program, in which a prompt may be divided among models."""
         return self._solve(self._useful(), time_limit, whole=False)
 
     def _useful(self) -> Bool[np.ndarray, "prompts models"]:
-        """The pairs that an optimum of the relaxation needs: without capacities, each prompt's concave envelope."""
+        """Return the pairs that an optimum may use: without capacities, those on each prompt's concave envelope."""
         if self._limits():
             return np.ones(self.scores.shape, dtype=bool)
         useful = np.zeros(self.scores.shape, dtype=bool)
@@ -148,7 +154,7 @@ class _Problem:
         return useful
 
     def round(self, shares: Float64[np.ndarray, "prompts models"], time_limit: float) -> Int64[np.ndarray, " prompts"]:
-        """The models of the prompts that the relaxation divides, with the others kept; all free where that fails."""
+        """Assign the divided prompts and keep the others; assign all prompts if that is infeasible."""
         divided = ((shares > _FRACTION) & (shares < 1 - _FRACTION)).any(axis=1)
         if not divided.any():
             return shares.argmax(axis=1)
@@ -158,7 +164,7 @@ class _Problem:
         try:
             return self._solve(open_pairs, time_limit, whole=True).shares.argmax(axis=1)
         except ConfigError:
-            log.info("the divided prompts do not fit beside the others as they are: solving for all")
+            log.info("rounding the divided prompts alone is infeasible: solving for all prompts")
         return self._solve(np.ones(shares.shape, dtype=bool), time_limit, whole=True).shares.argmax(axis=1)
 
     def _solve(self, open_pairs: Bool[np.ndarray, "prompts models"], time_limit: float, *, whole: bool) -> _Relaxed:
@@ -184,7 +190,7 @@ class _Problem:
         status = program.solve(solver(time_limit))
         if status != pulp.LpStatusOptimal:
             raise ConfigError(
-                f"no plan was found within time_limit={time_limit:g} s ({pulp.LpStatus[status]}); give more"
+                f"no plan was found within time_limit={time_limit:g} s ({pulp.LpStatus[status]}); raise time_limit"
             )
         found = np.zeros(self.scores.shape)
         found[open_pairs] = [share.value() for share in shares]
@@ -200,10 +206,10 @@ def _bound(program: pulp.LpProblem, column: Sequence[pulp.LpVariable], least: in
 
 
 def solver(time_limit: float = TIME_LIMIT) -> pulp.LpSolver:
-    """HiGHS where highspy is installed, else the CBC that comes with PuLP."""
+    """Return HiGHS if highspy is installed, else the CBC that comes with PuLP."""
     highs = pulp.HiGHS(msg=False, timeLimit=time_limit)
     if highs.available():
         return highs
-    with warnings.catch_warnings():  # PuLP 3.3: CBC will be an extra of PuLP 4
+    with warnings.catch_warnings():  # PuLP 3.3 warns that CBC will be an extra of PuLP 4
         warnings.simplefilter("ignore", DeprecationWarning)
         return pulp.PULP_CBC_CMD(msg=False, timeLimit=time_limit)

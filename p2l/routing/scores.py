@@ -1,4 +1,4 @@
-"""What a router maximises: a score for each model, from the ranking of a prompt."""
+"""The score of each model on a prompt, which a router maximises."""
 
 import math
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ Optimizer = Literal["strict", "simple-lp", "optimal-lp"]
 
 _ODDS_HOLD = 200.0  # nats: products of three odds stay finite in float64
 _PAIRS_AT_ONCE = 1 << 20
-_FEW_PAIRS = 1 << 10  # above, the exponential of each pair takes longer than tensors of odds do
+_FEW_PAIRS = 1 << 10  # with more pairs, tensors of odds are faster than an exponential for each pair
 _CLOSE = 1e-12  # logits of a win rate
 _MOST_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
 class Opponents:
-    """Whom a model meets: ``models`` (indices; None: all, in their order) with probabilities ``weights``."""
+    """The opponents of a model: ``models`` (indices; None: all, in order) with probabilities ``weights``."""
 
     models: Tensor | None
     weights: Float64[Tensor, " opponents"]
 
     @classmethod
     def of(cls, weights: Float64[np.ndarray, " models"]) -> "Opponents":
-        """From one weight for each model, of any positive sum."""
+        """Create them from one weight for each model, of any positive sum."""
         met = weights.nonzero()[0]
         models = None if len(met) == len(weights) else torch.from_numpy(met)
         return cls(models, torch.from_numpy(weights[met] / weights.sum()))
@@ -45,10 +45,10 @@ def scores(
     opponents: Opponents,
     models: Int64[Tensor, " chosen"] | None = None,
 ) -> Float64[Tensor, "*batch scored"]:
-    """The score of each model (or of some ``models``) on each prompt, as published; it rises with the coefficient.
+    """Return the score of each model (or of some) on each prompt, as published; it rises with the coefficient.
 
-    ``optimal-lp``: ``win_rates``. ``strict`` and ``simple-lp``: the coefficient (nats), or, where the family has a
-    ground level (grk, ba, rk-reparam), sigmoid(coefficient) = P(the answer is usable).
+    ``optimal-lp``: ``win_rates``. ``strict`` and ``simple-lp``: the coefficient (nats), or, if the family has a ground
+    level (grk, ba, rk-reparam), sigmoid(coefficient) = P(the answer is usable).
     """
     if optimizer == "optimal-lp":
         return win_rates(family, ranking, opponents, models)
@@ -59,9 +59,9 @@ def scores(
 def win_rates(
     family: OutcomeFamily, ranking: Ranking, opponents: Opponents, models: Int64[Tensor, " chosen"] | None = None
 ) -> Float64[Tensor, "*batch scored"]:
-    """W q: how often each model beats an opponent drawn with probabilities q, in [0, 1].
+    """Return W q, how often each model beats an opponent drawn with probabilities q, in [0, 1].
 
-    W_ij = P(i beats j) + (P(tie) + P(both bad)) / 2 as far as the family has these, so that W_ij + W_ji = 1; under
+    W_ij = P(i beats j) + (P(tie) + P(both bad)) / 2 as far as the family has them, so that W_ij + W_ji = 1; under
     Bradley-Terry it is the published sigmoid(b_i - b_j). A model meets itself with its own weight (W_ii = 1/2).
     """
     plain = ranking.coefs.ndim == 1 and family.formula is bradley_terry
@@ -82,7 +82,7 @@ def win_rates(
 
 
 def _bradley_terry_win_rates(coefs: Tensor, opponents: Opponents, models: Tensor) -> np.ndarray:
-    """Those of a few models on one prompt: most of the time of so small a tensor operation is its call."""
+    """Return the win rates of a few models on one prompt; numpy, since tensor calls would dominate the time."""
     numbers = coefs.detach().numpy().astype(np.float64, copy=False)
     theirs = numbers if opponents.models is None else numbers[opponents.models.numpy()]
     return expit(numbers[models.numpy()][:, None] - theirs) @ opponents.weights.numpy()
@@ -93,7 +93,7 @@ def _take(coefs: Tensor, models: Tensor | None) -> Tensor:
 
 
 class _Scale(NamedTuple):
-    """``levels``: odds e^(coef - shift), or coef - shift where products of such odds may overflow; all in float64."""
+    """``levels``: odds e^(coef - shift), or coef - shift if products of such odds may overflow. All in float64."""
 
     levels: Tensor
     eta: Tensor | None
@@ -107,7 +107,7 @@ class _Scale(NamedTuple):
         ends = torch.aminmax(coefs)
         low, high, shift = ends.min.item(), ends.max.item(), 0.0
         if family.shift_invariant and not -_ODDS_HOLD < low <= high < _ODDS_HOLD:
-            shift = (low + high) / 2  # as good a zero as any
+            shift = (low + high) / 2  # any zero serves
             coefs, low, high = coefs - shift, low - shift, high - shift
         largest = max(-low, high) if eta is None else max(-low, high, eta.abs().amax().item())
         odds = largest < _ODDS_HOLD
@@ -115,7 +115,7 @@ class _Scale(NamedTuple):
 
 
 def _wins(family: OutcomeFamily, ours: Tensor, theirs: Tensor, eta: Tensor | None, odds: bool) -> Tensor:
-    """W of every pair of the levels of ours (..., a) and theirs (b) or (..., 1, b): (..., a, b)."""
+    """Return W for every pair of levels (..., a) and (b) or (..., 1, b), as (..., a, b)."""
     pairs = (ours.unsqueeze(-1), theirs, eta)
     win, _, *ties = family.probs_from_odds(*pairs) if odds else family.log_probs(*pairs).exp().unbind(-1)
     return win + torch.stack(ties).sum(0) / 2 if ties else win
@@ -128,11 +128,11 @@ def strength(
     win_rate: float,
     between: tuple[tuple[float, float], tuple[float, float]],
 ) -> float:
-    """The coefficient theta (nats) of one model that would win as often: sum_j q_j W(theta, b_j) = ``win_rate``.
+    """Return the coefficient theta (nats) of one model that wins as often: sum_j q_j W(theta, b_j) = ``win_rate``.
 
     Under Bradley-Terry it is the router's own coefficient, Algorithm 1 of Frick et al. 2025 (arXiv:2502.14855); other
-    families count ties as half, at the prompt's eta. ``between``: the coefficients and win rates of the two models that
-    are mixed, the worse first. False position with the Illinois rule on logits, where the win rate is nearly a line.
+    families count ties as half, at the prompt's eta. ``between``: coefficients and win rates of the two mixed models,
+    the worse first. Solved by false position with the Illinois rule on logits, in which the win rate is nearly linear.
     """
     scale = _Scale.of(family, ranking)
     theirs = _take(scale.levels, opponents.models)

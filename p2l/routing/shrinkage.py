@@ -1,4 +1,4 @@
-"""Shrink a prompt's predicted scores toward the general ones, so that their argmax does not choose their errors."""
+"""Shrink a prompt's predicted scores toward the general ones, so that the argmax does not select prediction errors."""
 
 import json
 from collections.abc import Sequence
@@ -11,10 +11,13 @@ from jaxtyping import Float64
 
 from p2l.errors import ConfigError, DataError
 from p2l.files import write_whole
-from p2l.routing.evaluation.measured_scores import Measured
+from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.scores import Optimizer
 
-RIDGES = (np.inf, *np.geomspace(100.0, 1e-4, 13).tolist())  # of the mean eigenvalue; inf: the general scores alone
+RIDGES = (
+    np.inf,
+    *np.geomspace(100.0, 1e-4, 13).tolist(),
+)  # relative to the mean eigenvalue; inf: general scores
 _KEYS = ("optimizer", "models", "prior", "center", "slope")
 
 
@@ -23,19 +26,18 @@ _KEYS = ("optimizer", "models", "prior", "center", "slope")
 class Shrinkage:
     """score = prior + slope (predicted - center), on the scale of the measured scores.
 
-    The best of many noisy predictions is often the luckiest. This is the linear empirical-Bayes estimate of what the
-    answer of each LLM is worth, given the predictions for all of them: a ridge regression of measured on predicted
-    scores (of several responses: Breiman and Friedman 1997, doi:10.1111/1467-9868.00054), drawn toward one slope for
-    all LLMs, each by its own prediction, or toward none. Where predictions told nothing on other prompts the slope is
-    0, and every prompt gets the general scores. The argmax of expected values is not worse than the best LLM alone,
-    but for the errors of the estimate.
+    The best of many noisy predictions is often the luckiest. This is the linear empirical-Bayes estimate of each LLM's
+    score, given the predictions for all LLMs: a ridge regression of measured on predicted scores (several responses:
+    Breiman and Friedman 1997, doi:10.1111/1467-9868.00054), shrunk toward one common slope on each LLM's own
+    prediction, or toward 0. If predictions did not help on other prompts the slope is 0, and every prompt gets the
+    general scores. The argmax of expected values is at least as good as the best LLM alone, up to estimation error.
 
     Attributes:
-        optimizer: whose scores are predicted (``p2l.routing.scores``); ``strict`` and ``simple-lp`` share theirs.
+        optimizer: whose scores are predicted (``p2l.routing.scores``); ``strict`` and ``simple-lp`` have the same.
         models: the LLMs.
         prior: the mean measured score of each.
         center: the mean predicted score of each.
-        slope: row i: what a unit of each prediction adds to the score of LLM i.
+        slope: row i holds what a unit of each prediction adds to the score of LLM i.
     """
 
     optimizer: Optimizer
@@ -49,19 +51,19 @@ class Shrinkage:
         cls,
         optimizer: Optimizer,
         predicted: Float64[np.ndarray, "prompts models"],
-        measured: Measured,
+        measured: MeasuredScores,
         general: Float64[np.ndarray, " models"] | None = None,
     ) -> "Shrinkage":
-        """From prompts that the predictions were not fitted to; ``DataError`` where an LLM has fewer than two scores.
+        """Fit to prompts that the predictions were not fitted to.
 
-        The common slope, none or that of least squares, and one ridge for all LLMs are those of the least
-        leave-one-out error of the differences between LLMs on a prompt.
-        ``general``: the LLMs' mean scores, where more prompts tell them than these: those trained on serve too.
+        The common slope (0 or that of least squares) and the ridge for all LLMs minimise the leave-one-out error of the
+        differences between LLMs on a prompt. ``general``: mean scores of the LLMs from more prompts, if known; those of
+        the training prompts serve too. Raises DataError if an LLM has fewer than two scores.
         """
         few = [model for model, known in zip(measured.models, (measured.weight > 0).sum(axis=0)) if known < 2]
         if few:
             raise DataError(
-                f"two scores or more of each LLM are needed to shrink by; there are fewer of {', '.join(few)}"
+                f"each LLM needs two scores or more to fit the shrinkage; these have fewer: {', '.join(few)}"
             )
         center = predicted.mean(axis=0)
         columns = [_Column.of(predicted - center, measured, at) for at in range(len(measured.models))]
@@ -80,15 +82,15 @@ class Shrinkage:
         return cls(optimizer, measured.models, prior, center, slope)
 
     def __call__(self, predicted: Float64[np.ndarray, "*batch models"]) -> Float64[np.ndarray, "*batch models"]:
-        """The expected scores of prompts with these predictions."""
+        """Return the expected scores of prompts with these predictions."""
         return self.prior + (predicted - self.center) @ self.slope.T
 
     def aligned(self, names: Sequence[str]) -> "Shrinkage":
-        """The same for predictions of the models ``names``; the score of one that it does not know is NaN."""
+        """Return the shrinkage for predictions of the models ``names``; an unknown model gets the score NaN."""
         if lacking := [model for model in self.models if model not in names]:
             raise ConfigError(
-                f"the shrinkage rests on scores of {', '.join(lacking)}, which the P2L model does not rank; "
-                "it ranks other models than the one the file was made for"
+                f"the shrinkage needs scores of {', '.join(lacking)}, which the P2L model does not rank; "
+                "the file was made for a P2L model with other models"
             )
         at = np.array([names.index(model) for model in self.models])
         prior, center, slope = np.full(len(names), np.nan), np.zeros(len(names)), np.zeros((len(names), len(names)))
@@ -96,9 +98,9 @@ class Shrinkage:
         return replace(self, models=tuple(names), prior=prior, center=center, slope=slope)
 
     def check(self, optimizer: Optimizer, alike: bool) -> None:
-        """Raise ``ConfigError`` where a router's scores are others than those that were shrunk.
+        """Raise ConfigError if the shrinkage was fitted to other scores than the router's.
 
-        ``alike``: whether its opponents are.
+        ``alike``: whether all opponents have the same weight.
         """
         if (self.optimizer == "optimal-lp") != (optimizer == "optimal-lp"):
             raise ConfigError(
@@ -115,7 +117,7 @@ class Shrinkage:
 
     @classmethod
     def load(cls, path: str | Path) -> "Shrinkage":
-        """Read what ``save`` wrote; ``ConfigError`` says what is wrong with a file."""
+        """Read a file that ``save`` wrote; ConfigError if it is not valid."""
         try:
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -152,19 +154,21 @@ def _numbers(values: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
 
 
 def _common_slope(columns: Sequence["_Column"], weight: np.ndarray) -> float:
-    """What a unit of an LLM's own prediction adds to its score, by least squares on the differences; at least 0."""
-    told, found = (_differences([getattr(c, name) for c in columns], columns, weight) for name in ("own", "rest"))
-    square = float((weight * told**2).sum())
-    return max(0.0, float((weight * told * found).sum()) / square) if square > 0 else 0.0
+    """Return the slope on an LLM's own prediction, by least squares on the differences; at least 0."""
+    predicted, measured = (
+        _differences([getattr(c, name) for c in columns], columns, weight) for name in ("own", "rest")
+    )
+    square = float((weight * predicted**2).sum())
+    return max(0.0, float((weight * predicted * measured).sum()) / square) if square > 0 else 0.0
 
 
 def _left_out(columns: Sequence["_Column"], weight: np.ndarray, ridge: float) -> float:
-    """The squared leave-one-out error of the differences between LLMs."""
+    """Return the squared leave-one-out error of the differences between LLMs."""
     return float((weight * _differences([c.left_out(ridge) for c in columns], columns, weight) ** 2).sum())
 
 
 def _differences(values: Sequence[np.ndarray], columns: Sequence["_Column"], weight: np.ndarray) -> np.ndarray:
-    """Values of each LLM's known prompts as a table, from which the mean of each prompt is taken; 0 where unknown."""
+    """Return a table of the values minus the mean of each prompt; 0 if unknown."""
     table = np.zeros(weight.shape)
     for at, (column, value) in enumerate(zip(columns, values)):
         table[column.known, at] = value
@@ -174,7 +178,7 @@ def _differences(values: Sequence[np.ndarray], columns: Sequence["_Column"], wei
 
 @dataclass(frozen=True, eq=False)
 class _Column:
-    """The ridge regression of one LLM's measured scores on all predictions, for every ridge at once."""
+    """The ridge regression of one LLM's measured scores on all predictions, decomposed for any ridge."""
 
     known: np.ndarray  # which prompts
     weight: np.ndarray
@@ -187,7 +191,7 @@ class _Column:
     parts: np.ndarray  # the predictions along the eigenvectors
 
     @classmethod
-    def of(cls, predicted: np.ndarray, measured: Measured, at: int) -> "_Column":
+    def of(cls, predicted: np.ndarray, measured: MeasuredScores, at: int) -> "_Column":
         known = measured.weight[:, at] > 0
         weight, score, x = measured.weight[known, at], measured.score[known, at], predicted[known]
         mean, level = np.average(x, axis=0, weights=weight), float(np.average(score, weights=weight))
@@ -196,22 +200,22 @@ class _Column:
         return cls(known, weight, mean, level, score - level, x[:, at], values, vectors, x @ vectors)
 
     def beyond(self, slope: float) -> "_Column":
-        """The same for what a slope on the LLM's own prediction leaves."""
+        """Return the regression of what remains after a slope on the LLM's own prediction."""
         return replace(self, rest=self.rest - slope * self.own)
 
     def _along(self, ridge: float) -> np.ndarray:
-        """1 / (eigenvalue + ridge); 0 where predictions never differ."""
+        """Return 1 / (eigenvalue + ridge); 0 if predictions never differ."""
         scale = self.values.mean()
         return 1 / (self.values + ridge * scale) if scale > 0 else np.zeros_like(self.values)
 
     def _slope_along(self, ridge: float) -> np.ndarray:
-        """The slope by eigenvector."""
+        """Return the slope along each eigenvector."""
         return self._along(ridge) * (self.parts.T @ (self.weight * self.rest))
 
     def slope(self, ridge: float) -> np.ndarray:
         return self.vectors @ self._slope_along(ridge)
 
     def left_out(self, ridge: float) -> np.ndarray:
-        """The error on each known prompt of a fit to the others."""
+        """Return the error on each known prompt of a fit to the other prompts."""
         leverage = self.weight * (1 / self.weight.sum() + self.parts**2 @ self._along(ridge))
         return (self.rest - self.parts @ self._slope_along(ridge)) / (1 - leverage)

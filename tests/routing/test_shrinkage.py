@@ -9,7 +9,7 @@ import torch
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import BT
 from p2l.routing import make_router
-from p2l.routing.evaluation.measured_scores import Measured
+from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.scores import Opponents, win_rates
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import Ranking
@@ -17,13 +17,15 @@ from p2l.types import Ranking
 MODELS = ("a", "b", "c")
 
 
-def table(score: np.ndarray, weight: np.ndarray | None = None) -> Measured:
+def table(score: np.ndarray, weight: np.ndarray | None = None) -> MeasuredScores:
     models = tuple("abcdefghijklmnop"[: score.shape[1]])
     prompts = tuple((f"prompt {i}",) for i in range(len(score)))
-    return Measured(models, prompts, score, np.ones(score.shape) if weight is None else weight, np.ones(score.shape))
+    return MeasuredScores(
+        models, prompts, score, np.ones(score.shape) if weight is None else weight, np.ones(score.shape)
+    )
 
 
-def arena(rng: np.random.Generator, num_prompts: int, signal: float, noise: float) -> tuple[np.ndarray, Measured]:
+def arena(rng: np.random.Generator, num_prompts: int, signal: float, noise: float) -> tuple[np.ndarray, MeasuredScores]:
     """Predictions and right answers of one good LLM and seven that are worse by 0.1, all alike but for ``signal``."""
     chance = np.full((num_prompts, 8), 0.6)
     chance[:, 0] = 0.7
@@ -129,7 +131,7 @@ def test_predictions_that_never_differ_leave_the_prior():
 def test_an_llm_of_which_nothing_is_known_is_named():
     weight = np.ones((5, 3))
     weight[1:, 2] = 0
-    with pytest.raises(DataError, match="fewer of c"):
+    with pytest.raises(DataError, match="fewer: c"):
         Shrinkage.fit("optimal-lp", np.zeros((5, 3)), table(np.zeros((5, 3)), weight))
 
 
@@ -213,7 +215,7 @@ def test_a_shrinkage_of_other_scores_or_models_is_refused(some):
         make_router("strict", BT, [1, 2, 3], shrinkage=some)
     with pytest.raises(ConfigError, match="leave out opponents"):
         make_router("optimal-lp", BT, [1, 2, 3], [1, 1, 2], some)
-    with pytest.raises(ConfigError, match="of 3 models; the router has 2"):
+    with pytest.raises(ConfigError, match="it has 3 models; the router has 2"):
         make_router("optimal-lp", BT, [1, 2], shrinkage=some)
     with pytest.raises(ConfigError, match="scores of c, which the P2L model does not rank"):
         some.aligned(["a", "b", "d"])

@@ -1,4 +1,4 @@
-"""What each LLM's answer to each prompt was worth and cost: the truth that routing is measured against."""
+"""Measured score and cost of each LLM's answer to each prompt: the truth that routing is evaluated against."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 
 CHARACTERS_PER_TOKEN = 4.0
-_VOTE_SCORE = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.5, 0.5]])  # for a and b, by kind of vote
+_VOTE_SCORE = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [0.5, 0.5]])  # of a and b, by outcome
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredScores:
     """Scores and costs of the answers of some LLMs to some prompts.
 
     Attributes:
         models: the LLMs.
         prompts: user turns.
-        score: of the answer, mean over its votes where it was voted on; 0 where unknown.
-        weight: how much evidence there is for it: 1 where it was measured, the number of votes; 0 where unknown.
-        cost: of the answer; the LLM's mean where unknown.
+        score: of the answer, as a mean over its votes if they are the source; 0 if unknown.
+        weight: of the evidence: 1 for a measured score, the number of votes for voted ones; 0 if unknown.
+        cost: of the answer; the LLM's mean if unknown.
     """
 
     models: tuple[str, ...]
@@ -38,36 +38,36 @@ class Measured:
         return len(self.prompts)
 
     def mean_score(self) -> Float64[np.ndarray, " models"]:
-        """Of each LLM alone; NaN where nothing is known."""
+        """Return the mean score of each LLM alone; NaN if unknown."""
         total = self.weight.sum(axis=0)
         return (self.score * self.weight).sum(axis=0) / np.where(total > 0, total, np.nan)
 
-    def among(self, models: Sequence[str]) -> "Measured":
-        """The same of these LLMs, in their order."""
+    def among(self, models: Sequence[str]) -> "MeasuredScores":
+        """Return the columns of these LLMs, in this order."""
         columns = [self.models.index(model) for model in models]
-        return Measured(
+        return MeasuredScores(
             tuple(models), self.prompts, self.score[:, columns], self.weight[:, columns], self.cost[:, columns]
         )
 
-    def rows(self, at: Int64[np.ndarray, " chosen"]) -> "Measured":
-        """The same of these prompts."""
+    def rows(self, at: Int64[np.ndarray, " chosen"]) -> "MeasuredScores":
+        """Return the rows of these prompts."""
         prompts = tuple(self.prompts[index] for index in at)
-        return Measured(self.models, prompts, self.score[at], self.weight[at], self.cost[at])
+        return MeasuredScores(self.models, prompts, self.score[at], self.weight[at], self.cost[at])
 
 
 @dataclass(frozen=True)
 class MeasuredSource:
-    """A table of one row for each prompt and LLM, with the prompts in the same table or in another.
+    """A table with one row for each prompt and LLM; the prompts are in the same table or another one.
 
     Attributes:
         scores: file with ``key``, ``model_column`` and ``score_column``.
-        prompts: file with ``key`` and ``prompt``; None: ``scores`` has them.
-        key: names the prompt in both.
-        cost_column: what an answer cost; None: by ``prices``.
-        prices: LLM -> dollars per million input and output tokens; those not in it are left out. A token is taken for
-            four characters. Output is ``output_chars`` of the scores where known, else its mean.
-        per: costs are of so many prompts.
-        split: only the prompts whose column ``split`` says so.
+        prompts: file with ``key`` and ``prompt``; None: the file of the scores.
+        key: column that identifies the prompt in both files.
+        cost_column: cost of an answer; None: computed from ``prices``.
+        prices: LLM -> dollars per million input and output tokens; other LLMs are left out. A token counts as four
+            characters. The output is ``output_chars`` of the scores, or its mean if unknown.
+        per: number of prompts that a cost refers to.
+        split: value of the column ``split`` of the prompts to keep; None: all.
     """
 
     scores: str
@@ -84,14 +84,14 @@ class MeasuredSource:
         if not self.prices and self.cost_column is None:
             raise ConfigError("costs are needed: give cost_column=<column of the scores> or prices=<price list>")
 
-    def load(self) -> Measured:
-        """Repeated rows are averaged; DataError where columns are missing or nothing is left."""
+    def load(self) -> MeasuredScores:
+        """Read the table; average repeated rows. Raises DataError if a column is missing or no row is left."""
         rows, texts = self._read()
         rows = rows.assign(cost=self._costs(rows, texts) * self.per)
         mean = rows.groupby([self.key, self.model_column])[[self.score_column, "cost"]].mean()
         score, cost = (mean[name].unstack().reindex(texts.index) for name in (self.score_column, "cost"))
         known = score.notna().to_numpy()
-        return Measured(
+        return MeasuredScores(
             models=tuple(map(str, score.columns)),
             prompts=tuple(turns_of(prompt) for prompt in texts),
             score=score.fillna(0.0).to_numpy(dtype=np.float64),
@@ -100,7 +100,7 @@ class MeasuredSource:
         )
 
     def _read(self) -> tuple[pd.DataFrame, pd.Series]:
-        """The rows of the scores, and the prompt of each key."""
+        """Return the rows of the scores, and the prompt of each key."""
         rows = read_table(self.scores)
         prompts = rows if self.prompts is None else read_table(self.prompts)
         cost = [] if self.prices or self.cost_column is None else [self.cost_column]
@@ -129,11 +129,11 @@ class MeasuredSource:
         return (asked * price[:, 0] + output * price[:, 1]) / (CHARACTERS_PER_TOKEN * 1e6)
 
 
-def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> Measured:
-    """What votes tell of the LLMs that have a cost: a win 1, a loss 0, a tie of either kind 1/2.
+def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> MeasuredScores:
+    """Return scores from votes, for the LLMs that have a cost: win 1, loss 0, tie of either kind 1/2.
 
-    The mean over the votes that a chosen LLM took part in is its win rate, on the assumption that who was paired on a
-    prompt does not depend on how well they answer it, and that all meet the same opponents.
+    The mean over the votes with a chosen LLM is its win rate, if the pairing on a prompt does not depend on the quality
+    of the answers and all LLMs meet the same opponents.
     """
     models = [model for model in votes.models if model in costs]
     if not models:
@@ -146,7 +146,7 @@ def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> Measured:
         np.add.at(weight, (votes.prompt_index, model), votes.weight)
     score = np.divide(total, weight, out=np.zeros(shape), where=weight > 0)
     cost = np.broadcast_to([costs.get(model, np.nan) for model in votes.models], shape)
-    return Measured(votes.models, votes.prompts, score, weight, np.array(cost, dtype=np.float64)).among(models)
+    return MeasuredScores(votes.models, votes.prompts, score, weight, np.array(cost, dtype=np.float64)).among(models)
 
 
 def _check(frame: pd.DataFrame, name: str, columns: Sequence[str]) -> None:

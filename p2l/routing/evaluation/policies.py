@@ -1,4 +1,4 @@
-"""Ways to choose models for many prompts, each over a range of budgets, as shares of every prompt."""
+"""Policies that choose models for many prompts over a range of budgets; each returns shares of every prompt."""
 
 from collections.abc import Callable
 
@@ -6,23 +6,23 @@ import numpy as np
 from jaxtyping import Float64
 
 from p2l.routing.envelope import Mixture, Point, mix, pareto, upper_envelope
-from p2l.routing.evaluation.measured_scores import Measured
-from p2l.routing.planner import plan
+from p2l.routing.evaluation.measured_scores import MeasuredScores
+from p2l.routing.planner import plan_batch
 from p2l.routing.stream_budget import StreamBudget
 
-Shares = Float64[np.ndarray, "budgets prompts models"]  # who answers what, at each budget
+Shares = Float64[np.ndarray, "budgets prompts models"]  # share of each model in each answer, at each budget
 Scores = Float64[np.ndarray, "prompts models"]
 Vector = Float64[np.ndarray, " models"]
 Budgets = Float64[np.ndarray, " budgets"]
 
 
 def per_prompt(score: Scores, cost: Vector, budgets: Budgets) -> Shares:
-    """The linear program (``simple-lp`` or ``optimal-lp``, as the scores are) with the budget on each prompt."""
+    """Solve the linear program (``simple-lp`` or ``optimal-lp``, by the scores) with the budget on each prompt."""
     return _each_prompt(score, cost, budgets, lambda points, budget: mix(upper_envelope(points), budget))
 
 
 def strict(score: Scores, cost: Vector, budgets: Budgets) -> Shares:
-    """The best score within the budget on each prompt."""
+    """Choose the best score within the budget on each prompt."""
 
     def best(points: list[Point], budget: float) -> Mixture:
         model = max(point for point in points if point.cost <= budget).model
@@ -45,8 +45,8 @@ def _each_prompt(
     return shares
 
 
-def stream(score: Scores, cost: Vector, budgets: Budgets, measured: Measured, seed: int = 0) -> Shares:
-    """``StreamBudget`` from a cold start, the prompts in a random order, each settled at its true cost."""
+def stream(score: Scores, cost: Vector, budgets: Budgets, measured: MeasuredScores, seed: int = 0) -> Shares:
+    """Run ``StreamBudget`` from a cold start, with the prompts in a random order, each settled at its actual cost."""
     shares, order = np.zeros((len(budgets), *score.shape)), np.random.default_rng(seed).permutation(len(score))
     for at, budget in enumerate(budgets.tolist()):
         account = StreamBudget(budget)
@@ -58,35 +58,35 @@ def stream(score: Scores, cost: Vector, budgets: Budgets, measured: Measured, se
 
 
 def batch(score: Scores, cost: Vector, budgets: Budgets) -> Shares:
-    """``plan`` for all prompts at once under the budget of all."""
+    """Plan all prompts at once under their total budget (``plan_batch``)."""
     shares, least = np.zeros((len(budgets), *score.shape)), float(cost.min()) * len(score) * (1 + 1e-12)
     for at, budget in enumerate(budgets.tolist()):
-        planned = plan(score, cost, max(budget * len(score), least))
+        planned = plan_batch(score, cost, max(budget * len(score), least))
         shares[at, np.arange(len(score)), planned.model] = 1.0
     return shares
 
 
 def blind(mean_score: Vector, cost: Vector, budgets: Budgets, num_prompts: int) -> Shares:
-    """The best random mixture of LLMs at each budget, the same for all prompts: the envelope of the single LLMs."""
+    """Choose the best random mixture of LLMs at each budget, the same for all prompts: the envelope of single LLMs."""
     return np.repeat(per_prompt(_as_row(mean_score), cost, budgets), num_prompts, axis=1)
 
 
 def single(mean_score: Vector, cost: Vector, budgets: Budgets, num_prompts: int) -> Shares:
-    """The best LLM alone that each budget affords, for all prompts."""
+    """Choose the best single LLM within each budget, for all prompts."""
     return np.repeat(strict(_as_row(mean_score), cost, budgets), num_prompts, axis=1)
 
 
 def _as_row(mean_score: Vector) -> Scores:
-    return np.where(np.isfinite(mean_score), mean_score, -1e9)[None]  # one of which nothing is known is not chosen
+    return np.where(np.isfinite(mean_score), mean_score, -1e9)[None]  # an LLM without a known score is not chosen
 
 
-def oracle(measured: Measured, num_points: int = 24) -> Shares:
-    """Knows the true scores and costs: argmax score - price x cost, from no price to one that leaves the cheapest."""
+def oracle(measured: MeasuredScores, num_points: int = 24) -> Shares:
+    """Choose argmax score - price x cost by measured scores and costs, from price 0 to one that leaves the cheapest."""
     gap = np.ptp(measured.cost, axis=1)
     prices = np.append(np.geomspace(1e-3, 1e3, num_points) / gap.mean(), 0.0)[::-1]
     known = measured.score * (measured.weight > 0)
     shares = np.zeros((len(prices), *known.shape))
     for at, price in enumerate(prices):
-        value = known - max(price, 1e-12) * measured.cost  # of equal scores the cheaper
+        value = known - max(price, 1e-12) * measured.cost  # among equal scores the cheaper
         shares[at, np.arange(len(known)), value.argmax(axis=1)] = 1.0
     return shares

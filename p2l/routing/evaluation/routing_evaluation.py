@@ -1,4 +1,4 @@
-"""How well a P2L model routes: every policy on the same prompts, at equal cost."""
+"""Evaluate how well a P2L model routes: every policy on the same prompts, compared at equal cost."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
-from p2l.routing.evaluation.measured_scores import Measured
+from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.evaluation.policies import Shares
 from p2l.routing.scores import Opponents, Optimizer, scores
 from p2l.types import Ranking
@@ -18,22 +18,22 @@ from p2l.types import Ranking
 STREAM, PER_PROMPT, STRICT, BATCH = "stream", "per-prompt LP", "strict", "batch"
 SINGLE_MIXTURE, AFFORDABLE_SINGLE, BEST_SINGLE = "single mixture", "best affordable single", "best single"
 ORACLE = "oracle"
-CONSERVATIVE, CONSERVATIVE_LP = "conservative stream", "conservative LP"  # by scores shrunk toward the general ones
+CONSERVATIVE, CONSERVATIVE_LP = "conservative stream", "conservative LP"  # with scores shrunk toward the general ones
 
 
-class Known(NamedTuple):
-    """What is known of the LLMs before routing, from other prompts: mean scores, and the expected cost of a prompt."""
+class GeneralScores(NamedTuple):
+    """Mean score and expected cost of each LLM, from other prompts; known before routing."""
 
     score: Float64[np.ndarray, " models"]
     cost: Float64[np.ndarray, " models"]
 
     @classmethod
-    def of(cls, measured: Measured) -> "Known":
+    def of(cls, measured: MeasuredScores) -> "GeneralScores":
         return cls(measured.mean_score(), measured.cost.mean(axis=0))
 
     @property
     def best(self) -> int:
-        """The best LLM alone."""
+        """Index of the best single LLM."""
         if not np.isfinite(self.score).any():
             raise DataError("no LLM has a score")
         return int(np.nanargmax(self.score))
@@ -41,12 +41,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RoutingCurves:
-    """The curves of all policies, and what they are compared at.
+    """The curves of all policies, with the points of comparison.
 
     Attributes:
         curves: by policy.
-        singles: each LLM alone: mean cost and score on the same prompts.
-        best: the LLM that was best on the other prompts.
+        singles: mean cost and score of each LLM alone, on the same prompts.
+        best: LLM with the best general score.
     """
 
     models: tuple[str, ...]
@@ -56,7 +56,7 @@ class RoutingCurves:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least budget and the cost of the best LLM: what areas are taken over."""
+        """The smallest budget and the cost of the best LLM; areas are taken between them."""
         return float(self.curves[STREAM].budget.min()), self.singles[self.best][0]
 
     def plot_data(self, title: str, unit: str) -> dict[str, Any]:
@@ -66,40 +66,40 @@ class RoutingCurves:
         return {"title": title, "unit": unit, "singles": self.singles, "curves": points}
 
     def summary(self) -> dict[str, Any]:
-        """Area, quality at the best single LLM's cost, the stream's spending, and differences at equal cost."""
+        """Return areas, quality at the best single LLM's cost, spending of the stream, differences at equal cost."""
         low, high = self.ends
         best = self.curves[BEST_SINGLE].quality
         found: dict[str, Any] = {
-            "best_single": {"model": self.best, "cost": high, "quality": _said(best[:, 0])},
+            "best_single": {"model": self.best, "cost": high, "quality": _interval(best[:, 0])},
             "area_over_costs": [low, high],
         }
         stream = self.curves[STREAM]
         for name, curve in self.curves.items():
             if name not in (BEST_SINGLE, AFFORDABLE_SINGLE) and high > low:
                 found[name] = {
-                    "area": _said(curve.area(low, high)),
-                    "stream_area_minus_this": _said(stream.area(low, high) - curve.area(low, high)),
-                    "quality_at_best_single_cost": _said(curve.at([high])[:, 0]),
-                    "minus_best_single": _said(curve.at([high])[:, 0] - best[:, 0]),
+                    "area": _interval(curve.area(low, high)),
+                    "stream_area_minus_this": _interval(stream.area(low, high) - curve.area(low, high)),
+                    "quality_at_best_single_cost": _interval(curve.at([high])[:, 0]),
+                    "minus_best_single": _interval(curve.at([high])[:, 0] - best[:, 0]),
                 }
         found["equal_cost"] = [self._at_equal_cost(point) for point in range(len(stream.budget))]
         return found
 
     def _at_equal_cost(self, point: int) -> dict[str, Any]:
-        """The stream at one target: its mean cost, and its quality minus the others' at the cost it had."""
+        """Return the stream budget at one target: its mean cost, and its quality minus the others' at that cost."""
         stream = self.curves[STREAM]
         cost = float(stream.cost[0, point])
-        said: dict[str, Any] = {"target": float(stream.budget[point]), "mean_cost": cost}
-        said["over_target"] = cost / said["target"] - 1
-        said["quality"] = _said(stream.quality[:, point])
+        row: dict[str, Any] = {"target": float(stream.budget[point]), "mean_cost": cost}
+        row["over_target"] = cost / row["target"] - 1
+        row["quality"] = _interval(stream.quality[:, point])
         for name in (PER_PROMPT, STRICT, BATCH, SINGLE_MIXTURE):
-            said[f"minus {name}"] = _said(stream.quality[:, point] - self.curves[name].at([cost])[:, 0])
+            row[f"minus {name}"] = _interval(stream.quality[:, point] - self.curves[name].at([cost])[:, 0])
         affordable = self.curves[AFFORDABLE_SINGLE].quality[:, point]
-        said[f"minus {AFFORDABLE_SINGLE}"] = _said(stream.quality[:, point] - affordable)
-        return said
+        row[f"minus {AFFORDABLE_SINGLE}"] = _interval(stream.quality[:, point] - affordable)
+        return row
 
 
-def _said(draws: np.ndarray) -> dict[str, float]:
+def _interval(draws: np.ndarray) -> dict[str, float]:
     found = interval(draws)
     return {"value": found.value, "low": found.low, "high": found.high}
 
@@ -107,7 +107,7 @@ def _said(draws: np.ndarray) -> dict[str, float]:
 def route_scores(
     optimizer: Optimizer, family: OutcomeFamily, rankings: Ranking, columns: list[int]
 ) -> Float64[np.ndarray, "prompts models"]:
-    """What routers maximise, of the LLMs in ``columns``; opponents are all LLMs of the rankings, uniformly."""
+    """Return the scores of the LLMs in ``columns``; their opponents are all LLMs of the rankings, uniformly."""
     opponents = Opponents.of(np.ones(rankings.coefs.shape[-1]))
     found = scores(optimizer, family, rankings, opponents)[:, columns].numpy()
     if not np.isfinite(found).all():
@@ -115,8 +115,8 @@ def route_scores(
     return found
 
 
-def budget_range(known: Known, num_budgets: int) -> Float64[np.ndarray, " budgets"]:
-    """Budgets of even ratios from the cheapest LLM's cost, and a quarter of leeway, to the best one's."""
+def budget_range(known: GeneralScores, num_budgets: int) -> Float64[np.ndarray, " budgets"]:
+    """Return budgets with equal ratios, from 1.25 times the cheapest LLM's cost to the best LLM's cost."""
     low, high = 1.25 * float(known.cost.min()), float(known.cost[known.best])
     if not high > low > 0:
         return np.array([max(high, 1e-12)])
@@ -125,16 +125,22 @@ def budget_range(known: Known, num_budgets: int) -> Float64[np.ndarray, " budget
 
 def evaluate_routing(
     score: Float64[np.ndarray, "prompts models"],
-    known: Known,
-    measured: Measured,
+    known: GeneralScores,
+    measured: MeasuredScores,
     *,
     num_budgets: int = 12,
     seed: int = 0,
     shrunk: Float64[np.ndarray, "prompts models"] | None = None,
 ) -> RoutingCurves:
-    """Every policy on the prompts of ``measured``, by predicted ``score`` and the expected costs of ``known``.
+    """Run every policy on the prompts of ``measured`` and return the curves.
 
-    ``shrunk``: the scores of a ``Shrinkage``, which the stream and the linear program are shown with too.
+    Args:
+        score: predicted, of each prompt and LLM.
+        known: general scores and expected costs.
+        measured: the truth.
+        num_budgets: points of a curve.
+        seed: of the order of the stream and of the bootstrap.
+        shrunk: scores of a ``Shrinkage``; adds stream budget and linear program with them.
     """
     budgets = budget_range(known, num_budgets)
     shape = (len(measured), len(measured.models))

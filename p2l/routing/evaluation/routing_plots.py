@@ -1,4 +1,4 @@
-"""The picture of cost against quality, drawn from results."""
+"""Plot cost against quality of routing policies."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,11 +26,11 @@ _LABELS = {
     "oracle": "oracle",
 }
 _STYLES = {"single mixture": "--", "oracle": ":", "strict": "-.", "batch": "-."}
-_BANDS = ("conservative stream", "per-prompt LP")  # the stream's where there is no conservative one
+_BANDS = ("conservative stream", "per-prompt LP")  # without a conservative stream, that of the stream
 
 
 def plot_routing(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """A panel for each result: a line for each policy, 95 % bands for two, and a dot for each LLM alone."""
+    """Return a panel for each result: a line for each policy, 95 % bands for two, and a dot for each single LLM."""
     figure = Figure(figsize=(6.4 * len(results), 4.9), layout="constrained")
     for axis, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results):
         found = result["curves"]
@@ -62,7 +62,7 @@ def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], ba
 
 
 def _draw_singles(axis: Axes, result: Mapping[str, Any]) -> None:
-    """Dots, with the names of those that are better than all cheaper ones, in the frame of the curves."""
+    """Draw the single LLMs, name those that are better than all cheaper ones, and set the limits of the axes."""
     by_cost = sorted(result["singles"].items(), key=lambda item: item[1][0])
     costs, qualities = zip(*(place for _, place in by_cost))
     axis.scatter(costs, qualities, s=16, color="#333333", zorder=3)

@@ -11,7 +11,7 @@ from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.files import whole_file
 from p2l.routing.evaluation.measured_scores import measured_votes
-from p2l.routing.evaluation.routing_evaluation import Known, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.evaluation.routing_plots import plot_routing
 from p2l.routing.scores import Optimizer
 from p2l.training.callbacks.end_of_run import EndOfRun
@@ -73,7 +73,7 @@ class RoutingCurve(EndOfRun):
         score = route_scores(
             self.optimizer, module.model.head.family, rankings, [votes.models.index(model) for model in voted]
         )
-        known = Known(trained.mean_score(), measured.cost.mean(axis=0))
+        known = GeneralScores(trained.mean_score(), measured.cost.mean(axis=0))
         try:
             return evaluate_routing(score, known, measured, num_budgets=self.num_budgets)
         except ConfigError as error:

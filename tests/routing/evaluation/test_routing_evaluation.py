@@ -8,13 +8,13 @@ from p2l.errors import ConfigError, DataError
 from p2l.outcomes import GRK
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import curves
-from p2l.routing.evaluation.measured_scores import Measured
-from p2l.routing.evaluation.routing_evaluation import Known, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.evaluation.measured_scores import MeasuredScores
+from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.types import Ranking
 
 
 @pytest.fixture(scope="module")
-def truth() -> tuple[np.ndarray, Measured]:
+def truth() -> tuple[np.ndarray, MeasuredScores]:
     """The probability of a right answer, and answers: three LLMs of cost 1, 3 and 10, of which two are specialists."""
     rng = np.random.default_rng(0)
     topic = rng.integers(2, size=600)
@@ -22,13 +22,13 @@ def truth() -> tuple[np.ndarray, Measured]:
     score = (rng.random(chance.shape) < chance).astype(np.float64)
     cost = np.array([1.0, 3.0, 10.0]) * rng.uniform(0.8, 1.2, chance.shape)
     prompts = tuple((f"prompt {i}",) for i in range(600))
-    return chance, Measured(("small", "middle", "large"), prompts, score, np.ones(score.shape), cost)
+    return chance, MeasuredScores(("small", "middle", "large"), prompts, score, np.ones(score.shape), cost)
 
 
 @pytest.fixture(scope="module")
 def found(truth) -> RoutingCurves:
     chance, measured = truth
-    return evaluate_routing(chance, Known.of(measured), measured, num_budgets=6)
+    return evaluate_routing(chance, GeneralScores.of(measured), measured, num_budgets=6)
 
 
 def test_routing_beats_single_models_and_an_oracle_beats_all(found):
@@ -48,7 +48,7 @@ def test_shrunk_scores_are_shown_beside_the_others(truth):
     _, measured = truth
     general = np.broadcast_to(measured.mean_score(), measured.score.shape).copy()
     noise = general + np.random.default_rng(0).normal(size=general.shape)
-    summary = evaluate_routing(noise, Known.of(measured), measured, num_budgets=3, shrunk=general).summary()
+    summary = evaluate_routing(noise, GeneralScores.of(measured), measured, num_budgets=3, shrunk=general).summary()
     assert summary["stream"]["minus_best_single"]["high"] < -0.01
     assert summary["conservative stream"]["minus_best_single"]["value"] == pytest.approx(0, abs=0.01)
     assert summary["conservative stream"]["area"] != summary["stream"]["area"]
@@ -91,11 +91,13 @@ def test_a_curve_is_read_between_its_points(truth):
 
 def test_nothing_known_of_what_was_chosen_is_told(truth):
     _, measured = truth
-    unknown = Measured(measured.models, measured.prompts, measured.score, np.zeros_like(measured.weight), measured.cost)
-    with pytest.raises(ConfigError, match="nothing is known"):
+    unknown = MeasuredScores(
+        measured.models, measured.prompts, measured.score, np.zeros_like(measured.weight), measured.cost
+    )
+    with pytest.raises(ConfigError, match="no answer that it chose has a known score"):
         curves({"stream": np.ones((1, 600, 3)) / 3}, {}, unknown)
     with pytest.raises(DataError, match="no LLM has a score"):
-        evaluate_routing(measured.score, Known.of(unknown), unknown)
+        evaluate_routing(measured.score, GeneralScores.of(unknown), unknown)
 
 
 def test_scores_of_many_rankings_are_those_of_each():

@@ -1,4 +1,4 @@
-"""What a stream budget remembers, and the SQLite file that processes share it by."""
+"""The state of a stream budget, and the SQLite file in which processes share it."""
 
 import math
 import time
@@ -19,16 +19,16 @@ _NEWEST = "SELECT log_price FROM streams WHERE log_price IS NOT NULL ORDER BY ch
 
 
 @dataclass(frozen=True)
-class StreamState:
-    """What a stream remembers: all that ``StreamBudget`` needs to go on after a restart.
+class StreamBudgetState:
+    """All that a ``StreamBudget`` needs to continue after a restart.
 
     Attributes:
         target: mean cost of a request.
         count: requests so far.
-        spent: their cost, as far as it is known, estimates for the rest.
-        credit: what may be spent above the target; negative: what is overdrawn.
-        log_price: log of the resting price (score for a unit of cost); None before the first choice between a
-            better and a cheaper model.
+        spent: their actual cost; the estimate for open requests.
+        credit: amount that may be spent above the target; negative: debt.
+        log_price: log of the resting price (score per unit of cost); None before the first choice between a better
+            and a cheaper model.
         square: sum of squared deviations of a cost from the target.
     """
 
@@ -45,8 +45,8 @@ class StreamState:
         return self.spent / self.count if self.count else math.nan
 
 
-class StreamFile:
-    """The state of one target. Raises ``DataError`` where the file cannot be opened or is another program's."""
+class StreamBudgetFile:
+    """Stores the state of one target. Raises DataError if the file cannot be opened or has other tables."""
 
     def __init__(self, path: str | Path, target: float) -> None:
         self._target = target
@@ -54,23 +54,23 @@ class StreamFile:
         make_tables(self._connection, path, _SCHEMA)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """A transaction that no other process is in."""
+    def transaction(self) -> Iterator[None]:
+        """Hold a transaction that excludes other processes."""
         self._connection.execute("BEGIN IMMEDIATE")
         with self._connection:
             yield
 
-    def state(self) -> StreamState:
-        """As it was left; of a target that is new, an empty account at the price of the last one."""
+    def load(self) -> StreamBudgetState:
+        """Return the stored state; for a new target, an empty account at the last price."""
         row = self._connection.execute(_STATE, (self._target,)).fetchone()
         if row is not None:
-            return StreamState(*row)
+            return StreamBudgetState(*row)
         price = self._connection.execute(_NEWEST).fetchone()
-        return StreamState(self._target, log_price=None if price is None else price[0])
+        return StreamBudgetState(self._target, log_price=None if price is None else price[0])
 
-    def keep(self, state: StreamState) -> None:
-        kept = "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?)"
-        self._connection.execute(kept, (*astuple(state), time.time()))
+    def save(self, state: StreamBudgetState) -> None:
+        statement = "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._connection.execute(statement, (*astuple(state), time.time()))
 
     def close(self) -> None:
         self._connection.close()
