@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=40)
     parser.add_argument("--stay", type=float, default=0.25)
     parser.add_argument("--gamma", type=float, default=0.995)
-    parser.add_argument("--rate", type=float, help="learning rate; left out: tuned")
+    parser.add_argument("--rate", type=float, help="learning rate; tuned if omitted")
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
     known: dict[tuple[str, ...], np.ndarray] = {}

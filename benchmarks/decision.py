@@ -25,13 +25,13 @@ MODELS, PROMPTS, OURS_AT_ONCE = 100, 40, 50
 Decide = Callable[[np.ndarray, float], object]
 
 
-def ours(optimizer: str, costs: np.ndarray, *, told: bool) -> Decide:
-    """Return the decision of p2l; ``told`` adds the scores and the router's coefficient, computed on demand."""
+def ours(optimizer: str, costs: np.ndarray, *, with_scores: bool) -> Decide:
+    """Return the decision of p2l; ``with_scores`` adds the scores and the router's coefficient, computed on demand."""
     router, rng = make_router(optimizer, BT, costs), np.random.default_rng(0)
 
     def decide(coefs: np.ndarray, budget: float) -> object:
         decision = router.decide(Ranking(torch.from_numpy(coefs), None), budget, rng)
-        return (decision.scores, decision.strength) if told else decision.model
+        return (decision.scores, decision.strength) if with_scores else decision.model
 
     return decide
 
@@ -87,8 +87,8 @@ def main() -> None:
     peer = find_spec("cvxpy") is not None
     for optimizer in ("simple-lp", "optimal-lp"):
         sides = {
-            "model": ours(optimizer, costs, told=False),
-            "model, scores, strength": ours(optimizer, costs, told=True),
+            "model": ours(optimizer, costs, with_scores=False),
+            "model, scores, strength": ours(optimizer, costs, with_scores=True),
         }
         theirs = upstream(optimizer, costs, arguments.upstream) if peer else None
         for name, decide in sides.items():

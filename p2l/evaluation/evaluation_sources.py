@@ -191,5 +191,5 @@ def _download(repo: str, name: str, kind: str) -> str:
         reason = str(error).strip().split("\n")[0]
         kind_of_error = _NoSuchFileError if isinstance(error, RemoteEntryNotFoundError) else DataError
         raise kind_of_error(
-            f"{repo} is no local folder, and {name} of that hub {kind} cannot be read: {reason}"
+            f"{repo} is not a local folder, and {name} of that hub {kind} cannot be read: {reason}"
         ) from error

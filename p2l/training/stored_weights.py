@@ -35,11 +35,11 @@ class StoredTensor(NamedTuple):
 def stored_weights(path: Path) -> dict[str, StoredTensor]:
     """Return the weights of the P2LModel in a Lightning checkpoint by name; raises CheckpointError if it is not one."""
     if path.is_file():
-        found = _of_file(path)
+        found = _read_file(path)
     elif (path / ".metadata").exists():
-        found = _of_shards(path)
+        found = _read_shards(path)
     elif (path / "latest").exists():
-        found = _of_zero(path)
+        found = _read_zero(path)
     else:
         raise CheckpointError(
             f"{path} is not a checkpoint of a run: expected a .ckpt file, or a folder with its shards"
@@ -49,7 +49,7 @@ def stored_weights(path: Path) -> dict[str, StoredTensor]:
     return found
 
 
-def _of_file(path: Path) -> dict[str, StoredTensor]:
+def _read_file(path: Path) -> dict[str, StoredTensor]:
     try:
         # memory-mapped: pages are read with their tensor
         state = torch.load(path, map_location="cpu", mmap=True, weights_only=False)["state_dict"]
@@ -57,10 +57,10 @@ def _of_file(path: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(
             f"{path} is damaged or not a Lightning checkpoint: {str(error).splitlines()[0]}"
         ) from error
-    return _of_module(state)
+    return _model_weights(state)
 
 
-def _of_shards(path: Path) -> dict[str, StoredTensor]:
+def _read_shards(path: Path) -> dict[str, StoredTensor]:
     saved = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
 
     def stored(key: str, what: TensorStorageMetadata) -> StoredTensor:
@@ -81,7 +81,7 @@ def _of_shards(path: Path) -> dict[str, StoredTensor]:
     }
 
 
-def _of_zero(path: Path) -> dict[str, StoredTensor]:
+def _read_zero(path: Path) -> dict[str, StoredTensor]:
     """Return float32 master weights: memory-mapped for stage 3, one copy in memory for stages 1 and 2."""
     try:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -89,10 +89,10 @@ def _of_zero(path: Path) -> dict[str, StoredTensor]:
         raise CheckpointError(f"{path} was saved by DeepSpeed; reading it needs: pip install deepspeed") from error
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         state = get_fp32_state_dict_from_zero_checkpoint(str(path), lazy_mode=True)
-    return _of_module(state)
+    return _model_weights(state)
 
 
-def _of_module(state: dict[str, Any]) -> dict[str, StoredTensor]:
+def _model_weights(state: dict[str, Any]) -> dict[str, StoredTensor]:
     """Return the weights of the P2LModel in the state dict of a LightningModule."""
     return {
         name.removeprefix(MODULE_PREFIX): StoredTensor(tuple(tensor.shape), tensor.dtype, partial(_detached, tensor))

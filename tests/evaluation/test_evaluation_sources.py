@@ -153,5 +153,5 @@ def test_what_is_missing_or_bad_is_named(folder) -> None:
             EvaluationSource(model_repo=str(folder)).load()
     with pytest.raises(DataError, match="cannot be read"):
         EvaluationSource(model_repo=str(folder), model_list_path="none.json").load()
-    with pytest.raises(DataError, match=r"no/where is no local folder, and model_list\.json of that hub model"):
+    with pytest.raises(DataError, match=r"no/where is not a local folder, and model_list\.json of that hub model"):
         EvaluationSource(model_repo="no/where").load()

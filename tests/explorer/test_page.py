@@ -59,7 +59,7 @@ def test_it_can_be_mounted(predictor: Predictor) -> None:
 
 def test_a_port_that_is_taken(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     def launch(**_: object) -> None:
-        raise OSError("Cannot find empty port in range: 80-80")  # as Gradio says it
+        raise OSError("Cannot find empty port in range: 80-80")  # the text of Gradio's error
 
     page = build(predictor)
     monkeypatch.setattr(page, "launch", launch)

@@ -12,7 +12,7 @@ from p2l.insight.regression import compare_versions
 from p2l.outcomes import FAMILIES
 from tests.insight.rankings import MODELS, draw, ranked
 
-ODDS_3 = math.log(3)  # nats between two LLMs of which one wins three of four
+ODDS_3 = math.log(3)  # nats between two LLMs; one wins three of four
 
 
 def test_scores_by_hand() -> None:
