@@ -51,7 +51,7 @@ from p2l.routing.shrinkage import Shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
 
 FOLDS, ORDERS, BUDGETS = 10, 5, 12
-RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, beside the mean loss of a vote
+RIDGES = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)  # times the squared weights, added to the mean loss of a vote
 STREAM, LP, STRICT, HINDSIGHT = "stream", "per-prompt LP", "strict", "best price"
 ROUTED = (STREAM, LP, STRICT, HINDSIGHT)
 SINGLE, MIXTURE, BEST, SHRUNK = "single", "mixture", "best single", "conservative "
@@ -160,10 +160,10 @@ def cross_fitted(measured: MeasuredScores, folds: np.ndarray, work: Path) -> np.
         path, test = work / f"fold-{fold}.npz", np.flatnonzero(folds == fold)
         if not path.exists():
             began = time.monotonic()
-            ranking, told = fold_ranking(hidden, votes, np.flatnonzero(folds != fold), test, fold)
+            ranking, report = fold_ranking(hidden, votes, np.flatnonzero(folds != fold), test, fold)
             assert ranking.eta is not None
             np.savez(path, coefs=ranking.coefs.numpy(), eta=ranking.eta.numpy())
-            print(f"fold {fold}: {json.dumps(told)} {time.monotonic() - began:.0f} s", flush=True)
+            print(f"fold {fold}: {json.dumps(report)} {time.monotonic() - began:.0f} s", flush=True)
         with np.load(path) as file:
             found = Ranking(torch.from_numpy(file["coefs"]), torch.from_numpy(file["eta"]))
         score[test] = route_scores("optimal-lp", GRK, found, list(range(len(measured.models))))
@@ -244,7 +244,7 @@ def evaluate(
     return curves(shares, given, measured), {STREAM: over, SHRUNK + STREAM: over_too}, whole
 
 
-def said(draws: np.ndarray) -> str:
+def interval_text(draws: np.ndarray) -> str:
     found = interval(draws)
     return f"{found.value:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
 
@@ -255,13 +255,13 @@ def show(found: dict[str, Curve], over: dict[str, np.ndarray], whole: GeneralSco
     print(f"{num_prompts} prompts; mean costs from {low:.4g} to {high:.4g}")
     print("at the cost of the best single LLM, minus it")
     for name in (*ROUTED, *(SHRUNK + name for name in ROUTED), MIXTURE):
-        print(f"  {name:26} {said(found[name].at([high])[:, 0] - found[BEST].quality[:, 0])}")
+        print(f"  {name:26} {interval_text(found[name].at([high])[:, 0] - found[BEST].quality[:, 0])}")
     for prefix in ("", SHRUNK):
         area = found[prefix + STREAM].area(low, high)
-        print(f"area of the {prefix}stream {said(area)}")
+        print(f"area of the {prefix}stream {interval_text(area)}")
         others = [STREAM, *(prefix + name for name in (LP, STRICT, HINDSIGHT)), MIXTURE]
         for name in others[not prefix :]:
-            print(f"  minus {name:26} {said(area - found[name].area(low, high))}")
+            print(f"  minus {name:26} {interval_text(area - found[name].area(low, high))}")
         show_budgets(found, prefix, over[prefix + STREAM])
 
 
@@ -274,7 +274,9 @@ def show_budgets(found: dict[str, Curve], prefix: str, over: np.ndarray) -> None
         gain = ours.quality[:, at] - found[prefix + LP].at([cost])[:, 0]
         alone = ours.quality[:, at] - found[SINGLE].quality[:, at]
         worst = over[np.abs(over[:, at]).argmax(), at]
-        print(f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {said(gain)}   {said(alone)}")
+        print(
+            f"{budget:8.4f} {over[:, at].mean():+10.2%} {worst:+10.2%}   {interval_text(gain)}   {interval_text(alone)}"
+        )
 
 
 def draw(args: argparse.Namespace, measured: MeasuredScores, found: dict[str, Curve], whole: GeneralScores) -> None:

@@ -14,8 +14,8 @@ from p2l.serving.router.selection.model_selector import ModelSelector, Selection
 from p2l.serving.router.selection.prompt_scorer import PromptScorer, make_scorer
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
-from p2l.serving.router.storage.databases import make_database
 from p2l.serving.router.storage.feedback_store import FeedbackStore
+from p2l.serving.router.storage.open_database import make_database
 from p2l.serving.router.storage.shared_state import open_shared_state
 from p2l.serving.router.tracing import Tracer
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker

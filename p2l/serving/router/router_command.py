@@ -20,8 +20,8 @@ from p2l.serving.router.config.router_options import DEFAULT_KEY, RouterOptions
 from p2l.serving.router.config.snapshot import Snapshot
 from p2l.serving.router.router_logs import event, set_up_logs
 from p2l.serving.router.selection.prompt_scorer import check_checkpoint
-from p2l.serving.router.storage.databases import is_url, make_database
 from p2l.serving.router.storage.feedback_store import SCHEMA, FeedbackStore
+from p2l.serving.router.storage.open_database import is_url, make_database
 from p2l.serving.router.storage.shared_state import open_shared_state
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

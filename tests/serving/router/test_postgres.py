@@ -19,7 +19,8 @@ import pytest
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError
 from p2l.serving.router.router_command import main
-from p2l.serving.router.storage.databases import DatabaseError, make_database
+from p2l.serving.router.storage.databases import DatabaseError
+from p2l.serving.router.storage.open_database import make_database
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Running
 from tests.serving.router.test_feedback import decide, router, vote

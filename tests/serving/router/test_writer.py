@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from p2l.errors import DataError
-from p2l.serving.router.storage.databases import SqliteDatabase, make_database
+from p2l.serving.router.storage.databases import SqliteDatabase
 from p2l.serving.router.storage.decision_writer import DecisionWriter
+from p2l.serving.router.storage.open_database import make_database
 
 STATEMENT = "INSERT INTO rows VALUES (?) ON CONFLICT (x) DO NOTHING"
 

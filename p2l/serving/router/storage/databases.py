@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from p2l.errors import ConfigError, P2LError
+from p2l.errors import P2LError
 from p2l.sqlite import make_tables, open_sqlite
 
 Row = tuple[Any, ...]
@@ -82,19 +82,3 @@ class SqliteDatabase:
 
 def _sqlite_error(error: sqlite3.Error) -> DatabaseError:
     return DatabaseError(type(error).__name__, retryable=isinstance(error, sqlite3.OperationalError))
-
-
-def is_url(place: str) -> bool:
-    """Return whether the place is a PostgreSQL database rather than a file."""
-    return place.startswith(("postgresql://", "postgres://"))
-
-
-def make_database(place: str) -> Database:
-    """Return the database at a URL or path; ConfigError for another kind of URL, or without the driver."""
-    if is_url(place):
-        from p2l.serving.router.storage.postgres import PostgresDatabase
-
-        return PostgresDatabase(place)
-    if "://" in place:
-        raise ConfigError("--feedback: a path of a SQLite file or postgresql://user@host/database is needed")
-    return SqliteDatabase(place)
