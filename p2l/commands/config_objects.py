@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def register_resolvers() -> None:
-    """Register ``${p2l.auto_precision:}``, ``${p2l.output_dir:...}`` and ``${p2l.file_name:...}`` in OmegaConf."""
+    """Register the resolvers of ``conf/`` in OmegaConf: ``${p2l.choice:...}`` and the others below."""
+    OmegaConf.register_new_resolver("p2l.choice", _choice, replace=True)
     OmegaConf.register_new_resolver("p2l.auto_precision", _auto_precision, replace=True)
     OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
     OmegaConf.register_new_resolver("p2l.file_name", _file_name, replace=True)
@@ -19,6 +20,12 @@ def register_resolvers() -> None:
 def make(node: DictConfig, **options: Any) -> Any:
     """Instantiate the object that a node describes, from plain containers."""
     return instantiate(node, _convert_="all", **options)
+
+
+def _choice(group: str, *, _root_: DictConfig) -> str:
+    """Return the choice of a group; also for the folder of a sweep, which Hydra makes before it sets its config."""
+    hydra = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
+    return str(hydra.runtime.choices[group])
 
 
 def _auto_precision() -> str:

@@ -30,6 +30,13 @@ class Composition:
         keys = _keys(OmegaConf.to_container(cfg, resolve=False))
         return groups | {key for key in keys if not key.startswith("hydra")}
 
+    def has(self, key: str, *overrides: str) -> bool:
+        """Return whether these overrides compose, and leave this option to set."""
+        try:
+            return key in self.options(*overrides)
+        except HydraException:
+            return False
+
 
 def explain(error: HydraException, composition: Composition, overrides: list[Override]) -> str:
     """Return the message for a user; Hydra's own if no option is at fault."""
@@ -63,10 +70,20 @@ def _explain_key(composition: Composition, overrides: list[Override]) -> str | N
         key = override.key_or_group
         if override.is_add() or override.is_force_add() or key.startswith("hydra") or key in known:
             continue
+        if choices := _choices_with(key, composition, chosen):
+            return f"unknown option {key}; it needs one of {', '.join(choices)}"
         meant = nearest(key, [name for name in known if not override.is_delete() or name.count(".") == key.count(".")])
         hint = f"did you mean {_rewritten(override, meant)}? " if meant else ""
         return f"unknown option {key}; {hint}--help lists all options"
     return None
+
+
+def _choices_with(key: str, composition: Composition, chosen: list[Override]) -> list[str]:
+    """List the choices of a group that have this option, such as ``data=local`` for ``data.train``."""
+    group = key.partition(".")[0]
+    others = [str(override.input_line) for override in chosen if override.key_or_group != group]
+    choices = GlobalHydra.instance().config_loader().get_group_options(group) if "." in key else []
+    return [f"{group}={choice}" for choice in choices if composition.has(key, *others, f"{group}={choice}")]
 
 
 def _rewritten(override: Override, key: str) -> str:

@@ -44,6 +44,7 @@ LIGHT = {
     "a mistyped nested key": (TRAIN, ["trainer.max_step=3"], 2, "did you mean trainer.max_steps=3?"),
     "a later value of a sweep": (TRAIN, ["-m", "head=bt,grkk"], 2, "did you mean head=grk?"),
     "the group of another command": (P2L, ["train", "prices=mmlu_pro"], 2, "unknown option prices"),
+    "an option of another choice": (P2L, ["train", "data.val=x.csv"], 2, "data=arena55k, data=local"),
     "no value": (P2L, ["predict"], 2, "no value given; add dataset=... model_path=..."),
     "a published configuration": (TRAIN, ["--config", "x.yaml"], 2, "give experiment=<name>"),
     "a mistyped command": (P2L, ["trian"], 2, "did you mean train?"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.utils import get_class
@@ -14,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 
-from p2l.commands.config_objects import make
+from p2l.commands.config_objects import make, register_resolvers
 from p2l.heads import RankingHead
 from p2l.losses import NegativeLogLikelihood
 from p2l.models import ModelRecipe
@@ -244,3 +246,11 @@ def test_every_script_composes(config):
     """With an object to make, or the parts of a run; a script of the same name reads it."""
     assert (ROOT / "scripts" / f"{config}.py").exists()
     assert set(compose(config=config)) & {"job", "suite", "module"}
+
+
+def test_a_sweep_makes_its_folder_before_hydra_sets_its_config():
+    register_resolvers()
+    HydraConfig.instance().cfg = None
+    with initialize_config_dir(str(CONF), version_base=None):
+        cfg = hydra_compose("train", ["model=tiny", "head=rk"], return_hydra_config=True)
+    assert cfg.hydra.sweep.dir.startswith("outputs/tiny-rk/sweep_")
