@@ -11,33 +11,41 @@ from p2l.serving.http.api_error import ClientLeftError
 
 T = TypeVar("T")
 
+ATTENTION_SECONDS = 0.02
+
 
 async def run_until_disconnect(receive: Receive, work: Awaitable[T]) -> T:
     """Return the result of ``work``; cancel it and raise ClientLeftError if the client disconnects first.
 
-    Call it once the body of the request has been read. ``work`` runs in the current task, so only the wait for the
-    disconnect costs a task.
+    Call it once the body of the request has been read. ``work`` runs in the current task. The task that waits for the
+    disconnect starts after ATTENTION_SECONDS, so that short work does not pay for it.
     """
-    task = asyncio.current_task()
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None
+    waiting: list[asyncio.Task[None]] = []
 
-    def cancel(done: "asyncio.Task[None]") -> None:
-        if not done.cancelled():
+    def cancel(disconnected: "asyncio.Task[None]") -> None:
+        if not disconnected.cancelled():
             task.cancel()
 
-    disconnected = asyncio.ensure_future(_disconnect(receive))
-    disconnected.add_done_callback(cancel)
+    def wait_for_disconnect() -> None:
+        waiting.append(loop.create_task(_disconnect(receive)))
+        waiting[0].add_done_callback(cancel)
+
+    timer = loop.call_later(ATTENTION_SECONDS, wait_for_disconnect)
     try:
         return await work
     except asyncio.CancelledError:
-        if disconnected.done() and not disconnected.cancelled():
+        if any(disconnected.done() and not disconnected.cancelled() for disconnected in waiting):
             if sys.version_info >= (3, 11):
                 task.uncancel()
             raise ClientLeftError from None
         raise
     finally:
-        disconnected.remove_done_callback(cancel)
-        disconnected.cancel()
+        timer.cancel()
+        for disconnected in waiting:
+            disconnected.remove_done_callback(cancel)
+            disconnected.cancel()
 
 
 async def _disconnect(receive: Receive) -> None:
