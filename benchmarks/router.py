@@ -1,4 +1,4 @@
-"""Overhead of the router: an instant fake upstream on loopback, at 1, 16 and 64 connections, beside other gateways.
+"""Measure the router's overhead before an instant upstream on loopback, at 1, 16 and 64 connections, and of others.
 
 The upstream answers every chat with the same bytes and every prompt with the same scores, so what is measured is the
 gateway. The servers are started one after the other, and measured in turns over the rounds; the best round of each is
@@ -52,7 +52,7 @@ ANSWER = {
 
 @dataclass(frozen=True)
 class Target:
-    """A server to measure: its port, its command, and headers that it needs."""
+    """A server to measure: port, command, and the headers that it needs."""
 
     name: str
     port: int
@@ -65,7 +65,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Measured:
-    """``cpu``: milliseconds of processor time that the server took for a request."""
+    """Result of one run; ``cpu``: milliseconds of the server's processor time for a request."""
 
     rate: float
     p50: float
@@ -80,7 +80,7 @@ def _http(body: object) -> bytes:
 
 
 class Instant(asyncio.Protocol):
-    """Answers as soon as a request is whole, by its path."""
+    """Answers by path as soon as a request is complete."""
 
     scores = _http({"coefs": [0.1, 0.5, 0.3, 0.2], "eta": 0.1})
     models = _http({"models": list(MODELS)})
@@ -122,7 +122,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(target: Target, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The server, once it answers a chat; its output goes to a file."""
+    """Start the server and wait until it answers a chat; its output goes to a file."""
     with (folder / f"{re.sub('[^a-z]', '-', target.name.lower())}.log").open("wb") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PORT": str(target.port)}
         process = subprocess.Popen(target.command, stdout=log, stderr=log, env=environment, cwd=target.cwd)
@@ -163,7 +163,7 @@ def _headers(target: Target) -> list[tuple[str, str]]:
 def measure(
     target: Target, process: "subprocess.Popen[bytes]", connections: int, seconds: float, folder: Path
 ) -> Measured:
-    """One run of wrk."""
+    """Run wrk once."""
     script = folder / "request.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in _headers(target)]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = [[{_body(target).decode()}]]", *lines]))
@@ -199,7 +199,7 @@ def _milliseconds(text: str, quantile: str) -> float:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of processor time of a process and its children, where /proc tells."""
+    """Return the processor time in seconds of a process and its children, by /proc."""
     try:
         pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
         fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in pids]
@@ -209,7 +209,7 @@ def _cpu(pid: int) -> float:
 
 
 def targets(args: argparse.Namespace, folder: Path) -> list[Target]:
-    """The instant upstream itself, then the gateways that were asked for."""
+    """Return the instant upstream itself, then the gateways that the options name."""
     mock = free_port()
     url = f"http://127.0.0.1:{mock}"
     entry = {
@@ -297,7 +297,7 @@ def main() -> None:
 
 
 def show(names: list[str], best: dict[tuple[str, int], Measured]) -> None:
-    """A line for each server and number of connections; then how many times as fast ours is."""
+    """Print a line for each server and number of connections, then the ratio of this router to the others."""
     print(f"{'':20} {'conn.':>5} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>7} {'errors':>6}")
     for name in names:
         for connections in CONNECTIONS:

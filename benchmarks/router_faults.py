@@ -1,4 +1,4 @@
-"""The router before upstreams that fail: what each client got, who was billed, and how memory went.
+"""Run the router before failing upstreams: what clients get, what keys are charged, and how memory grows.
 
 Each answer of an upstream fails with a given chance, as one of: 429, 500, silence, a reset, death in mid-answer and
 malformed JSON. A third of the requests are streams, a tenth belong to sessions; keys ask unequally often. The router is
@@ -44,7 +44,7 @@ SILENCE = 0.4
 
 @dataclass
 class Tally:
-    """``got``: outcomes; ``due``: what each key's answers cost by their own headers; ``memory``: MB by requests."""
+    """``got``: outcomes; ``due``: cost of each key's answers by their headers; ``memory``: MB by number of requests."""
 
     got: Counter[str] = field(default_factory=Counter)
     due: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Tally:
 
 
 def upstream(faults: float, seed: int, tally: Tally) -> web.Application:
-    """Says hello, or fails."""
+    """Return an upstream that answers or fails."""
     rng = random.Random(seed)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -102,7 +102,7 @@ async def stream(request: web.Request, *, dies: bool) -> web.StreamResponse:
 
 
 async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally, rng: random.Random) -> None:
-    """One request, and what came of it."""
+    """Send one request and record the outcome."""
     (name,) = rng.choices(list(KEYS), SHARES)
     headers = {"authorization": f"Bearer {KEYS[name]}"}
     if index % 10 == 0:
@@ -122,7 +122,7 @@ async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally
 
 
 def outcome(status: int, streamed: bool, text: str) -> str:
-    """What the client holds in its hands."""
+    """Return the outcome as the client sees it."""
     try:
         if status != 200:
             error = json.loads(text)["error"]
@@ -138,7 +138,7 @@ def outcome(status: int, streamed: bool, text: str) -> str:
 
 
 async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> None:
-    """All requests, some at once."""
+    """Send all requests, some of them concurrently."""
     rng, numbers = random.Random(0), iter(range(args.requests))
     every = max(1, args.requests // 20)
 
@@ -156,7 +156,7 @@ async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> No
 
 
 def resident(pid: int) -> float:
-    """Megabytes of memory that a process holds."""
+    """Return the resident memory of a process in MB."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0]) / 1024
 
@@ -191,7 +191,7 @@ async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, 
 
 
 async def start(models: dict[str, object], folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
-    """The router, once it is ready."""
+    """Start the router and wait until it is ready."""
     keys = [{"name": name, "key": key, "budget": 1e9} for name, key in KEYS.items()]
     calls = {"backoff": 0.005, "max_backoff": 0.05, "read_timeout": SILENCE / 2, "total_timeout": 10, "cooldown": 0.1}
     (folder / "config.yaml").write_text(yaml.safe_dump({"model_configs": models, "keys": keys, "calls": calls}))
@@ -213,7 +213,7 @@ async def start(models: dict[str, object], folder: Path) -> tuple["subprocess.Po
 
 
 def show(tally: Tally, spent: dict[str, float], seconds: float) -> int:
-    """The figures; 1 where one of them is not as it must be."""
+    """Print the figures; return 1 if one of them is wrong."""
     total = sum(tally.seen.values())
     print(
         f"{tally.done} requests in {seconds:.0f} s; upstreams were asked {total} times, "

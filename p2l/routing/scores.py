@@ -68,24 +68,24 @@ def win_rates(
     if plain and models is not None and len(models) * len(opponents.weights) <= _FEW_PAIRS:
         return torch.from_numpy(_bradley_terry_win_rates(ranking.coefs, opponents, models))
     levels, eta, odds, _ = _Scale.of(family, ranking)
-    ours, theirs = _take(levels, models), _take(levels, opponents.models)
+    first, second = _take(levels, models), _take(levels, opponents.models)
     if levels.ndim == 1:
-        return _wins(family, ours, theirs, eta, odds).mv(opponents.weights)
-    chunk = max(1, _PAIRS_AT_ONCE // (ours.shape[-1] * theirs.shape[-1]))
-    ours_flat, theirs_flat = ours.reshape(-1, ours.shape[-1]), theirs.reshape(-1, 1, theirs.shape[-1])
+        return _wins(family, first, second, eta, odds).mv(opponents.weights)
+    chunk = max(1, _PAIRS_AT_ONCE // (first.shape[-1] * second.shape[-1]))
+    first_flat, second_flat = first.reshape(-1, first.shape[-1]), second.reshape(-1, 1, second.shape[-1])
     parts = []
-    for start in range(0, len(ours_flat), chunk):
+    for start in range(0, len(first_flat), chunk):
         rows = slice(start, start + chunk)
         part_eta = None if eta is None else eta.reshape(-1)[rows, None, None]
-        parts.append(_wins(family, ours_flat[rows], theirs_flat[rows], part_eta, odds) @ opponents.weights)
-    return torch.cat(parts).reshape(ours.shape)
+        parts.append(_wins(family, first_flat[rows], second_flat[rows], part_eta, odds) @ opponents.weights)
+    return torch.cat(parts).reshape(first.shape)
 
 
 def _bradley_terry_win_rates(coefs: Tensor, opponents: Opponents, models: Tensor) -> np.ndarray:
     """Return the win rates of a few models on one prompt; numpy, since tensor calls would dominate the time."""
     numbers = coefs.detach().numpy().astype(np.float64, copy=False)
-    theirs = numbers if opponents.models is None else numbers[opponents.models.numpy()]
-    return expit(numbers[models.numpy()][:, None] - theirs) @ opponents.weights.numpy()
+    second = numbers if opponents.models is None else numbers[opponents.models.numpy()]
+    return expit(numbers[models.numpy()][:, None] - second) @ opponents.weights.numpy()
 
 
 def _take(coefs: Tensor, models: Tensor | None) -> Tensor:
@@ -114,9 +114,9 @@ class _Scale(NamedTuple):
         return cls(coefs.exp() if odds else coefs, eta, odds, shift)
 
 
-def _wins(family: OutcomeFamily, ours: Tensor, theirs: Tensor, eta: Tensor | None, odds: bool) -> Tensor:
+def _wins(family: OutcomeFamily, first: Tensor, second: Tensor, eta: Tensor | None, odds: bool) -> Tensor:
     """Return W for every pair of levels (..., a) and (b) or (..., 1, b), as (..., a, b)."""
-    pairs = (ours.unsqueeze(-1), theirs, eta)
+    pairs = (first.unsqueeze(-1), second, eta)
     win, _, *ties = family.probs_from_odds(*pairs) if odds else family.log_probs(*pairs).exp().unbind(-1)
     return win + torch.stack(ties).sum(0) / 2 if ties else win
 
@@ -135,7 +135,7 @@ def strength(
     the worse first. Solved by false position with the Illinois rule on logits, in which the win rate is nearly linear.
     """
     scale = _Scale.of(family, ranking)
-    theirs = _take(scale.levels, opponents.models)
+    second = _take(scale.levels, opponents.models)
     target = _logit(win_rate)
     (low, low_rate), (high, high_rate) = ((coef - scale.shift, rate) for coef, rate in between)
     below, above = _logit(low_rate) - target, _logit(high_rate) - target
@@ -144,8 +144,8 @@ def strength(
         theta = high - above * (high - low) / (above - below) if above > below else math.nan
         if not low < theta < high:  # saturated
             theta = (low + high) / 2
-        level = theirs.new_tensor([math.exp(theta) if scale.odds else theta])
-        excess = _logit(_wins(family, level, theirs, scale.eta, scale.odds).mv(opponents.weights).item()) - target
+        level = second.new_tensor([math.exp(theta) if scale.odds else theta])
+        excess = _logit(_wins(family, level, second, scale.eta, scale.odds).mv(opponents.weights).item()) - target
         if abs(excess) < _CLOSE or high - low < _CLOSE:
             break
         if excess < 0:

@@ -1,4 +1,4 @@
-"""Shrunk scores keep of predictions what these told on other prompts: all where right, nothing where noise."""
+"""Shrunk scores keep what predictions explain on other prompts: all of a perfect one, nothing of noise."""
 
 import json
 
@@ -150,7 +150,7 @@ def test_json_and_back(some, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"slope": None}, "slope must be 3 x 3 finite numbers"),
         ({"slope": [[1, 2], [3, 4]]}, "slope must be 3 x 3"),
@@ -164,10 +164,10 @@ def test_json_and_back(some, tmp_path):
         ({"more": 1}, "must have optimizer, models, prior, center, slope"),
     ],
 )
-def test_bad_files_are_told_by_what_is_wrong(some, tmp_path, change, told):
+def test_bad_files_are_reported(some, tmp_path, change, expected):
     some.save(tmp_path / "good.json")
     (tmp_path / "bad.json").write_text(json.dumps(json.loads((tmp_path / "good.json").read_text()) | change))
-    with pytest.raises(ConfigError, match=told) as error:
+    with pytest.raises(ConfigError, match=expected) as error:
         Shrinkage.load(tmp_path / "bad.json")
     assert "bad.json" in str(error.value)
 
@@ -199,7 +199,7 @@ def test_a_router_decides_by_shrunk_scores_of_the_models_in_the_file(some):
 
 @pytest.mark.parametrize("optimizer", ["strict", "simple-lp"])
 def test_shrinkage_can_turn_the_order_round(optimizer):
-    """A prompt says that the cheap model is better by 0.5 nats, which told nothing before: the dear one is taken."""
+    """Predictions have slope 0, so the dear model is chosen although the prompt favours the cheap one by 0.5 nats."""
     shrinkage = Shrinkage("simple-lp", ("cheap", "dear"), np.array([0.2, 0.9]), np.zeros(2), np.zeros((2, 2)))
     ranking, rng = Ranking(torch.tensor([0.5, 0.0]), None), np.random.default_rng(0)
     assert make_router(optimizer, BT, [1, 3]).decide(ranking, 4.0, rng).model == 0

@@ -1,4 +1,4 @@
-"""The mean cost of a stream meets its target, from a cold start, over restarts, and with costs that are told late."""
+"""The mean cost of a stream meets its target: from a cold start, over restarts, and with late settlement."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -114,7 +114,7 @@ def test_a_restart_goes_on_where_the_stream_was(tmp_path):
     assert second.state == whole.state
 
 
-def test_a_changed_target_keeps_the_price_and_starts_the_account_anew(tmp_path):
+def test_a_changed_target_keeps_the_price_and_starts_a_new_account(tmp_path):
     path = tmp_path / "state.sqlite"
     old = StreamBudget(8.0, path)
     for row in draw_scores(100):
@@ -153,12 +153,12 @@ def test_budgets_that_share_a_file_at_the_same_time_lose_nothing(tmp_path):
     assert state.mean == pytest.approx(8.0, rel=0.03)
 
 
-def test_a_file_in_no_folder_is_told(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(DataError, match="folder has to exist"):
         StreamBudget(8.0, tmp_path / "none" / "state.sqlite")
 
 
-def test_a_file_of_another_kind_is_told(tmp_path):
+def test_another_kind_of_file_is_reported(tmp_path):
     path = tmp_path / "state.json"
     path.write_text('{"target": 8.0}' * 100)
     with pytest.raises(DataError, match="cannot be opened as a SQLite file"):

@@ -71,7 +71,7 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
 
 
 async def _complete(container: RouterContainer, context: CompletionContext) -> UpstreamResult:
-    """Call the planned models; if the model of a session fails, select models anew without the session."""
+    """Call the planned models; if the model of a session fails, select again without the session."""
     config, request, client = context.config, context.request, container.fallback_client
 
     def reserve(name: str) -> bool:

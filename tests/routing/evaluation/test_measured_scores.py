@@ -45,7 +45,7 @@ def test_costs_by_a_price_list(files):
     np.testing.assert_allclose(measured.cost[:, 0], [2 * 3 + 10 * 15, 1 * 3 + 20 * 15])
 
 
-def test_what_is_missing_is_told(files):
+def test_missing_columns_are_reported(files):
     with pytest.raises(DataError, match="no column colour"):
         MeasuredSource(**files, score_column="colour").load()
     with pytest.raises(DataError, match="no scored prompt is left"):

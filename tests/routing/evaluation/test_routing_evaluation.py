@@ -89,7 +89,7 @@ def test_a_curve_is_read_between_its_points(truth):
     assert curve.area(1.0, 10.0).shape == (len(curve.cost),)
 
 
-def test_nothing_known_of_what_was_chosen_is_told(truth):
+def test_choices_without_a_known_score_are_reported(truth):
     _, measured = truth
     unknown = MeasuredScores(
         measured.models, measured.prompts, measured.score, np.zeros_like(measured.weight), measured.cost

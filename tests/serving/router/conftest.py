@@ -23,7 +23,7 @@ class Starter:
         self._stack = stack
 
     def upstream(self, answer: Answer | None = None) -> Upstream:
-        """An upstream that says hello unless told otherwise."""
+        """An upstream that says hello by default."""
         return self._stack.enter_context(upstream(answer or (lambda seen: Reply(body=completion()))))
 
     def router(self, models: dict[str, dict[str, Any]], rest: dict[str, Any] | None = None, **options: Any) -> Running:

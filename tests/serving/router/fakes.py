@@ -204,7 +204,7 @@ def router(
 
 
 def model(url: str, cost: float = 1.0, **keys: Any) -> dict[str, Any]:
-    """A model's configuration, of type openai at ``url`` unless told otherwise."""
+    """A model's configuration, of type openai at ``url`` by default."""
     return {
         "name": "wire-name",
         "type": "openai",

@@ -86,8 +86,8 @@ def test_who_answers_follows_from_the_published_numbers(
         for budget in (None, 4.5):
             extra = {} if budget is None else {"cost": budget}
             answer = client.chat.completions.create(model="-", messages=messages(row["prompt"]), extra_body=extra)
-            told = answer.model_dump()["router_outputs"]
-            np.testing.assert_allclose([told[name] for name in names], expit(row["coefs"]), atol=1e-5)
+            scores = answer.model_dump()["router_outputs"]
+            np.testing.assert_allclose([scores[name] for name in names], expit(row["coefs"]), atol=1e-5)
             within = [i for i, name in enumerate(names) if budget is None or price[name] <= budget]
             best = names[max(within, key=lambda i: row["coefs"][i])]
             assert answer.choices[0].message.content == f"I am wire-{best}", row["name"]

@@ -105,7 +105,7 @@ def test_two_workers(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
     assert command.process.wait(60) == 0
     logged = log.read_text()
-    assert logged.count('"starting"') == 2  # none died, or was started anew
+    assert logged.count('"starting"') == 2  # no worker died or was restarted
     assert '"message":"answered"' in logged and "sk-" not in logged
 
 

@@ -124,12 +124,12 @@ def test_no_model_but_the_configured(start: Starter, name: str) -> None:
         b'{"messages": [{"role": "user", "content": "x"}], "cost": 1e999}',
     ],
 )
-def test_garbage_is_told_what_is_wrong(shared: tuple[Upstream, Running], body: Any) -> None:
+def test_garbage_is_rejected(shared: tuple[Upstream, Running], body: Any) -> None:
     answer = post(shared[1], body)
     assert answer.status_code == 400 and is_openai_error(answer)
 
 
-def test_a_failure_of_ours_is_answered_logged_and_counted(
+def test_an_internal_failure_is_answered_logged_and_counted(
     start: Starter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fake = start.upstream()
@@ -143,8 +143,8 @@ def test_a_failure_of_ours_is_answered_logged_and_counted(
     assert answer.status_code == 500 and is_openai_error(answer) and PROMPT not in answer.text
     counted = 'p2l_router_requests_total{route="/v1/chat/completions",status="500"} 1.0'
     assert counted in httpx.get(f"{running.url}/metrics").text
-    (told,) = [record for record in caplog.records if record.name == "p2l.serving.router"]
-    assert told.levelname == "ERROR" and '"error":"AssertionError","at":"' in JsonFormatter().format(told)
+    (expected,) = [record for record in caplog.records if record.name == "p2l.serving.router"]
+    assert expected.levelname == "ERROR" and '"error":"AssertionError","at":"' in JsonFormatter().format(expected)
 
 
 def test_embeddings_nested_too_deeply(start: Starter) -> None:
@@ -264,9 +264,9 @@ def test_neither_key_nor_prompt_comes_out(
             logging.getLogger(name).setLevel(level)
     assert lines and (failing is not None or answered.status_code == 200)
     stored = b"".join(path.read_bytes() for path in tmp_path.glob("*.sqlite*"))
-    told = answered.text + str(answered.headers)
+    expected = answered.text + str(answered.headers)
     ours = [line for line in lines if "127.0.0.1" not in line]  # the test's own client logs its URLs
-    for text in (told, metrics, "".join(ours), "".join(capfd.readouterr()), stored.decode("latin-1")):
+    for text in (expected, metrics, "".join(ours), "".join(capfd.readouterr()), stored.decode("latin-1")):
         assert not [secret for secret in (KEY, SECRET, "sk-a-wrong-key", PROMPT) if secret in text]
     assert SECRET not in repr(running.container.snapshot.config) and KEY not in repr(running.container.snapshot.config)
 

@@ -72,8 +72,8 @@ def test_the_steps_of_a_request(start: Starter, memory: InMemorySpanExporter) ->
     for span in (*spans["score"], *spans["choose"], *spans["attempt"]):
         assert span.parent.span_id == chat.context.span_id
     assert spans["choose"][0].attributes == {"p2l.model": "bad", "p2l.reason": "routed", "p2l.candidates": 2}
-    told = [(s.attributes["p2l.model"], s.attributes.get("error.type"), s.status.is_ok) for s in spans["attempt"]]
-    assert told == [("bad", "http_503", False)] * 2 + [("good", None, True)]
+    expected = [(s.attributes["p2l.model"], s.attributes.get("error.type"), s.status.is_ok) for s in spans["attempt"]]
+    assert expected == [("bad", "http_503", False)] * 2 + [("good", None, True)]
     assert chat.attributes["p2l.cost"] == 2.0 and chat.attributes["gen_ai.usage.output_tokens"] == 3
     assert parent(scores.seen[-1].headers) == (TRACE, f"{spans['score'][0].context.span_id:016x}")
     calls = [parent(seen.headers) for seen in (*bad.seen, *good.seen)]
@@ -88,7 +88,7 @@ def test_a_stream_ends_its_span_with_its_last_chunk(start: Starter, memory: InMe
     assert set(named(memory)) == {"score", "choose", "attempt"}
     assert len(list(chunks)) == 5
     deadline = time.monotonic() + 5
-    while "chat" not in named(memory) and time.monotonic() < deadline:  # the client is told first
+    while "chat" not in named(memory) and time.monotonic() < deadline:  # the client is expected first
         time.sleep(0.01)
     (chat,) = named(memory)["chat"]
     assert chat.attributes["p2l.status"] == "ok" and chat.attributes["p2l.stream"] is True

@@ -1,4 +1,7 @@
-"""The OpenAPI document, by hand: the routes take what OpenAI's clients send, of which only this much is checked."""
+"""The OpenAPI document, written by hand: it describes the fields that the router reads; all others pass through.
+
+Schemas generated from pydantic models would need as many lines, and parsing with them would copy every conversation.
+"""
 
 from typing import Any
 
@@ -47,7 +50,7 @@ _CHAT: JSON = {
     "type": "object",
     "required": ["messages"],
     "properties": {
-        "model": {"type": "string", "description": "a configured model to have that one; anything else is routed"},
+        "model": {"type": "string", "description": "a configured model answers itself; any other name is routed"},
         "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
         "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
         "direct_model": {"type": ["string", "null"], "description": "a configured model, without routing"},
@@ -92,7 +95,7 @@ _EMBED: JSON = {
 
 
 def document() -> JSON:
-    """The document of all routes."""
+    """Return the document of all routes."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "P2L router", "version": __version__},
@@ -104,7 +107,7 @@ def document() -> JSON:
                 "delete": _get("Delete it"),
                 "parameters": [_ID],
             },
-            "/v1/responses/{id}/input_items": {"get": _get("What it answered"), "parameters": [_ID]},
+            "/v1/responses/{id}/input_items": {"get": _get("Its input items"), "parameters": [_ID]},
             "/v1/route": {"post": _post("The decision alone", _CHAT)},
             "/v1/embeddings": {"post": _post("Pass through to an embedding model", _EMBED)},
             "/v1/feedback": {"post": _post("Vote on decisions", _VOTE, "201")},

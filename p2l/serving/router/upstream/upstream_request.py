@@ -13,8 +13,8 @@ class UpstreamRequest:
     """An HTTP POST to a provider.
 
     Attributes:
-        url: where it goes.
-        headers: with the key.
+        url: of the provider.
+        headers: include the key.
         body: sent as JSON.
         dropped: fields of the client that this provider does not support.
     """

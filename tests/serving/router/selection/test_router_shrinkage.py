@@ -1,4 +1,4 @@
-"""A shrinkage file in the configuration: every decision goes by its scores, and mistakes are told."""
+"""A shrinkage file in the configuration: every decision uses its scores, and mistakes are reported."""
 
 import time
 from pathlib import Path
@@ -23,7 +23,7 @@ FORMS: tuple[Optimizer, ...] = ("strict", "simple-lp", "optimal-lp")
 
 
 def general(folder: Path, optimizer: Optimizer, dear: float = 0.9, slope: float = 0.0) -> str:
-    """A file of two LLMs, of which the cheap one was right on half of the prompts."""
+    """A file of two LLMs; the cheap one was right on half of the prompts."""
     path = folder / "shrinkage.json"
     prior, center = np.array([dear, 0.5]), np.array([0.5, 0.5])
     Shrinkage(optimizer, ("dear", "cheap"), prior, center, slope * np.eye(2)).save(path)
@@ -79,28 +79,28 @@ def test_the_stream_goes_by_them_too(start: Starter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("router", "optimizer", "told"),
+    ("router", "optimizer", "expected"),
     [
         ({"shrinkage": "none.json"}, "simple-lp", "none.json cannot be read"),
         ({}, "simple-lp", "lacks other of model_configs; it has dear, cheap"),
         ({}, "optimal-lp", "fitted to scores of simple-lp; the router's are of optimal-lp"),
     ],
 )
-def test_mistakes_are_told(
+def test_mistakes_are_reported(
     start: Starter,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     router: dict[str, str],
     optimizer: Optimizer,
-    told: str,
+    expected: str,
 ) -> None:
-    models = {name: model("http://nowhere") for name in ("dear", "cheap", *(["other"] if "lacks" in told else []))}
+    models = {name: model("http://nowhere") for name in ("dear", "cheap", *(["other"] if "lacks" in expected else []))}
     config = {"model_configs": models, "router": {"shrinkage": general(tmp_path, "simple-lp"), **router}}
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=expected):
         start.router(models, {"router": config["router"]}, router_type="random", cost_optimizer=optimizer)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     arguments = ["-c", str(tmp_path / "config.yaml"), "--check-config", "--cost-optimizer", optimizer]
-    assert main(arguments) == 2 and told in caplog.text
+    assert main(arguments) == 2 and expected in caplog.text
 
 
 def test_win_rates_against_chosen_opponents_are_others(start: Starter, tmp_path: Path) -> None:

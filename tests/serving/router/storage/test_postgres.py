@@ -21,9 +21,9 @@ from p2l.errors import ConfigError
 from p2l.serving.router.router_command import main
 from p2l.serving.router.storage.databases import DatabaseError
 from p2l.serving.router.storage.open_database import make_database
+from tests.serving.router.api.test_feedback import decide, router, vote
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Running
-from tests.serving.router.test_feedback import decide, router, vote
 
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("psycopg_pool")
@@ -149,10 +149,10 @@ def test_workers_make_the_tables_at_the_same_time(server: Server) -> None:
     asyncio.run(make())
 
 
-def test_neither_password_nor_prompt_comes_out(
+def test_password_and_prompt_do_not_leak(
     start: Starter, server: Server, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A password that is refused: chats go on, votes are told, logs hold neither."""
+    """A rejected password: chats are answered, votes get an error, logs contain neither."""
     caplog.set_level("DEBUG")
     running = router(start, server.url.replace(PASSWORD, PASSWORD + "-x"), store_prompts=True)
     answer = vote(running, decision=decide(running, "a", "private prompt"), rating=1)
@@ -165,7 +165,7 @@ def test_neither_password_nor_prompt_comes_out(
 
 
 @pytest.mark.parametrize("url", [f"postgresql://u:{PASSWORD}/x@h:1/d?b=c", f"mysql://u:{PASSWORD}@h/d"])
-def test_what_is_no_url_of_postgresql_is_told_without_it(url: str) -> None:
+def test_an_invalid_postgresql_url_is_reported_without_quoting_it(url: str) -> None:
     with pytest.raises(ConfigError, match="postgresql://user@host") as error:
         make_database(url)
     assert PASSWORD not in str(error.value)

@@ -197,13 +197,13 @@ def test_turns_alternate_and_hold_the_results_of_tools() -> None:
         {"stop": [1]},
     ],
 )
-def test_what_cannot_be_said_is_refused(fields: dict[str, Any]) -> None:
+def test_inexpressible_fields_are_rejected(fields: dict[str, Any]) -> None:
     with pytest.raises(ApiError) as error:
         body_of(**fields)
     assert error.value.status == 400
 
 
-def test_fields_without_a_counterpart_are_told() -> None:
+def test_dropped_fields_are_reported() -> None:
     assert build_request(
         CLAUDE, {"messages": HELLO, "seed": 1, "logit_bias": {}, "user": "u"}, False, False
     ).dropped == (
@@ -212,7 +212,7 @@ def test_fields_without_a_counterpart_are_told() -> None:
     )
 
 
-def test_functions_of_the_old_form_are_told() -> None:
+def test_legacy_functions_are_reported_as_dropped() -> None:
     old = {"functions": [{"name": "weather"}], "function_call": "auto"}
     assert build_request(CLAUDE, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
 

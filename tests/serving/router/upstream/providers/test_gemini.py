@@ -40,7 +40,7 @@ def body_of(**fields: Any) -> dict[str, Any]:
     return build_request(GEMINI, {"messages": HELLO, **fields}, False, False).body
 
 
-def test_functions_of_the_old_form_are_told() -> None:
+def test_legacy_functions_are_reported_as_dropped() -> None:
     old = {"functions": [{"name": "weather"}], "function_call": "auto"}
     assert build_request(GEMINI, {"messages": HELLO, **old}, False, False).dropped == ("function_call", "functions")
 
@@ -245,7 +245,7 @@ def test_a_stream_that_is_cut_off(start: Starter) -> None:
         list(client.chat.completions.create(model="-", messages=HELLO, stream=True))
 
 
-def test_a_bad_key_of_ours_is_not_the_clients_fault(start: Starter) -> None:
+def test_a_bad_router_key_is_not_the_clients_fault(start: Starter) -> None:
     body = {"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}
     fake = start.upstream(lambda seen: Reply(400, body))
     client = start.client(start.router({"g": model(fake.url, type="gemini")}))

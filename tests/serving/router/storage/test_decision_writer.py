@@ -57,6 +57,6 @@ def test_rows_wait_while_the_store_is_locked(tmp_path: Path) -> None:
     assert asyncio.run(run()) == [(1,), (2,), (3,)]
 
 
-def test_a_place_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_an_impossible_place_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be opened"):
         make_database(str(tmp_path / "nowhere" / "f.sqlite"))

@@ -1,4 +1,4 @@
-"""The configuration: upstream's file as it is, and every mistake told by its place."""
+"""The configuration: the published file loads, and every mistake is reported with its place."""
 
 import sqlite3
 from contextlib import closing
@@ -79,7 +79,7 @@ def test_a_published_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "expected"),
     [
         ("a: [", "not YAML, line"),
         ("", "expected keys and values"),
@@ -126,9 +126,9 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": MODEL}, "embedding_configs": {"e": {**MODEL, "type": "gemini"}}}, "only type openai"),
     ],
 )
-def test_mistakes_are_told_by_their_place(tmp_path: Path, config: Any, told: str) -> None:
+def test_mistakes_are_reported_with_their_place(tmp_path: Path, config: Any, expected: str) -> None:
     path = write(tmp_path, config)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=expected):
         load_config(path)
     assert main(["-c", str(path), "--check-config"]) == 2
 
@@ -175,7 +175,7 @@ def test_published_options_and_their_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ([], "one of --router-type and --router-model-path"),
         (["--router-type", "random", "--router-model-path", "x"], "one of"),
@@ -183,13 +183,13 @@ def test_published_options_and_their_defaults() -> None:
         (["--router-type", "random", "--store-prompts"], "needs --feedback"),
     ],
 )
-def test_options_that_do_not_fit(arguments: list[str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_options_that_do_not_fit(arguments: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
         options_of(parser().parse_args(["-c", "c", *arguments]))
 
 
 @pytest.mark.parametrize(
-    ("place", "router", "told"),
+    ("place", "router", "expected"),
     [
         (["--router-model-path", "/nowhere/m"], {}, "/nowhere/m"),
         (["--router-model-path", "."], {}, "not a P2L checkpoint"),
@@ -209,7 +209,7 @@ def test_places_that_cannot_be_end_the_command(
     tmp_path: Path,
     place: list[str],
     router: dict[str, object],
-    told: str,
+    expected: str,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -223,5 +223,5 @@ def test_places_that_cannot_be_end_the_command(
     with caplog.at_level("ERROR"):
         scores = [] if "--router-model-path" in place else ["--router-type", "random"]
         assert main(["-c", "c.yaml", *scores, *place]) == 2
-    assert told in caplog.text and "secret" not in caplog.text
+    assert expected in caplog.text and "secret" not in caplog.text
     assert not Path("votes.jsonl").exists()

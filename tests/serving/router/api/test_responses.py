@@ -1,6 +1,5 @@
-"""The Responses API by the real client: bodies, answers and events pass as they are, and state stays with its maker."""
+"""The Responses API: bodies and events pass through to models that declare it."""
 
-from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.serving.router.conftest import Starter
-from tests.serving.router.fakes import KEY, Reply, Running, Seen, completion, model, stream
+from tests.serving.router.fakes import KEY, Reply, Running, Seen, model, stream
 from tests.serving.router.fakes_responses import events, message, response
 
 ABLE: dict[str, Any] = {"capabilities": {"responses": True}}
@@ -71,7 +70,7 @@ class TestPassThrough:
         filled = {"temperature": 0, "max_output_tokens": 50, "instructions": "Be brief.", "service_tier": "flex"}
         assert fake.seen[-1].body == {"model": "wire-name", "input": "hi", **filled}
 
-    def test_a_stream_as_it_came(self, start: Starter) -> None:
+    def test_a_stream_passes_through(self, start: Starter) -> None:
         running, fake, _ = two(start)
         sent = events("Hel", "lo")
         fake.answer = lambda seen: stream(*sent, done=False, named=True)
@@ -99,8 +98,8 @@ class TestPassThrough:
     @pytest.mark.parametrize("fault", ["cut", "error"])
     def test_a_stream_that_breaks_ends_with_an_error(self, start: Starter, fault: str) -> None:
         running, fake, _ = two(start)
-        told = {"type": "error", "code": "x", "message": "sk-upstream-secret", "sequence_number": 4}
-        sent = [*events("Hel")[:-1], *([told] if fault == "error" else [])]
+        expected = {"type": "error", "code": "x", "message": "sk-upstream-secret", "sequence_number": 4}
+        sent = [*events("Hel")[:-1], *([expected] if fault == "error" else [])]
         fake.answer = lambda seen: stream(*sent, done=False, reset=fault == "cut", named=True)
         body = {"input": "hi", "stream": True}
         answer = httpx.post(f"{running.base}/responses", json=body, headers={"authorization": f"Bearer {KEY}"})
@@ -117,7 +116,7 @@ class TestPassThrough:
         raw = start.client(running).responses.with_raw_response.create(model="-", input="hi")
         assert raw.headers["x-p2l-model"] == "worse" and raw.headers["x-p2l-fallback-from"] == "better"
 
-    def test_the_true_cost_is_billed(self, start: Starter) -> None:
+    def test_the_actual_cost_is_charged(self, start: Starter) -> None:
         fake = start.upstream(answering())
         keys = {"keys": [{"name": "k", "key": "sk-key-000000", "budget": 10.0}]}
         priced = model(fake.url, prices={"input": 1e5, "output": 2e5}, **ABLE)
@@ -143,7 +142,7 @@ class TestChoice:
             with pytest.raises(openai.BadRequestError, match=f"{name} does not support the Responses API"):
                 client.responses.create(model=name, input="hi")
 
-    def test_where_none_declares_it_that_is_said(self, start: Starter) -> None:
+    def test_501_if_no_model_declares_the_responses_api(self, start: Starter) -> None:
         fake, client = start.one()
         with pytest.raises(openai.InternalServerError, match="chat/completions") as error:
             client.responses.create(model="-", input="hi")
@@ -174,7 +173,7 @@ class TestChoice:
         client.responses.create(model="-", input=turns)
         assert prompts == [["plain"], ["one", "two\ntwo"]]
 
-    def test_needs(self, start: Starter) -> None:
+    def test_capabilities_are_required(self, start: Starter) -> None:
         fake = start.upstream(answering())
         lacks = {"images": False, "tools": False, "json_schema": False, "other_tools": False, "context_length": 100}
         models = {"less": model(fake.url, capabilities={"responses": True, **lacks}), "more": model(fake.url, **ABLE)}
@@ -196,117 +195,3 @@ class TestChoice:
         running, _, _ = two(start)
         with pytest.raises(openai.BadRequestError, match="cheapest is worse, at 2"):
             start.client(running).responses.create(model="-", input="hi", extra_body={"cost": 1.0})
-
-
-class TestState:
-    def test_a_response_is_followed_by_the_model_that_made_it(self, start: Starter) -> None:
-        running, better, worse = two(start)
-        client = start.client(running)
-        first = client.responses.create(model="-", input="hi", extra_body={"cost": 2.0})
-        assert first.id == "resp_worse"
-        raw = client.responses.with_raw_response.create(model="-", input="more", previous_response_id=first.id)
-        assert (raw.headers["x-p2l-model"], raw.headers["x-p2l-reason"]) == ("worse", "pinned")
-        assert worse.seen[-1].body["previous_response_id"] == first.id and not better.seen
-        with pytest.raises(openai.BadRequestError, match="kept by worse"):
-            client.responses.create(model="better", input="more", previous_response_id=first.id)
-        worse.answer = lambda seen: Reply(500, {})
-        with pytest.raises(openai.InternalServerError):
-            client.responses.create(model="-", input="more", previous_response_id=first.id)
-        assert not better.seen
-
-    def test_a_streamed_one_is_known_from_its_first_event(self, start: Starter) -> None:
-        running, better, _ = two(start)
-        better.answer = lambda seen: stream(*events("Hello"), done=False, named=True)
-        client = start.client(running)
-        first = next(iter(client.responses.create(model="-", input="hi", stream=True)))
-        better.answer = answering()
-        assert client.responses.create(model="-", input="more", previous_response_id=first.response.id)
-
-    def test_another_key_does_not_reach_it(self, start: Starter) -> None:
-        keys = {"keys": [{"name": "other", "key": "sk-other-00000"}]}
-        running, better, _ = two(start, keys)
-        made = start.client(running).responses.create(model="-", input="hi")
-        other = start.client(running, "sk-other-00000")
-        session = {"extra_headers": {"x-p2l-session": made.id}}
-        better.answer = lambda seen: Reply(body=completion())
-        other.chat.completions.create(model="-", messages=[{"role": "user", "content": "hi"}], **session)
-        for name in ("-", "better"):
-            with pytest.raises(openai.BadRequestError, match="not known which model") as error:
-                other.responses.create(model=name, input="more", previous_response_id=made.id)
-            assert error.value.code == "previous_response_not_found"
-
-    def test_kept_responses_are_fetched_and_deleted_where_they_were_made(self, start: Starter) -> None:
-        running, better, worse = two(start)
-        client = start.client(running)
-        made = client.responses.create(model="-", input="hi", extra_body={"cost": 2.0})
-        assert client.responses.retrieve(made.id, include=["reasoning.encrypted_content"]).output_text == "Hello!"
-        seen = worse.seen[-1]
-        assert (seen.method, seen.body) == ("GET", None)
-        assert seen.path == "/v1/responses/resp_worse?include%5B%5D=reasoning.encrypted_content"
-        assert seen.headers["authorization"] == "Bearer sk-upstream-secret"
-        items = {"object": "list", "data": [{"type": "message"}], "has_more": False}
-        worse.answer = lambda seen: Reply(body=items)
-        assert client.responses.input_items.list(made.id, limit=1).data[0].type == "message"
-        assert worse.seen[-1].path == "/v1/responses/resp_worse/input_items?limit=1"
-        worse.answer = lambda seen: Reply(body={"id": made.id, "deleted": True})
-        client.responses.delete(made.id)
-        assert worse.seen[-1].method == "DELETE" and not better.seen
-        worse.answer = lambda seen: Reply(404, {"error": {"message": "no such response", "code": "gone"}})
-        with pytest.raises(openai.NotFoundError, match="keeps no such response"):
-            client.responses.retrieve(made.id)
-
-    def test_what_this_router_did_not_make_for_the_key_is_not_asked_for(self, start: Starter) -> None:
-        keys = {"keys": [{"name": "other", "key": "sk-other-00000"}, {"name": "k", "key": "sk-key-000000"}]}
-        running, better, worse = two(start, keys)
-        made = start.client(running, "sk-key-000000").responses.create(model="-", input="hi")
-        asked = len(better.seen)
-        for key, given in (("sk-other-00000", made.id), ("sk-key-000000", "resp_x"), ("sk-key-000000", "..%2Fmodels")):
-            answer = httpx.get(f"{running.base}/responses/{given}", headers={"authorization": f"Bearer {key}"})
-            assert answer.status_code == 404 and set(answer.json()["error"]) == {"message", "type", "param", "code"}
-        mine = {"authorization": "Bearer sk-key-000000"}
-        assert httpx.get(f"{running.base}/responses/{made.id}/cancel", headers=mine).status_code == 404
-        assert httpx.get(f"{running.base}/responses/{made.id}?stream=true", headers=mine).status_code == 400
-        assert httpx.get(f"{running.base}/responses/{made.id}").status_code in (401, 403)
-        assert len(better.seen) == asked and not worse.seen
-
-    def test_one_that_is_not_stored_is_not_known(self, start: Starter) -> None:
-        client = start.client(two(start)[0])
-        made = client.responses.create(model="-", input="hi", store=False)
-        with pytest.raises(openai.BadRequestError):
-            client.responses.create(model="-", input="more", previous_response_id=made.id)
-
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {"conversation": "conv_1"},
-            {"prompt": {"id": "pmpt_1"}},
-            {"background": True},
-            {"input": [{"type": "item_reference", "id": "msg_1"}, {"role": "user", "content": "x"}]},
-            {"previous_response_id": 5},
-            {"input": []},
-            {"input": 5},
-            {"input": None},
-            {"input": ["x"]},
-            {"input": [{"content": "x"}]},
-            {"input": [{"role": "user", "content": 5}]},
-            {"input": [{"role": "user", "content": [{"type": ["x"]}]}]},
-            {"input": [{"role": "assistant", "content": "x"}]},
-            {"input": "hi", "base_url": "http://evil"},
-            {"input": "hi", "stream": "yes"},
-            {"input": "hi", "max_output_tokens": 0},
-            {"input": "hi", "cost": -1},
-        ],
-        ids=str,
-    )
-    def test_what_cannot_be_served_is_told(self, able: Running, fields: dict[str, Any]) -> None:
-        body = {"model": "-", "input": "hi", **fields}
-        answer = httpx.post(f"{able.base}/responses", json=body, headers={"authorization": f"Bearer {KEY}"})
-        assert answer.status_code == 400
-        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def able(tmp_path_factory: pytest.TempPathFactory) -> Any:
-        with ExitStack() as stack:
-            starter = Starter(tmp_path_factory.mktemp("able"), stack)
-            yield starter.router({"m": model(starter.upstream(answering()).url, **ABLE)})
