@@ -25,7 +25,7 @@ from p2l.serving.router.completion_report import (
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError, UpstreamResult
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 STORED_RESPONSE_SECONDS = 30 * 86400.0  # as long as OpenAI stores responses
 

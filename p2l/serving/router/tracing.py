@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 Attributes = Mapping[str, str | int | float | bool]
 

@@ -14,8 +14,8 @@ from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.chat_request import JSON, reject_forbidden_fields
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.upstream.providers import openai_chat
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError
 
 
 async def create_embeddings(request: Request) -> Response:

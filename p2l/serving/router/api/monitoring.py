@@ -6,7 +6,7 @@ from starlette.responses import Response
 from p2l.serving.http.prometheus import CONTENT_TYPE
 from p2l.serving.http.request_response import json_response
 from p2l.serving.router.container import RouterContainer
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 
 async def health(request: Request) -> Response:

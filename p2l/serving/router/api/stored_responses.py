@@ -10,7 +10,7 @@ from p2l.serving.http.request_response import header_text, json_response
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers import openai_chat
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 
 async def stored_response(request: Request) -> Response:

@@ -19,7 +19,7 @@ from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
 from p2l.serving.router.tracing import Tracer, tell
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 from p2l.types import Ranking
 
 

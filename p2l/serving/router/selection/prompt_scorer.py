@@ -17,8 +17,8 @@ from p2l.serving.endpoint.assembly import choose_lanes
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.upstream.client import UpstreamClient
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError
 from p2l.types import Ranking
 
 _CALLS = CallConfig(connect_timeout=2.0, read_timeout=10.0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2l.serving.router.config.server_config import CallConfig
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 
 @dataclass

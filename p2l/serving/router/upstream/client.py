@@ -17,9 +17,10 @@ from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.router_logs import log
 from p2l.serving.router.tracing import inject
+from p2l.serving.router.upstream.error_responses import error_of_response
 from p2l.serving.router.upstream.sse import EventTooLargeError, parse_events
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, error_of_response, malformed, timed_out
 from p2l.serving.router.upstream.upstream_request import StreamParser, UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out
 
 _LARGE_BODY = 1 << 18  # bytes; a larger body is written in pieces, so that other requests proceed between them
 _DRAIN_SECONDS = 0.2

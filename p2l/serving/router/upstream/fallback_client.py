@@ -12,7 +12,7 @@ from p2l.serving.router.config.server_config import CallConfig, ServerConfig
 from p2l.serving.router.tracing import Tracer
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
 from p2l.serving.router.upstream.model_client import ModelAnswer, ModelClient
-from p2l.serving.router.upstream.upstream_errors import UpstreamError
+from p2l.serving.router.upstream_error import UpstreamError
 
 Failures = list[tuple[str, str]]
 """(model, reason) of each failed attempt, in order."""

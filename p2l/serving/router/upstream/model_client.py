@@ -11,8 +11,8 @@ from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.upstream.client import UpstreamClient
 from p2l.serving.router.upstream.providers import litellm, openai_chat
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
-from p2l.serving.router.upstream.upstream_errors import malformed, timed_out
 from p2l.serving.router.upstream.upstream_request import Provider
+from p2l.serving.router.upstream_error import malformed, timed_out
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
+from p2l.serving.router.upstream.error_responses import parse_retry_after
 from p2l.serving.router.upstream.sse import parse_events
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, parse_retry_after
+from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.fakes import Clock
 
 WIRE = b'event: a\r\ndata: {"x": 1}\r\n\r\n: comment\n\ndata:two\ndata: lines\n\nid: 3\ndata: [DONE]\n\n'

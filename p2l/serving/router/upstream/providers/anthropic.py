@@ -26,8 +26,8 @@ from p2l.serving.router.upstream.providers.translation import (
     text_of,
     without_none,
 )
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError, malformed
 
 BASE_URL = "https://api.anthropic.com"
 VERSION = "2023-06-01"

@@ -8,7 +8,7 @@ import orjson
 
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.providers.translation import chunk
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
+from p2l.serving.router.upstream_error import UpstreamError, malformed
 
 _BLOCKED = frozenset(
     [

@@ -9,8 +9,8 @@ import orjson
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers.translation import first_set
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError, malformed
 
 BASE_URL = "https://api.openai.com/v1"
 # reasoning models reject these

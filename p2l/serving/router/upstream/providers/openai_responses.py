@@ -8,8 +8,8 @@ import orjson
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers import openai_chat
-from p2l.serving.router.upstream.upstream_errors import UpstreamError, malformed
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError, malformed
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
