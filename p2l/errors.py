@@ -1,21 +1,21 @@
-"""The errors p2l raises on purpose, each with a message that says what was expected, what came and what to do.
+"""Errors that p2l raises on purpose. A message holds what was expected, what came and what to do.
 
 P2LError
-├── DataError        a vote table, a prompt column or an output file is not what it should be
+├── DataError        a vote table, a prompt column or an output file is not valid
 ├── PromptError      one prompt cannot be encoded
-├── ConfigError      options that do not fit together
+├── ConfigError      an option or name is unknown or does not fit the others
 ├── CheckpointError  a checkpoint folder or hub repository cannot be read or written
-├── InfeasibleBudget no model that may be chosen is as cheap as the budget
-└── InfeasiblePlan   no assignment of a batch keeps the budget and the capacities
+├── InfeasibleBudget every allowed model costs more than the budget
+└── InfeasiblePlan   no assignment of a batch meets the budget and the capacities
 """
 
 
 class P2LError(Exception):
-    """Base of every error p2l raises on purpose; scripts print it as one line and exit with status 2."""
+    """Base of the errors that p2l raises on purpose; commands print it as one line and exit with status 2."""
 
 
 class DataError(P2LError):
-    """A vote table, a prompt column or an output file is not what it should be."""
+    """A vote table, a prompt column or an output file is not valid."""
 
 
 class PromptError(P2LError):
@@ -23,7 +23,7 @@ class PromptError(P2LError):
 
 
 class ConfigError(P2LError):
-    """Options that do not fit together."""
+    """An option or name is unknown or does not fit the others."""
 
 
 class CheckpointError(P2LError):
@@ -31,7 +31,7 @@ class CheckpointError(P2LError):
 
 
 class InfeasibleBudget(P2LError):  # noqa: N818
-    """No model that may be chosen is as cheap as the budget; ``cheapest`` is the index of the nearest."""
+    """Every allowed model costs more than the budget; ``cheapest`` is the index of the one that costs least."""
 
     def __init__(self, cheapest: int, cost: float, budget: float) -> None:
         super().__init__(
@@ -43,4 +43,4 @@ class InfeasibleBudget(P2LError):  # noqa: N818
 
 
 class InfeasiblePlan(P2LError):  # noqa: N818
-    """No assignment of a batch keeps the budget and the capacities; the message says which cannot be met."""
+    """No assignment of a batch meets the budget and the capacities; the message names the one that fails."""

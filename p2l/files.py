@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files that appear whole or not at all."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from typing import TextIO
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A path to write to; what is there takes the place of ``path`` at the end, and an error leaves no trace of it."""
+    """Yield a temporary path to write to; it replaces ``path`` at the end, and is deleted after an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
@@ -23,6 +23,6 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def write_whole(path: str | Path) -> Iterator[TextIO]:
-    """A text file to write; it takes its place only when all is written, and an error leaves no trace of it."""
+    """Yield a text file to write; it replaces ``path`` at the end, and is deleted after an error."""
     with whole_file(path) as part, part.open("x", encoding="utf-8") as file:
         yield file

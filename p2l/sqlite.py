@@ -1,4 +1,4 @@
-"""SQLite files that several processes write to."""
+"""Open SQLite files that several processes write to."""
 
 import sqlite3
 import time
@@ -9,19 +9,19 @@ from typing import Literal
 from p2l.errors import DataError
 
 _WAIT = 10.0
-"""Seconds to wait for a lock that another process holds."""
+"""Seconds to wait for a lock of another process."""
 
 
 def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqlite3.Connection:
-    """A connection for all threads, whose statements commit by themselves, to a file with a write-ahead log.
+    """Open a connection for all threads, in autocommit mode, to a file with a write-ahead log.
 
     Args:
-        path: the file, made when missing; ``:memory:`` for none.
-        synchronous: what a crash of the machine may take: OFF the last moments, NORMAL nothing that a checkpoint
-            has reached. A crash of the process takes nothing.
+        path: the file, created if missing; ``:memory:`` for none.
+        synchronous: what a crash of the machine may lose: OFF the last moments, NORMAL nothing after a checkpoint of
+            the log. A crash of the process loses nothing.
 
     Raises:
-        DataError: no SQLite file, a folder that cannot be written to, or a lock held for longer than 10 seconds.
+        DataError: not a SQLite file, a folder that is not writable, or a lock held for longer than 10 seconds.
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
@@ -29,14 +29,14 @@ def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqli
         connection.execute(f"PRAGMA synchronous={synchronous}")
     except sqlite3.Error as error:
         raise DataError(
-            f"{path} cannot be opened as a SQLite file ({error}): its folder has to exist and be writable, and what is "
-            f"there has to be such a file that no other program keeps locked"
+            f"{path} cannot be opened as a SQLite file ({error}): its folder must exist and be writable, and a file "
+            f"that is already there must be a SQLite file that no other program locks"
         ) from None
     return connection
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Turn the write-ahead log on; SQLite does not wait by itself where two connections do so to a new file at once."""
+    """Turn the write-ahead log on, with retries: SQLite does not wait if two connections do so to a new file."""
     deadline = time.monotonic() + _WAIT
     while True:
         try:
@@ -49,10 +49,10 @@ def _log_ahead(connection: sqlite3.Connection) -> None:
 
 
 def make_tables(connection: sqlite3.Connection, path: str | Path, schema: str) -> None:
-    """Make the tables and indices of a schema, where they are missing, in the file at ``path``.
+    """Create the missing tables and indices of a schema in the file at ``path``.
 
     Raises:
-        DataError: a table of that name with other columns, or a file that cannot be written to; closes the connection.
+        DataError: a table of that name has other columns, or the file is not writable; closes the connection.
     """
     try:
         with closing(sqlite3.connect(":memory:")) as wanted:
@@ -67,8 +67,8 @@ def make_tables(connection: sqlite3.Connection, path: str | Path, schema: str) -
     if reason is not None:
         connection.close()
         raise DataError(
-            f"{path} cannot be used ({reason}): a file that can be written to is needed, without tables of these names "
-            f"but this program's own; name another"
+            f"{path} cannot be used ({reason}): expected a writable file in which tables of these names are this "
+            f"program's own; give another path"
         )
 
 

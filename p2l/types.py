@@ -1,4 +1,4 @@
-"""The nouns shared by every package: how a vote can end, and what the model says about a prompt."""
+"""Types that every package shares: the outcome of a vote, the ranking of a prompt, the models of a vote."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Outcome(str, Enum):
-    """How one vote ended; the values are the published ``winner`` strings."""
+    """The outcome of one vote; the values are the published ``winner`` strings."""
 
     MODEL_A = "model_a"
     MODEL_B = "model_b"
@@ -21,18 +21,21 @@ OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
 
 
 class Ranking(NamedTuple):
-    """A leaderboard for each prompt: one coefficient (in nats) per model, and the tie parameter of the family."""
+    """Rank the models for each prompt: one coefficient (in nats) per model, and the tie parameter of the family.
+
+    ``p2l.ranking.Leaderboard`` is the same for one prompt, with the names of the models.
+    """
 
     coefs: Float[Tensor, "*batch models"]
     eta: Float[Tensor, "*batch"] | None
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Ranking":
-        """The same function of the coefficients and, where there is one, of eta: ``map(lambda x: x[prompts])``."""
+        """Apply a function to the coefficients and to eta, if there is one: ``map(lambda x: x[prompts])``."""
         return Ranking(function(self.coefs), None if self.eta is None else function(self.eta))
 
 
 class Battle(NamedTuple):
-    """Which two models met, for each vote, and which ranking (prompt) of the batch they met on."""
+    """For each vote, the two models and the ranking (prompt) of the batch that it belongs to."""
 
     ranking_index: Int[Tensor, " votes"]
     model_a: Int[Tensor, " votes"]

@@ -1,4 +1,4 @@
-"""Heads: from the hidden state of a prompt to its Ranking."""
+"""Heads: map the hidden state of a prompt to its Ranking."""
 
 from p2l.heads.initialization import INITIALIZATIONS, initialize_linear
 from p2l.heads.ranking_head import RankingHead

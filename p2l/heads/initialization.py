@@ -1,4 +1,4 @@
-"""The published ways to draw the first weights of a head; biases start at zero."""
+"""The published initialisations of a head; biases start at zero."""
 
 from collections.abc import Callable
 
@@ -20,12 +20,12 @@ INITIALIZATIONS: dict[str, Callable[[Tensor], object]] = {
     "he_unif": _he_uniform,
     "xavier_unif": nn.init.xavier_uniform_,
     "tiny_normal": nn.init.kaiming_normal_,
-    "zeros": nn.init.zeros_,  # ours: training starts from one leaderboard for all prompts
+    "zeros": nn.init.zeros_,  # not published: training starts from one leaderboard for all prompts
 }
 
 
 def initialize_linear(layer: nn.Linear, init: str) -> None:
-    """Draw the weights of ``layer`` by the named scheme and zero its bias; ConfigError for an unknown name."""
+    """Draw the weights of ``layer`` by the named scheme and set its bias to zero; ConfigError for an unknown name."""
     name = {"reset_params": "reset_parameters"}.get(init, init)
     if name not in INITIALIZATIONS:
         raise ConfigError(f"unknown head.init {init!r}; known: {', '.join(INITIALIZATIONS)}")

@@ -13,7 +13,7 @@ from p2l.types import Ranking
 
 
 class RankingHead(nn.Module):
-    """Hidden state of a prompt -> one coefficient per model (nats), and eta where the family has one.
+    """Map the hidden state of a prompt to one coefficient per model (nats), and eta if the family has one.
 
     coefs = W h + c, or V (U h + u) + c at low rank; eta = w . h + e. With a threshold (family "ba") the head also
     emits gamma and returns coefs - gamma, so that the ranking is a grounded one like any other.
@@ -23,7 +23,7 @@ class RankingHead(nn.Module):
     Args:
         hidden_size: width of the hidden state.
         num_models: number of LLMs ranked.
-        family: an OutcomeFamily or its name; decides which scalars are emitted.
+        family: an OutcomeFamily or its name; decides whether eta and gamma are emitted.
         rank: width of the bottleneck, or None for one full linear layer.
         init: one of ``p2l.heads.INITIALIZATIONS``.
         eta_from: at low rank, read eta from the hidden state or (published ``eta_downsize``) from the bottleneck.
@@ -64,20 +64,20 @@ class RankingHead(nn.Module):
         self.reset_parameters(init)
 
     def reset_parameters(self, init: str) -> None:
-        """Draw all weights by the named scheme; biases become zero."""
+        """Draw all weights by the named scheme; set all biases to zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 initialize_linear(module, init)
 
     @torch.no_grad()
     def set_bias(self, ranking: Ranking) -> None:
-        """Make ``ranking`` (a single leaderboard, say the marginal fit) the output for a zero hidden state."""
+        """Make ``ranking`` (a single leaderboard, such as the marginal fit) the output for a zero hidden state."""
         _last_linear(self.head).bias.copy_(ranking.coefs)
         if self.family.num_eta and ranking.eta is not None:
             _last_linear(self.eta_head).bias.copy_(ranking.eta.reshape(1))
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Ranking:
-        """Coefficients (batch, models) and eta (batch,) or None, in float32."""
+        """Return coefficients (batch, models) and eta (batch,) or None, in float32."""
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(self._dtype)
             first, last = self.head if isinstance(self.head, nn.Sequential) else (nn.Identity(), self.head)

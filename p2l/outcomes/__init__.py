@@ -1,4 +1,18 @@
-"""Likelihood families: P(outcome | coefs of a, coefs of b, eta). No parameters, no labels, no torch.nn."""
+"""Likelihood families: P(outcome | coefs of a, coefs of b, eta). No parameters, no labels, no torch.nn.
+
+To add a family:
+
+1. Write its log-probabilities in ``p2l/outcomes/formulas.py``: a function of the two coefficients (and of eta) that
+   returns one column an outcome, a wins first and b wins second. Use logsumexp forms; never ``1 - rest``, never a clamp.
+2. Make one ``OutcomeFamily`` below, with the row of ``targets`` for each outcome of a vote, and list it in ``FAMILIES``.
+   ``replace`` makes a variant of a family. Set ``shift_invariant=False`` if a constant added to all coefficients
+   changes a probability.
+3. Copy ``conf/head/bt.yaml`` to ``conf/head/<name>.yaml`` and set ``family: <name>``; ``head=<name>`` then trains it.
+4. Add its definition to ``naive`` in ``tests/outcomes/test_outcomes.py``. The laws there run over ``FAMILIES``.
+
+Losses, metrics, fits, aggregation, routing scores and plots follow. If the aggregation of many prompts is too slow,
+give ``formula_from_odds`` too: the same probabilities from e^coefs, which the tests compare with the first form.
+"""
 
 from dataclasses import replace
 from functools import partial
@@ -17,7 +31,7 @@ from p2l.outcomes.formulas import (
 _WIN, _LOSE, _NONE, _HALF = (1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.5)
 _BA_MIN_THETA = 1.02  # of the published "ba" checkpoints
 
-# votes per kind, in the order model_a, model_b, tie, tie (bothbad)
+# targets: a row for each outcome of a vote, in the order model_a, model_b, tie, tie (bothbad)
 BT = OutcomeFamily("bt", (A_WINS, B_WINS), 0, (_WIN, _LOSE, _NONE, _NONE), bradley_terry, bradley_terry_from_odds)
 BT_TIE = replace(BT, name="bt-tie", targets=(_WIN, _LOSE, _HALF, _HALF))
 RK = OutcomeFamily(
@@ -51,7 +65,7 @@ ALIASES = {"bag": "grk", "bt_tie": "bt-tie", "rk_reparam": "rk-reparam"}
 
 
 def get_family(name: str) -> OutcomeFamily:
-    """The family of a published name or alias; ConfigError for any other."""
+    """Return the family of a published name or alias; ConfigError for any other."""
     try:
         return FAMILIES[ALIASES.get(name, name)]
     except KeyError:

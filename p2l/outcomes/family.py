@@ -1,4 +1,4 @@
-"""What a likelihood family is: the columns a vote can fall in, and their probability under two coefficients."""
+"""A likelihood family: the outcomes that a vote can have, and their probabilities under two coefficients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,12 +22,13 @@ class OutcomeFamily:
 
     Attributes:
         name: the published name, also the one configs and checkpoints use.
-        outcomes: what each column of ``log_probs`` stands for; a wins first, b wins second.
-        num_eta: how many extra scalars the head must emit for a prompt: 0 or 1.
-        targets: for each of the four kinds of vote (``p2l.types.OUTCOMES`` order) its share of every column.
+        outcomes: names of the columns of ``log_probs``; a wins first, b wins second.
+        num_eta: number of extra scalars that the head emits for a prompt: 0 or 1.
+        targets: for each of the four outcomes of a vote (``p2l.types.OUTCOMES`` order) its share of every column.
             A row of zeros means that such a vote carries no evidence in this family.
-        formula: the log-probabilities; read them through ``log_probs``.
-        formula_from_odds: the same probabilities without logarithms, for means over many prompts.
+        formula: the log-probabilities; call them through ``log_probs``.
+        formula_from_odds: the same probabilities without logarithms, for means over many prompts; None derives them
+            from ``formula``, which is slower.
         shift_invariant: whether adding a constant to all coefficients leaves every probability as it was.
         has_threshold: whether the head emits a per-prompt threshold gamma, subtracted from the coefficients.
     """
@@ -37,19 +38,21 @@ class OutcomeFamily:
     num_eta: int
     targets: Targets
     formula: LogProbs
-    formula_from_odds: ProbsFromOdds
+    formula_from_odds: ProbsFromOdds | None = None
     shift_invariant: bool = True
     has_threshold: bool = False
 
     def log_probs(
         self, coefs_a: Float[Tensor, "..."], coefs_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
     ) -> Float[Tensor, "... outcomes"]:
-        """Log-probability of every outcome, in float32 (float64 for float64 coefficients); the arguments broadcast.
+        """Return the log-probability of every outcome; the arguments broadcast.
+
+        The result is float32, or float64 for float64 coefficients.
 
         All pairs of models at once: ``log_probs(c[..., :, None], c[..., None, :], eta[..., None, None])``.
         """
         if self.num_eta and eta is None:
-            raise ValueError(f"family {self.name!r} needs eta, one value per ranking; None came")
+            raise ValueError(f"family {self.name!r} needs eta, one value per ranking; got None")
         dtype = torch.promote_types(coefs_a.dtype, torch.float32)
         parameters = (coefs_a, coefs_b) if eta is None or not self.num_eta else (coefs_a, coefs_b, eta)
         return self.formula(*map(_widen, parameters)).to(dtype)
@@ -57,26 +60,28 @@ class OutcomeFamily:
     def probs_from_odds(
         self, odds_a: Float[Tensor, "..."], odds_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
     ) -> tuple[Float[Tensor, "..."], ...]:
-        """The probability of each outcome from e^coefs, in the dtype that comes.
+        """Return the probability of each outcome from e^coefs, in the dtype of the arguments.
 
-        float32 is good for |coefs| and |eta| up to 40; ``log_probs`` has no such bound.
+        float32 is exact enough for |coefs| and |eta| up to 40; ``log_probs`` has no such bound.
         """
+        if self.formula_from_odds is None:
+            return self.log_probs(odds_a.log(), odds_b.log(), eta).exp().unbind(-1)
         return self.formula_from_odds(odds_a, odds_b, *([eta] if self.num_eta else []))
 
-    def target_matrix(self, like: Tensor) -> Float[Tensor, "kinds outcomes"]:
-        """``targets`` as a tensor with the dtype and device of ``like``."""
+    def target_matrix(self, like: Tensor) -> Float[Tensor, "4 outcomes"]:
+        """Return ``targets`` as a tensor with the dtype and device of ``like``."""
         return torch.tensor(self.targets, dtype=like.dtype, device=like.device)
 
 
 def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
-    """The same family seen by someone who cannot tell a tie between good answers from one between bad answers."""
+    """Merge the columns tie and both bad of a family into one column, tie."""
 
     def formula(*parameters: Tensor) -> Tensor:
         log_probs = family.formula(*parameters)
         return torch.cat((log_probs[..., :2], log_probs[..., 2:].logsumexp(-1, keepdim=True)), dim=-1)
 
     def formula_from_odds(*parameters: Tensor) -> tuple[Tensor, ...]:
-        win, lose, *ties = family.formula_from_odds(*parameters)
+        win, lose, *ties = family.probs_from_odds(*parameters)
         return win, lose, sum(ties[1:], ties[0])
 
     return replace(

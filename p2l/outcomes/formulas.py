@@ -1,7 +1,8 @@
 """Closed forms of the likelihoods: no ``1 - rest``, no clamp, every log-probability a few logsumexp.
 
-Each stands twice: the log-probabilities, exact at any size, and ``..._from_odds``, the probabilities from the odds
-A = e^a, B = e^b, a few multiplications for means over millions of pairs; the tests hold that they are equal.
+Each formula is written twice, and the tests check that both agree: the log-probabilities, exact at any size, and
+``..._from_odds``, the probabilities from A = e^a and B = e^b. The second form is a few multiplications, which makes
+means over millions of pairs several times faster than exponentials of the first.
 
 Notation: a, b the coefficients of the two models (nats), d = a - b. Sources: Frick et al. 2025 (arXiv:2502.14855),
 section 2 and appendix; Rao and Kupper, JASA 62 (1967).
@@ -24,7 +25,7 @@ def bradley_terry(coefs_a: Tensor, coefs_b: Tensor) -> Tensor:
 
 
 def bradley_terry_from_odds(odds_a: Tensor, odds_b: Tensor) -> tuple[Tensor, ...]:
-    """The probabilities of ``bradley_terry``."""
+    """Return the probabilities of ``bradley_terry``."""
     total = odds_a + odds_b
     return odds_a / total, odds_b / total
 
@@ -43,7 +44,7 @@ def rao_kupper(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor) -> Tensor:
 
 
 def rao_kupper_from_odds(odds_a: Tensor, odds_b: Tensor, eta: Tensor) -> tuple[Tensor, ...]:
-    """The probabilities of ``rao_kupper``."""
+    """Return the probabilities of ``rao_kupper``."""
     margin = _margin(eta)
     win = odds_a / (odds_a + margin.exp() * odds_b)
     lose = odds_b / (odds_b + margin.exp() * odds_a)
@@ -78,11 +79,11 @@ def grounded_rao_kupper(coefs_a: Tensor, coefs_b: Tensor, eta: Tensor, min_theta
 def grounded_rao_kupper_from_odds(
     odds_a: Tensor, odds_b: Tensor, eta: Tensor, min_theta: float = 1.0
 ) -> tuple[Tensor, ...]:
-    """The probabilities of ``grounded_rao_kupper``."""
+    """Return the probabilities of ``grounded_rao_kupper``."""
     excess = eta.exp() + (min_theta - 1)
     theta = excess + 1
     total = odds_a + odds_b
-    # in place where a number is not needed again: the time is that of memory
+    # in place if a number is not needed again: memory bounds the time
     win = odds_a / torch.addcmul(odds_a + 1, theta, odds_b)
     lose = odds_b / torch.addcmul(odds_b + 1, theta, odds_a)
     bad = (total + 1).reciprocal_()

@@ -1,6 +1,7 @@
 """Laws that every likelihood family obeys, stated once over the list of families."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -141,3 +142,10 @@ def test_aliases_name_the_same_family() -> None:
 def test_a_family_with_eta_refuses_to_go_without() -> None:
     with pytest.raises(ValueError, match="needs eta"):
         GRK.log_probs(torch.zeros(2), torch.zeros(2))
+
+
+@families
+def test_without_a_form_in_odds_the_probabilities_are_those_of_the_formula(family: OutcomeFamily) -> None:
+    a, b, eta = grid(torch.float64, coef=20.0, eta=20.0)
+    slow = replace(family, formula_from_odds=None).probs_from_odds(a.exp(), b.exp(), eta)
+    torch.testing.assert_close(torch.stack(slow, -1), torch.stack(family.probs_from_odds(a.exp(), b.exp(), eta), -1))

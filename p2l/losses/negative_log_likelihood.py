@@ -14,11 +14,11 @@ from p2l.outcomes import OutcomeFamily, merge_ties
 class NegativeLogLikelihood:
     """Weighted negative log-likelihood, in nats a vote: ``-weight * sum_o target_o * log P(o)``.
 
-    A target is a distribution over the outcomes of the family, so hard votes, half-win ties and soft judge
-    preferences are one case. The training step divides the sum by the number of votes of the optimizer step.
+    A target is a distribution over the outcomes of the family: hard votes, ties as half wins and soft preferences of
+    judges are one case. The training step divides the sum by the number of votes of the optimizer step.
 
     Attributes:
-        view: "family" scores every outcome of the family; "merge_ties" does not tell a tie from both-bad, which
+        view: "family" scores every outcome of the family; "merge_ties" scores tie and both-bad as one outcome, which
             makes the grounded Rao-Kupper objective that of rk-reparam on the same head.
         reweight_scale: multiplies the vote weights (the published ``reweight_scale``).
     """
@@ -33,7 +33,7 @@ class NegativeLogLikelihood:
             raise ConfigError(f"loss.reweight_scale must be positive; got {self.reweight_scale}")
 
     def view_of(self, family: OutcomeFamily) -> OutcomeFamily:
-        """The family whose ``log_probs`` and ``targets`` this objective is to be given."""
+        """Return the family whose ``log_probs`` and ``targets`` this objective takes."""
         if self.view == "family":
             return family
         if len(family.outcomes) < 4:
@@ -49,5 +49,5 @@ class NegativeLogLikelihood:
         targets: Float[Tensor, "votes outcomes"],
         weight: Float[Tensor, " votes"],
     ) -> Float[Tensor, " votes"]:
-        """The weighted loss of each vote."""
+        """Return the weighted loss of each vote."""
         return -(targets * log_probs).sum(-1) * weight * self.reweight_scale
