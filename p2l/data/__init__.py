@@ -1,4 +1,4 @@
-"""Prompts and votes: the one prompt encoder, vote tables, the simulated arena, batching by tokens."""
+"""Prompts and votes: the prompt encoder, vote tables, the simulated arena, batching by tokens."""
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteBatch, VoteLoader
 from p2l.data.buffers import GeometricBuffer, ReplayBuffer

@@ -1,9 +1,9 @@
-"""Public vote releases, each brought into the columns of a vote table; rows keep their number and order.
+"""Convert public vote releases to the columns of a vote table; rows keep their number and order.
 
 A vote table has ``prompt`` (a string, or a list of user turns), ``model_a``, ``model_b`` and ``winner`` (the values of
 ``p2l.types.Outcome``). It may have ``weight``, ``timestamp``, ``language``, ``category_tag``, ``conversation_id`` and
-the soft vote ``p_model_a``, ``p_model_b``, ``p_tie``, ``p_both_bad`` (sum 1). What an adapter cannot read in a row it
-leaves missing, so that validation counts that row and says where it is.
+the soft vote ``p_model_a``, ``p_model_b``, ``p_tie``, ``p_both_bad`` (sum 1). An adapter leaves a value that it cannot
+read missing, so that validation reports the row.
 """
 
 import json
@@ -23,17 +23,17 @@ _ONE_HOT_COLUMNS = {
 }
 _LISTS = (list, tuple, np.ndarray)
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
-# The prompt holds what training needs of these; the answers are most of a release's memory.
+# Training needs only the prompt of these; the answers are most of a release's memory.
 _TEXTS_OF_ANSWERS = ["conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"]
 
 
 def adapt(frame: pd.DataFrame) -> pd.DataFrame:
-    """Bring one of the known releases, recognised by its columns, into the columns of a vote table.
+    """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: arena-human-preference-55k (one-hot winners), -100k (conversations), -140k (content parts, ``both_bad``), the
-    P2L training data (``labels``), judges' preferences ``p_b``; anything else counts as a vote table already. The
-    answers' texts are dropped, other columns are left as they are. Raises ``DataError`` where ``labels`` and the
-    table's models contradict each other.
+    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. The texts of
+    the answers are dropped; other columns stay unchanged. Raises ``DataError`` if ``labels`` contradict the models of
+    the table.
     """
     columns = set(frame.columns)
     if columns.issuperset({"prompt", *_ONE_HOT_COLUMNS}):
@@ -52,7 +52,7 @@ def adapt(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
-    """lmarena-ai/arena-human-preference-55k: the prompt is a JSON list of turns, the winner three 0/1 columns."""
+    """Convert lmarena-ai/arena-human-preference-55k: prompts are JSON lists of turns, winners three 0/1 columns."""
     flags = frame[list(_ONE_HOT_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy()
     one_hot = np.isin(flags, (0, 1)).all(axis=1) & (flags.sum(axis=1) == 1)
     names = np.array(list(_ONE_HOT_COLUMNS.values()), dtype=object)
@@ -64,17 +64,17 @@ def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def adapt_arena_100k(frame: pd.DataFrame) -> pd.DataFrame:
-    """lmarena-ai/arena-human-preference-100k: prompts are the user turns of ``conversation_a``, time is ``tstamp``."""
+    """Convert lmarena-ai/arena-human-preference-100k: user turns of ``conversation_a``, time in ``tstamp``."""
     prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
     names = {"tstamp": "timestamp", "question_id": "conversation_id"}
     return _renamed(frame, names).assign(prompt=pd.Series(prompt, index=frame.index, dtype=object))
 
 
 def adapt_arena_140k(frame: pd.DataFrame) -> pd.DataFrame:
-    """lmarena-ai/arena-human-preference-140k: content is a list of parts, and one session holds several votes.
+    """Convert lmarena-ai/arena-human-preference-140k: content is a list of parts; a session holds several votes.
 
-    ``conversation_a`` holds the turns of this vote alone and ``full_conversation`` also those before it, which both
-    models had read: the prompt is all the user turns of ``full_conversation``, where it is there.
+    ``conversation_a`` holds the turns of this vote alone. ``full_conversation`` also holds those before it, which both
+    models had read: its user turns are the prompt, if the column is present.
     """
     prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
     if "full_conversation" in frame.columns:
@@ -86,10 +86,10 @@ def adapt_arena_140k(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def adapt_p2l_training(frame: pd.DataFrame) -> pd.DataFrame:
-    """The P2L training format: ``labels`` [winner, loser] or [first, second, t], t = 0 first won, 1 tie, 2 both bad.
+    """Convert P2L training data: ``labels`` [winner, loser] or [first, second, t], t = 0 first won, 1 tie, 2 both bad.
 
-    The indices point into the table's own models, unique and sorted. A ``winner`` column, where there is one, wins over
-    the labels: published tables label both-bad votes as ties (t = 1) and tell them apart in ``winner`` only.
+    The indices are positions in the table's own models, unique and sorted. A ``winner`` column takes precedence over
+    the labels: published tables label both-bad votes as ties (t = 1) and distinguish them in ``winner`` only.
     """
     if "winner" in frame.columns:
         return frame
@@ -104,7 +104,7 @@ def adapt_p2l_training(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """A judge's preference ``p_b`` in [0, 1] for model_b (AlpacaEval): a soft vote, and a winner if none is given."""
+    """Convert a judge's preference ``p_b`` in [0, 1] for model_b (AlpacaEval) to a soft vote, and a winner if none."""
     p_b = pd.to_numeric(frame["p_b"], errors="coerce")
     soft = dict(zip(SOFT_COLUMNS, (1 - p_b, p_b, p_b * 0, p_b * 0), strict=True))
     adapted = frame.assign(**soft)
@@ -115,7 +115,7 @@ def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_published_winners(frame: pd.DataFrame) -> pd.DataFrame:
-    """Arena's newer releases write ``both_bad`` for the older ``tie (bothbad)``."""
+    """Replace ``both_bad``, of Arena's newer releases, by the older ``tie (bothbad)``."""
     if "winner" not in frame.columns:
         return frame
     both_bad = frame["winner"].astype(str) == "both_bad"
@@ -125,7 +125,7 @@ def _with_published_winners(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """Rename columns, unless the table has a column of the new name already."""
+    """Rename columns, unless the table already has a column of the new name."""
     return frame.rename(columns={old: new for old, new in names.items() if new not in frame.columns})
 
 
@@ -137,18 +137,19 @@ def _json_or_none(text: object) -> object:
 
 
 def _turns_of_json(prompt: object) -> object:
-    """The turns of a prompt written as a JSON list; any other text is one turn as it stands."""
+    """Parse a prompt written as a JSON list of turns; return any other text unchanged."""
     turns = _json_or_none(prompt)
     return turns if isinstance(turns, _LISTS) else prompt
 
 
 def _messages(conversation: object) -> list[object] | None:
-    """A conversation as a list of messages; some copies of the releases hold it as JSON text."""
+    """Return a conversation as a list of messages; some copies of the releases hold it as JSON text."""
     messages = _json_or_none(conversation)
     return list(messages) if isinstance(messages, _LISTS) else None
 
 
 def user_turns(conversation: object) -> list[object] | None:
+    """Return the text of the user's messages of a chat; None if it is not a list of messages."""
     messages = _messages(conversation)
     if messages is None:
         return None
@@ -161,7 +162,7 @@ def _session_turns(conversation: object) -> list[object] | None:
 
 
 def _text(content: object) -> object:
-    """The text of a message: itself, or its text parts; images and the like are left out."""
+    """Return the text of a message's content: the string, or its text parts; other parts are ignored."""
     if not isinstance(content, _LISTS):
         return content
     texts = [_field(part, "text") for part in content]
@@ -182,9 +183,9 @@ def _winner_of_label(label: object, pair: tuple[str, str], models: list[str], ro
         return None
     if not all(0 <= index < len(models) for index in (first, second)) or {models[first], models[second]} != set(pair):
         raise DataError(
-            f"row {row}: labels {[first, second]} do not point at its models {pair[0]!r} and {pair[1]!r}. Labels are "
-            f"positions in the sorted list of all models of the table they were made for ({len(models)} in this one); "
-            "if rows of that table are missing here, give a winner column instead"
+            f"row {row}: labels {[first, second]} do not match its models {pair[0]!r} and {pair[1]!r}. Labels are "
+            f"positions in the sorted list of all models of the original table ({len(models)} in this one); "
+            "if rows of that table are missing here, add a winner column"
         )
     if tie == 0:
         return Outcome.MODEL_A.value if models[first] == pair[0] else Outcome.MODEL_B.value

@@ -1,6 +1,6 @@
-"""Batches of votes for training: every optimizer step takes the next votes in order, whatever the micro-batches.
+"""Batches of votes for training: every optimizer step takes the next votes in order, whatever its micro-batches are.
 
-Within one step each prompt is encoded and run once for all its votes, prompts of like length share a micro-batch,
+Within one step each prompt is encoded and run once for all its votes, prompts of similar length share a micro-batch,
 and every rank gets the same number of micro-batches. The gradient of the step is that of the plain mean over its
 votes. Every step has the same number of micro-batches, so that gradient accumulation is a constant of the trainer.
 """
@@ -26,7 +26,7 @@ Shuffle = Literal["none", "time", "votes", "prompts"]
 
 
 class VoteBatch(NamedTuple):
-    """One micro-batch: its prompts, the votes on them, and by what their summed loss is to be multiplied.
+    """One micro-batch: its prompts, the votes on them, and the factor of their summed loss.
 
     ``scale`` makes the mean over micro-batches and ranks of ``scale * sum of losses`` the mean loss of the votes of
     the optimizer step.
@@ -41,17 +41,17 @@ class VoteBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """How votes are cut into steps and micro-batches.
+    """How votes are divided into steps and micro-batches.
 
     Attributes:
         batch_size: votes in an optimizer step, over all ranks (the published global batch).
-        token_budget: most tokens, padding included, in a micro-batch; a longer prompt gets one of its own.
+        token_budget: most tokens, padding included, in a micro-batch; a longer prompt gets its own.
         shuffle: "none" keeps the order of the table (published: chronological), "time" sorts by its column
             ``timestamp``, "votes" draws votes at random each epoch, "prompts" draws prompts and keeps the votes of each
             together.
-        seed: of the shuffle and the buffer; the order depends on the seed and the epoch only.
-        buffer: of votes in order of time ("none" or "time"): what of the past is fed again or put off; None for naught.
-        packed: padding does not count, since the model runs without it (``P2LModel.packed``).
+        seed: of the shuffle and the buffer; the order depends on the seed and the epoch alone.
+        buffer: replays or delays past votes; needs ``shuffle`` "none" or "time". None disables it.
+        packed: do not count padding, because the model runs without it (``P2LModel.packed``).
     """
 
     batch_size: int = 512
@@ -72,12 +72,12 @@ class BatchPlan:
             raise ConfigError(f"a buffer needs votes in order of time: shuffle=none or time; got {self.shuffle!r}")
 
     def steps(self, table: VoteTable) -> int:
-        """Optimizer steps in an epoch; the last may have fewer votes."""
+        """Return the optimizer steps of an epoch; the last may have fewer votes."""
         num_fed = len(table) if self.buffer is None else self.buffer.num_fed(len(table), self.batch_size)
         return -(-num_fed // self.batch_size)
 
     def order(self, table: VoteTable, epoch: int) -> np.ndarray:
-        """Positions of the votes in the order in which an epoch feeds them."""
+        """Return the positions of the votes in the order in which an epoch feeds them."""
         rng = np.random.default_rng((self.seed, epoch))
         if self.shuffle in ("none", "time"):
             arrived = by_time(table.frame) if self.shuffle == "time" else np.arange(len(table))
@@ -89,14 +89,14 @@ class BatchPlan:
 
 
 class VoteLoader:
-    """Iterates over the micro-batches of one rank; resumes in mid-epoch from its state.
+    """Iterate over the micro-batches of one rank; resume in mid-epoch from its state.
 
     Args:
         table: the votes.
         prompts: the encoded prompts of the table.
-        plan: how they are cut.
+        plan: how votes are divided.
         rank, world_size: of data parallelism.
-        epochs: how many epochs will be fed; the number of micro-batches a step is the largest any of them needs.
+        epochs: number of epochs; every step gets as many micro-batches as the largest step of them needs.
     """
 
     def __init__(
@@ -130,14 +130,14 @@ class VoteLoader:
                 yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch comes from, in optimizer steps; restored by ``load_state_dict``."""
+        """Return the position of the next batch, in optimizer steps; ``load_state_dict`` restores it."""
         step = self._position // self.micro_batches
         return {"epoch": self._epoch, "step": step, "micro_batches": self.micro_batches, "feeds": self._feeds()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken; the devices and the token budget may be others, the votes may not.
+        """Continue from ``state``. The devices and the token budget may have changed, the votes may not.
 
-        Raises ``ConfigError`` where the table or the order of its votes is not the one the state was taken from.
+        Raises ``ConfigError`` if the table or the order of its votes differs from that of the state.
         """
         now = self._feeds()
         changed = [f"{name} {was} is now {now[name]}" for name, was in state["feeds"].items() if was != now[name]]
@@ -146,7 +146,7 @@ class VoteLoader:
         self._epoch, self._position = state["epoch"], state["step"] * self.micro_batches
 
     def _feeds(self) -> dict[str, Any]:
-        """What decides which votes a step gets."""
+        """Return the settings that decide which votes a step gets."""
         plan = self.plan
         return {
             "training votes": len(self.table),
@@ -168,7 +168,7 @@ class VoteLoader:
         ]
 
     def _batch(self, unique: np.ndarray, members: np.ndarray, votes: list[np.ndarray], num_votes: int) -> VoteBatch:
-        # an empty share still runs the network once: every rank must take part in every exchange of gradients
+        # a rank without votes still runs the network once: it must take part in every exchange of gradients
         prompts = unique[members] if len(members) else unique[np.argmin(self.prompts.lengths[unique])][None]
         rows = np.concatenate(votes) if votes else np.zeros(0, dtype=np.int64)
         owner = np.repeat(np.arange(len(votes)), [len(v) for v in votes]).astype(np.int64)
@@ -187,7 +187,7 @@ class VoteLoader:
         return order[step * self.plan.batch_size : (step + 1) * self.plan.batch_size]
 
     def _needed(self, epoch: int) -> int:
-        """Micro-batches a rank needs for the largest step of an epoch, so that none exceeds the token budget."""
+        """Return the micro-batches a rank needs for the largest step of an epoch within the token budget."""
         order = self.plan.order(self.table, epoch)
         most = 1
         for step in range(self.steps):
@@ -198,10 +198,10 @@ class VoteLoader:
 
 
 class PromptLoader:
-    """Every prompt once, in batches of like length within the token budget, shared out over the ranks.
+    """Iterate over every prompt once, in batches of similar length within the token budget, distributed over the ranks.
 
-    All ranks get the same number of batches; the few repeated ones carry the same ``prompt_index`` again. ``only``
-    names the prompts to feed, if not all. ``packed``: padding does not count.
+    All ranks get the same number of batches; the few repeated ones have the same ``prompt_index`` again. ``only`` are
+    the prompts to feed, if not all. ``packed``: do not count padding.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Orders for votes that arrive in time: what of the past is fed again, or put off, so that the old is not forgotten.
+"""Buffers for votes in order of arrival: replay or delay past votes, so that the model does not forget old ones.
 
-Neither buffer changes the model or the objective: each turns the votes of a table, in the order in which they arrived,
-into the order in which they are fed.
+A buffer changes neither the model nor the objective. It maps the votes of a table, in order of arrival, to the order in
+which they are fed.
 """
 
 from collections import defaultdict
@@ -21,26 +21,26 @@ Fed = Int64[np.ndarray, " fed"]
 
 @runtime_checkable
 class Buffer(Protocol):
-    """Which votes are fed when: see ``ReplayBuffer`` and ``GeometricBuffer``."""
+    """Decides when each vote is fed: see ``ReplayBuffer`` and ``GeometricBuffer``."""
 
     def num_fed(self, num_votes: int, batch_size: int) -> int:
-        """Rows that are fed in one pass over ``num_votes`` votes."""
+        """Return the number of rows fed in one pass over ``num_votes`` votes."""
         ...
 
     def order(self, arrived: Arrived, table: VoteTable, batch_size: int, rng: np.random.Generator) -> Fed:
-        """The rows of ``table`` in the order in which they are fed, of those that ``arrived``, first come first."""
+        """Return the rows of ``table`` in the order in which they are fed; ``arrived`` are the rows by arrival."""
         ...
 
 
 @dataclass(frozen=True)
 class ReplayBuffer:
-    """A share of every batch is drawn at random from the votes that came before; the rest are the next votes.
+    """Draw a share of every batch at random from earlier votes; fill the rest with the next votes.
 
-    The first batch has no past and is all new. Draws are uniform and with replacement. Source: Online-P2L.
+    The first batch holds new votes only. Draws are uniform and with replacement. Source: Online-P2L.
 
     Attributes:
-        share: of a batch that is drawn from the past.
-        capacity: how many past votes are kept, the latest; None for all.
+        share: of a batch that is drawn from earlier votes.
+        capacity: number of latest votes to draw from; None for all.
     """
 
     share: float = 0.2
@@ -48,7 +48,7 @@ class ReplayBuffer:
 
     def __post_init__(self) -> None:
         if not 0 <= self.share < 1:
-            raise ConfigError(f"batching.buffer.share lies between 0 and 1 (1 left out); got {self.share}")
+            raise ConfigError(f"batching.buffer.share must be at least 0 and below 1; got {self.share}")
         if self.capacity is not None and self.capacity < 1:
             raise ConfigError(f"batching.buffer.capacity must be positive, or null for all; got {self.capacity}")
 
@@ -65,23 +65,23 @@ class ReplayBuffer:
         return min(round(self.share * batch_size), batch_size - 1)
 
     def _starts(self, num_votes: int, batch_size: int) -> Int64[np.ndarray, " batches"]:
-        """How many votes have come before each batch."""
+        """Return the number of votes that arrived before each batch."""
         new = batch_size - self._replayed(batch_size)
         return np.concatenate(([0], np.arange(batch_size, num_votes, new))).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class GeometricBuffer:
-    """Votes on models that have been seen often are put off at random; votes on new models are fed at once.
+    """Delay votes on models that have been seen often at random; feed votes on new models at once.
 
-    A vote on models that took part in n_a and n_b votes before it is put off by Geometric(p) - 1 batches,
-    p = max(epsilon, gamma ^ min(n_a, n_b)), and then goes into the first batch with room, the longest due first. Every
+    A vote on models that took part in n_a and n_b earlier votes is delayed by Geometric(p) - 1 batches,
+    p = max(epsilon, gamma ^ min(n_a, n_b)). It then goes into the first batch with room, the longest due first. Every
     vote is fed once; those still waiting at the end fill the last batches in the order in which they are due, so that
     late batches mix old votes and new. Source: Online-P2L.
 
     Attributes:
-        gamma: how fast a model becomes familiar: after 1 / (1 - gamma) votes.
-        epsilon: 1 / epsilon - 1 batches are the mean delay of votes between familiar models.
+        gamma: a model becomes familiar after 1 / (1 - gamma) votes.
+        epsilon: the mean delay of votes between familiar models is 1 / epsilon - 1 batches.
     """
 
     gamma: float = 0.995
@@ -90,7 +90,7 @@ class GeometricBuffer:
     def __post_init__(self) -> None:
         if not 0 < self.gamma <= 1 or not 0 < self.epsilon <= 1:
             raise ConfigError(
-                f"batching.buffer.gamma and epsilon lie between 0 (left out) and 1; got {self.gamma} and {self.epsilon}"
+                f"batching.buffer.gamma and epsilon must be above 0 and at most 1; got {self.gamma} and {self.epsilon}"
             )
 
     def num_fed(self, num_votes: int, batch_size: int) -> int:
@@ -105,7 +105,7 @@ class GeometricBuffer:
 def votes_before(
     model_a: Int64[np.ndarray, " votes"], model_b: Int64[np.ndarray, " votes"], num_models: int
 ) -> Float64[np.ndarray, " votes"]:
-    """For each vote, in order, how many earlier votes the less seen of its two models took part in."""
+    """Return for each vote, in order, the number of earlier votes of the less seen of its two models."""
     sides = np.stack([model_a, model_b], axis=1).ravel()
     by_model = np.argsort(sides, kind="stable")
     counts = np.bincount(sides, minlength=num_models)
@@ -115,13 +115,13 @@ def votes_before(
 
 
 def _in_first_batches_with_room(delay: Int64[np.ndarray, " votes"], batch_size: int) -> Fed:
-    """The positions of votes in the order fed: each ``delay`` batches after the one that was being filled as it came.
+    """Return the positions of votes in the order fed, each ``delay`` batches after the one being filled at its arrival.
 
-    Batch by batch: first the votes that are due, then those that come without delay, until it is full.
+    Each batch takes the votes that are due, then those without delay, until it is full.
     """
     at_once = np.flatnonzero(delay == 0)
     due_in: defaultdict[int, list[int]] = defaultdict(list)
-    due: list[int] = []  # and found no room yet
+    due: list[int] = []  # waiting for room
     order: list[int] = []
     come = taken = batch = 0
     while come < len(delay):

@@ -1,4 +1,4 @@
-"""Categories of prompts: which rows of a table belong to one, and what Arena calls it."""
+"""Categories of prompts: the rows of a table that belong to one, and its name in Arena's leaderboards."""
 
 import ast
 import json
@@ -21,9 +21,9 @@ class Category:
 
     Attributes:
         name: as in the option ``categories`` and in the results.
-        columns: where the value is; of several, the first that the table has. A dot enters a column of dicts
-            (``category_tag.math_v0.1.math``); ``+`` adds flags up (``math+coding``), and a dict counts as the sum of
-            its flags. None: all rows.
+        columns: that hold the value; of several, the first that the table has. A dot enters a column of dicts
+            (``category_tag.math_v0.1.math``); ``+`` adds flags (``math+coding``), and a dict counts as the sum of its
+            flags. Empty: all rows.
         kind: "equals" or "at_least" ``value``.
         arena: its name in Arena's leaderboards, None if it has none there.
     """
@@ -35,7 +35,7 @@ class Category:
     arena: str | None = None
 
     def rows(self, frame: pd.DataFrame) -> Rows:
-        """Which rows are in it; a missing value is in none. ``DataError`` where the table has none of the columns."""
+        """Mark the rows in the category; missing values are in none. ``DataError`` if the table lacks all columns."""
         if not self.columns:
             return np.ones(len(frame), dtype=bool)
         found = next((values for values in (_sum_of(frame, path) for path in self.columns) if values is not None), None)
@@ -47,9 +47,9 @@ class Category:
 
 
 def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category:
-    """A category of the table ``known`` (name: the other attributes), or ``column=value`` for any column.
+    """Return a category of the table ``known`` (name: the other attributes), or ``column=value`` for any column.
 
-    ``ConfigError`` where it is neither, or the table's entry does not fit together.
+    ``ConfigError`` if the name is neither, or the entry of the table is not valid.
     """
     if name in known:
         options: dict[str, Any] = {
@@ -70,7 +70,7 @@ def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category
 
 
 def _sum_of(frame: pd.DataFrame, path: str) -> list[Any] | None:
-    """The value of each row, None where the table has no such column."""
+    """Return the value of each row; None if the table has no such column."""
     parts = [_values(frame, part) for part in path.split("+")]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
@@ -95,7 +95,7 @@ def _inside(value: object, path: str) -> Any:
 
 
 def _parsed(value: object) -> object:
-    """A dict that a CSV file holds as text: as JSON, or as Python writes it (``DataFrame.to_csv``)."""
+    """Parse a dict that a CSV file holds as text: as JSON, or as Python writes it (``DataFrame.to_csv``)."""
     if not isinstance(value, str) or not value.startswith("{"):
         return value
     for parse in (json.loads, ast.literal_eval):
@@ -107,7 +107,7 @@ def _parsed(value: object) -> object:
 
 
 def _enter(keys: Any, path: str) -> tuple[Any, str]:
-    """The key that a path starts with, and what follows; keys may hold dots themselves ("math_v0.1")."""
+    """Return the key that a path starts with, and the rest; keys may hold dots themselves ("math_v0.1")."""
     for key in keys:
         if path == key or path.startswith(f"{key}."):
             return key, path[len(str(key)) + 1 :]
@@ -115,7 +115,7 @@ def _enter(keys: Any, path: str) -> tuple[Any, str]:
 
 
 def _number(value: Any) -> float:
-    """A flag or number, or its text; the sum of the flags of a dict; a missing value is less than any."""
+    """Return a flag or number, also of its text, or the sum of a dict's flags; -inf for a missing value."""
     value = _parsed(value)
     if isinstance(value, dict):
         return float(sum(bool(flag) for flag in value.values()))

@@ -1,4 +1,4 @@
-"""The LightningDataModule: votes in, micro-batches and prompts out."""
+"""The LightningDataModule: reads votes, makes micro-batches and batches of prompts."""
 
 from typing import Protocol, runtime_checkable
 
@@ -17,13 +17,13 @@ NOT_PREPARED = "prompts are not encoded yet; call prepare(encoder, family) first
 
 @runtime_checkable
 class VoteSource(Protocol):
-    """Where votes come from: see ``p2l.data.vote_sources`` and ``p2l.data.simulated``."""
+    """Loads vote tables: see ``p2l.data.vote_sources`` and ``p2l.data.simulated``."""
 
     def load(self) -> VoteSplits: ...
 
 
 class VoteDataModule(LightningDataModule):
-    """Reads votes, encodes each prompt once, and makes the loaders of any strategy.
+    """Read votes, encode each prompt once, and make the loaders of any strategy.
 
     Args:
         source: of the votes.
@@ -34,38 +34,38 @@ class VoteDataModule(LightningDataModule):
     def __init__(self, source: VoteSource, plan: BatchPlan, *, eval_token_budget: int = 16384) -> None:
         super().__init__()
         self.source, self.plan, self.eval_token_budget = source, plan, eval_token_budget
-        self.epochs = 1  # how many will be fed, as ``train`` reads off the trainer
+        self.epochs = 1  # ``train`` sets it from the trainer
         self._votes: VoteSplits | None = None
         self._encoded: dict[str, EncodedPrompts] = {}
         self._encoder: PromptEncoder | None = None
 
     @property
     def votes(self) -> VoteSplits:
-        """The vote tables, read on first use."""
+        """Vote tables, read on first use."""
         if self._votes is None:
             self._votes = self.source.load()
         return self._votes
 
     @property
     def encoder(self) -> PromptEncoder:
-        """The prompt encoder given to ``prepare``."""
+        """Prompt encoder given to ``prepare``."""
         if self._encoder is None:
             raise DataError(NOT_PREPARED)
         return self._encoder
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The LLMs of the training votes, sorted: the list that the head ranks."""
+        """LLMs of the training votes, sorted: the list that the head ranks."""
         return self.votes.train.models
 
     def prepare(self, encoder: PromptEncoder, family: OutcomeFamily) -> None:
-        """Encode all prompts for a model; training votes that carry no evidence in ``family`` are left out."""
+        """Encode all prompts for a model; drop votes that carry no evidence in ``family``."""
         self._encoder = encoder
         self._votes = self.votes.with_evidence_for(family)
         self._encoded = {name: encode_prompts(encoder, table.prompts) for name, table in self.votes.items()}
 
     def table(self, split: str) -> VoteTable:
-        """The votes of "train", "val" or "test"; DataError if there are none."""
+        """Return the votes of "train", "val" or "test"; DataError if there are none."""
         table = self.votes.get(split)
         if table is None:
             raise DataError(f"there are no {split} votes; give data.{split}")
@@ -77,7 +77,7 @@ class VoteDataModule(LightningDataModule):
         return self.plan.steps(self.table("train"))
 
     def micro_batches(self, world_size: int) -> int:
-        """Micro-batches in each optimizer step of a rank: the trainer's ``accumulate_grad_batches``."""
+        """Return the micro-batches in each optimizer step of a rank: the trainer's ``accumulate_grad_batches``."""
         return self._train_loader(0, world_size).micro_batches
 
     def train_dataloader(self) -> VoteLoader:
@@ -111,13 +111,13 @@ class VoteDataModule(LightningDataModule):
         )
 
     def prompts(self, split: str) -> EncodedPrompts:
-        """The encoded prompts of a split; DataError before ``prepare``."""
+        """Return the encoded prompts of a split; DataError before ``prepare``."""
         if not self._encoded:
             raise DataError(NOT_PREPARED)
         return self._encoded[split]
 
     def _place(self) -> tuple[int, int]:
-        """Rank and number of data-parallel ranks, as the trainer's strategy counts them."""
+        """Return the rank and the number of data-parallel ranks, as the trainer's strategy counts them."""
         if self.trainer is None:
             return 0, 1
         place = getattr(self.trainer.strategy, "distributed_sampler_kwargs", None) or {}

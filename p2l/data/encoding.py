@@ -1,4 +1,4 @@
-"""The prompts of a vote table, encoded once, held as one flat array."""
+"""Encode the prompts of a vote table once, into one flat array."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CHUNK = 1024
 
 
 class PromptBatch(NamedTuple):
-    """Prompts side by side, padded on the right, and which prompt of their table each one is."""
+    """Prompts padded on the right to one length, and the position of each in its table."""
 
     input_ids: Int[Tensor, "prompts tokens"]
     attention_mask: Int[Tensor, "prompts tokens"]
@@ -42,7 +42,7 @@ class EncodedPrompts:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def pad(self, indices: Sequence[int] | np.ndarray) -> PromptBatch:
-        """The named prompts as one batch, as wide as the longest."""
+        """Return the prompts at these positions as one batch, as wide as the longest."""
         rows = [self[i] for i in indices]
         width = max(len(row) for row in rows)
         input_ids = np.full((len(rows), width), self.pad_token_id, dtype=np.int64)
@@ -54,7 +54,7 @@ class EncodedPrompts:
 
 
 def encode_prompts(encoder: PromptEncoder, prompts: Sequence[Prompt], *, progress: bool = True) -> EncodedPrompts:
-    """Encode every prompt once; shows a progress bar when there are many."""
+    """Encode every prompt once, with a progress bar if there are many."""
     parts: list[np.ndarray] = []
     chunks = range(0, len(prompts), CHUNK)
     for start in tqdm(chunks, desc="encoding prompts", unit="k prompts", disable=not progress or len(chunks) < 4):

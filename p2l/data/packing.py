@@ -1,12 +1,12 @@
-"""Group prompts of like length into batches bounded by tokens: padding is cost without value."""
+"""Group prompts of similar length into batches bounded by tokens, so that little is spent on padding."""
 
 import numpy as np
 
 
 def pack_within(lengths: np.ndarray, token_budget: int, *, packed: bool = False) -> list[np.ndarray]:
-    """Fewest batches of like length whose size stays within the budget: count x longest, or packed the sum of lengths.
+    """Return the fewest batches within the budget; their size is count x longest or, packed, the sum of lengths.
 
-    A prompt longer than the budget gets a batch of its own. Returns positions into ``lengths``, longest batch first.
+    A prompt longer than the budget gets its own batch. Returns positions into ``lengths``, longest batch first.
     """
     order = np.argsort(-lengths, kind="stable")
     ends = np.cumsum(lengths[order])
@@ -24,9 +24,9 @@ def pack_within(lengths: np.ndarray, token_budget: int, *, packed: bool = False)
 
 
 def pack_into(lengths: np.ndarray, num_batches: int, *, packed: bool = False) -> list[np.ndarray]:
-    """Exactly ``num_batches`` batches of like length with the smallest largest size, which is as in ``pack_within``.
+    """Return exactly ``num_batches`` batches whose largest size, as in ``pack_within``, is smallest.
 
-    With fewer prompts than batches the last ones are empty.
+    If there are fewer prompts than batches, the last ones are empty.
     """
     low, high = 1, int(lengths.max(initial=1)) * max(1, len(lengths))
     while low < high:
@@ -46,5 +46,5 @@ def pack_into(lengths: np.ndarray, num_batches: int, *, packed: bool = False) ->
 
 
 def deal(batches: list[np.ndarray], world_size: int) -> list[list[np.ndarray]]:
-    """Share batches out so that all ranks work on like sizes at the same time; ``result[rank][i]``."""
+    """Distribute batches so that all ranks work on similar sizes at the same time; ``result[rank][i]``."""
     return [batches[rank::world_size] for rank in range(world_size)]

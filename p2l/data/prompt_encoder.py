@@ -1,4 +1,4 @@
-"""The prompt encoder: the only place where a prompt becomes token ids, in training, prediction, serving and routing."""
+"""Encode prompts: the only place that makes token ids, for training, prediction, serving and routing."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,21 +15,21 @@ Prompt = str | Sequence[str]
 
 # User turns one after the other, for tokenizers that bring no chat template (sentence encoders, base models).
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n\\n') }}"
-# What stands in for a CLS string that a user typed (published behaviour); the second where the first is that string.
+# Replacement of a CLS string that a user typed (published behaviour); the second if the first is that string.
 NEUTRAL_CLS = ("<cls>", "[cls]")
-# No tokenizer spends more characters than this on a token for long; text before the last max_length times as many
+# No tokenizer has more characters a token than this over a long text. Text before the last max_length times as many
 # cannot reach the model after left truncation, so it is cut before tokenising.
 MAX_CHARS_PER_TOKEN = 32
-# Prompts that have no beginning in common.
+# Prompts without a common beginning.
 UNLIKE = ("a", "Z", "7", "é", "界", "\n", " ", "")
 
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """How a prompt becomes ids; written into every checkpoint.
+    """How a prompt is encoded; written into every checkpoint.
 
     Attributes:
-        max_length: most tokens a prompt may have, CLS included; the left end is cut.
+        max_length: most tokens of a prompt, CLS included; longer ones are cut on the left.
         cls_position: "end" appends CLS after the text (published; decoders read left to right), "start" wraps the
             text as encoders were pretrained: CLS, text, SEP.
     """
@@ -56,7 +56,7 @@ def prepare_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Add the CLS token, pad token and chat template that the tokenizer lacks, in place.
 
-    A token or template that it already has is kept; ``chat_template`` replaces it where given.
+    A token that it already has is kept. ``chat_template`` replaces the tokenizer's own, if given.
     """
     tokenizer.truncation_side = "left"
     tokenizer.padding_side = "right"
@@ -70,9 +70,9 @@ def prepare_tokenizer(
 
 
 class PromptEncoder:
-    """User turns -> token ids, by chat template, CLS token and left truncation.
+    """Encode user turns as token ids: chat template, CLS token, left truncation.
 
-    A CLS string inside a prompt is replaced by ``<cls>``, so exactly one CLS token is in the result, always.
+    A CLS string inside a prompt is replaced by ``<cls>``, so that the result always has exactly one CLS token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt_format: PromptFormat) -> None:
@@ -95,7 +95,7 @@ class PromptEncoder:
         return f"PromptEncoder({tokenizer}, {fmt.max_length:,} tokens, CLS at the {fmt.cls_position})"
 
     def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of one prompt; PromptError if it is not a string or a non-empty list of strings."""
+        """Return the token ids of one prompt; PromptError unless it is a string or a non-empty list of strings."""
         return self.encode_batch([prompt])[0]
 
     def encode_batch(self, prompts: Sequence[Prompt]) -> list[list[int]]:
@@ -108,13 +108,13 @@ class PromptEncoder:
         return [self._prefix + self._body(ids)[-keep:] + self._suffix for ids in encoded["input_ids"]]
 
     def opening(self) -> list[int]:
-        """The ids that prompts begin with, whatever their text: those of the template."""
+        """Return the ids that every prompt begins with: those of the template."""
         beginnings = self.encode_batch(UNLIKE)
         same = (len(set(ids)) == 1 for ids in zip(*beginnings, strict=False))
         return beginnings[0][: sum(takewhile(bool, same))]
 
     def _body(self, ids: list[int]) -> list[int]:
-        # the tokenizer may yet make the CLS string of other characters, say of full-width brackets
+        # a tokenizer that normalises may make the CLS string of other characters, such as full-width brackets
         return [i for i in ids if i != self.cls_token_id] if self.cls_token_id in ids else ids
 
     def _text(self, turns: tuple[str, ...]) -> str:
@@ -129,7 +129,7 @@ class PromptEncoder:
 
 
 def turns_of(prompt: object) -> tuple[str, ...]:
-    """The user turns of a prompt: a string is one turn; PromptError for anything but text."""
+    """Return the user turns of a prompt: a string is one turn; PromptError for anything but text."""
     if isinstance(prompt, str):
         return (prompt,)
     if not isinstance(prompt, (Sequence, np.ndarray)):

@@ -1,4 +1,4 @@
-"""Hold out a part of a vote table (the latest votes, random ones, whole prompts or conversations), or keep a part."""
+"""Split a vote table by time, at random, by prompt or by conversation; or keep a share of its prompts."""
 
 from typing import Literal, get_args
 
@@ -13,14 +13,16 @@ SplitBy = Literal["time", "random", "prompt", "conversation"]
 
 
 def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> tuple[VoteTable, VoteTable]:
-    """The votes to train on and those held out, both in their order and with all of the table's ``models``.
+    """Return the votes to train on and those held out, both in their order and with all ``models`` of the table.
 
     ``time`` holds out the last ``share`` of the votes by ``timestamp`` (numbers, or dates in ISO 8601), or, without
     that column, of the file; ``random`` a random ``share`` of the votes; ``prompt`` and ``conversation`` all the votes
     of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. Counts are
     rounded.
-    Raises ``ConfigError`` for a share outside (0, 1) or an unknown ``by``, ``DataError`` where a needed column is
-    missing or has gaps or a side would be empty.
+
+    Raises:
+        ConfigError: a share outside (0, 1), or an unknown ``by``.
+        DataError: a needed column is missing or has gaps, or a side would be empty.
     """
     if not 0 < share < 1:
         raise ConfigError(f"the held-out share must lie between 0 and 1, got {share}")
@@ -32,13 +34,13 @@ def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> t
 
 
 def keep_prompts(table: VoteTable, share: float, seed: int = 0) -> VoteTable:
-    """All votes of a random ``share`` of the prompts, in their order and with all of the table's ``models``.
+    """Return all votes of a random ``share`` of the prompts, in their order and with all ``models`` of the table.
 
-    Of one seed, a smaller share is a part of every larger one. The count of prompts is rounded. Raises ``ConfigError``
-    for a share outside (0, 1], ``DataError`` where no prompt is left.
+    With one seed, a smaller share is a part of every larger one. The count of prompts is rounded. Raises
+    ``ConfigError`` for a share outside (0, 1], ``DataError`` if no prompt is left.
     """
     if not 0 < share <= 1:
-        raise ConfigError(f"the share of the training prompts must lie above 0 and at most at 1, got {share}")
+        raise ConfigError(f"the share of the training prompts must be above 0 and at most 1, got {share}")
     kept = _of_random_groups(table.prompt_index, share, np.random.default_rng(seed))
     if not kept.any():
         raise DataError(f"no vote is left to train on: {share:.2%} of {len(table.prompts)} prompts")
@@ -60,7 +62,7 @@ def _is_held_out(
 
 
 def _last(order: Int64[np.ndarray, " votes"], share: float) -> Bool[np.ndarray, " votes"]:
-    """Marks the rows that come last in an order of row numbers."""
+    """Mark the rows that come last in an order of row numbers."""
     held_out = np.zeros(len(order), dtype=bool)
     held_out[order[len(order) - round(share * len(order)) :]] = True
     return held_out
@@ -69,12 +71,12 @@ def _last(order: Int64[np.ndarray, " votes"], share: float) -> Bool[np.ndarray, 
 def _of_random_groups(
     group: Int64[np.ndarray, " votes"], share: float, generator: np.random.Generator
 ) -> Bool[np.ndarray, " votes"]:
-    """Marks all rows of a random share of the groups, which are numbered from 0 without gaps."""
+    """Mark all rows of a random share of the groups, which are numbered from 0 without gaps."""
     return _last(generator.permutation(int(group.max()) + 1), share)[group]
 
 
 def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
-    """Row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
+    """Return row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
     if "timestamp" not in frame.columns:
         return np.arange(len(frame))
     times = frame["timestamp"]

@@ -1,4 +1,4 @@
-"""Where votes come from: files, folders and hub datasets, as training, validation and test tables."""
+"""Load training, validation and test votes from files, folders and hub datasets."""
 
 import logging
 from collections.abc import Iterator
@@ -26,26 +26,26 @@ class VoteSplits:
         return dict(self.items()).get(split)
 
     def items(self) -> Iterator[tuple[str, VoteTable]]:
-        """The tables that are there, by name."""
+        """Iterate over the tables that exist, by name."""
         named = (("train", self.train), ("val", self.val), ("test", self.test))
         return ((name, table) for name, table in named if table is not None)
 
     def with_evidence_for(self, family: OutcomeFamily) -> "VoteSplits":
-        """Without the votes that say nothing in ``family`` (ties under "bt"); how many is logged."""
+        """Drop the votes without evidence in ``family`` (ties under "bt"), and log their number."""
         return VoteSplits(**{name: _with_evidence(name, table, family) for name, table in self.items()})
 
 
 @dataclass(frozen=True)
 class FileVotes:
-    """Votes from local files or hub datasets, in any format that ``p2l.data.adapters`` knows.
+    """Load votes from local files or hub datasets, in any format that ``p2l.data.adapters`` knows.
 
     Attributes:
         train, val, test: file, folder or hub dataset.
-        split, val_split, test_split: which split of each, where it is a hub dataset or saved DatasetDict.
-        val_share: share of the training votes held out for validation when ``val`` is not given; 0 for none.
+        split, val_split, test_split: split of each, if it is a hub dataset or a saved DatasetDict.
+        val_share: share of the training votes held out for validation if ``val`` is not given; 0 for none.
         split_by: how they are held out: time, random, prompt or conversation.
-        train_share: share of the prompts that is trained on, drawn by ``seed``; a smaller is a part of a larger one.
-        max_skipped_share: largest share of bad rows that is only reported.
+        train_share: share of the prompts to train on, drawn by ``seed``; a smaller one is a part of a larger one.
+        max_skipped_share: largest share of invalid rows that is reported instead of raised.
         seed: of a random split or share.
     """
 
@@ -62,7 +62,7 @@ class FileVotes:
     seed: int = 0
 
     def load(self) -> VoteSplits:
-        """Read, validate and split; what was skipped is logged, DataError when nothing or too little is left."""
+        """Read, validate and split; log skipped rows. DataError if too many rows are invalid."""
         train = self._read("train", self.train, self.split, None)
         val = None
         if self.val is not None:
@@ -85,7 +85,9 @@ def _with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTa
     counts = (table.outcome_shares @ np.asarray(family.targets, dtype=np.float32)).sum(-1) > 0
     if counts.all():
         return table
-    log.info("%s: %d of %d votes are ties, which say nothing under %s", name, (~counts).sum(), len(table), family.name)
+    log.info(
+        "%s: %d of %d votes are ties, which carry no evidence under %s", name, (~counts).sum(), len(table), family.name
+    )
     if not counts.any():
         raise DataError(f"no {name} vote carries evidence under {family.name!r}; all {len(table)} are ties")
     return table.select(np.flatnonzero(counts))

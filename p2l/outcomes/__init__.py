@@ -3,8 +3,8 @@
 To add a family:
 
 1. Write its log-probabilities in ``p2l/outcomes/formulas.py``: a function of the two coefficients (and of eta) that
-   returns one column an outcome, a wins first and b wins second. Use logsumexp forms; never ``1 - rest``, never a clamp.
-2. Make one ``OutcomeFamily`` below, with the row of ``targets`` for each outcome of a vote, and list it in ``FAMILIES``.
+   returns one column an outcome, a wins first, b wins second. Use logsumexp forms; no ``1 - rest``, no clamp.
+2. Make one ``OutcomeFamily`` below, with a row of ``targets`` for each outcome of a vote. List it in ``FAMILIES``.
    ``replace`` makes a variant of a family. Set ``shift_invariant=False`` if a constant added to all coefficients
    changes a probability.
 3. Copy ``conf/head/bt.yaml`` to ``conf/head/<name>.yaml`` and set ``family: <name>``; ``head=<name>`` then trains it.

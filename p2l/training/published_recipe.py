@@ -17,7 +17,7 @@ def published_recipe(cfg: DictConfig, model: P2LModel) -> dict[str, Any]:
         "proj_name": cfg.name,
         "pretrain_model_name": cfg.model.path,
         "model_type": model.model.config.model_type,
-        "head_type": PUBLISHED_HEAD_TYPE[head.family.name],
+        "head_type": PUBLISHED_HEAD_TYPE.get(head.family.name, head.family.name),
         "loss_type": head.family.name,
         "learning_rate": cfg.optimizer.lr,
         "max_length": cfg.model.max_length,

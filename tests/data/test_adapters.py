@@ -187,9 +187,7 @@ def test_p2l_training_winner_wins_over_labels(tmp_path: Path) -> None:
 
 
 def test_p2l_training_labels_of_a_cut_table_are_an_error() -> None:
-    with pytest.raises(
-        DataError, match=r"row 0: labels \[0, 2\] do not point at its models 'ant' and 'cat'.*2 in this"
-    ):
+    with pytest.raises(DataError, match=r"row 0: labels \[0, 2\] do not match its models 'ant' and 'cat'.*2 in this"):
         adapt(pd.DataFrame(LABELLED[2:3]))
 
 

@@ -161,7 +161,7 @@ def test_orders_depend_on_seed_and_epoch_alone(buffer: Buffer) -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match="share lies between 0 and 1"):
+    with pytest.raises(ConfigError, match="share must be at least 0 and below 1"):
         ReplayBuffer(share=1.0)
     with pytest.raises(ConfigError, match="capacity must be positive"):
         ReplayBuffer(capacity=0)

@@ -5,7 +5,7 @@ import torch
 from scipy.stats import chi2, spearmanr
 
 from p2l.data.simulated import SimulatedArena, load_prompts, mean_spearman, simulate_votes, split_prompts
-from p2l.data.simulated.simulated_arena import LANGUAGES, MODEL_NAMES, TOPIC_SKILLS
+from p2l.data.simulated.arena_truth import LANGUAGES, MODEL_NAMES, TOPIC_SKILLS
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import GRK

@@ -83,7 +83,7 @@ def test_votes_without_evidence_are_dropped_and_counted(
     assert splits.val is not None
     if family.name == "bt":
         assert texts(splits.train) == texts(splits.val) == [f"prompt {i}" for i in range(20) if i % 4 < 2]
-        assert "train: 10 of 20 votes are ties, which say nothing under bt" in caplog.text
+        assert "train: 10 of 20 votes are ties, which carry no evidence under bt" in caplog.text
     else:
         assert splits.train is table and splits.val is table and not caplog.records
 

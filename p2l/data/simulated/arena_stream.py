@@ -1,4 +1,4 @@
-"""Simulated votes in order of time, while models come and go."""
+"""Votes of the simulated arena in order of time, while models arrive and leave."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from p2l.data.simulated.simulated_arena import SimulatedArena, draw_votes, load_prompts, split_prompts
+from p2l.data.simulated.arena_truth import SimulatedArena, draw_votes, load_prompts, split_prompts
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
@@ -17,17 +17,16 @@ _YEAR = 365 * 86_400.0
 
 @dataclass(frozen=True)
 class SimulatedStream:
-    """A year of votes in order of time. Models arrive at even intervals, stay for a share of the year and leave.
+    """Draw a year of votes in order of time. Models arrive at even intervals, stay for a share of the year and leave.
 
-    Each vote is on a random prompt, between two random models of those that are there. Validation votes, on other
-    prompts, are drawn by the same rule over the whole year, so that they ask for the models that left as well as for
-    those that have just come.
+    Each vote is on a random prompt, between two random models of those present. Validation votes, on other prompts, are
+    drawn by the same rule over the whole year, so that they cover old and new models.
 
     Attributes:
-        num_models: simulated LLMs, over the whole year.
+        num_models: number of simulated LLMs, over the whole year.
         num_votes, num_val_votes: in training and validation.
-        stay: share of the year that a model is there; at each time about ``stay / (1 + stay)`` of the models are.
-        held_out: share of the prompts that validation gets, of every topic.
+        stay: share of the year that a model is present; at each time about ``stay / (1 + stay)`` of the models are.
+        held_out: share of the prompts of every topic that is used for validation.
         seed: of strengths, split, arrivals and votes.
     """
 
@@ -41,21 +40,20 @@ class SimulatedStream:
     def __post_init__(self) -> None:
         if self.stay <= 0 or self.num_models * self.stay / (1 + self.stay) < 2:
             raise ConfigError(
-                f"at least two models must be there at each time; stay={self.stay} of {self.num_models} models is too "
-                f"short"
+                f"expected at least two models at each time; stay={self.stay} is too short for {self.num_models} models"
             )
 
     def arena(self) -> SimulatedArena:
-        """The truth behind the votes."""
+        """Return the truth behind the votes."""
         return SimulatedArena.from_seed(num_models=self.num_models, seed=self.seed)
 
     def arrivals(self) -> Float64[np.ndarray, " models"]:
-        """When each model comes, as a share of the year; before 0 for those that are there when it begins."""
+        """Return when each model arrives, as a share of the year; negative for those present at its beginning."""
         even = -self.stay + (1 + self.stay) * (np.arange(self.num_models) + 0.5) / self.num_models
         return np.random.default_rng((self.seed, 0)).permutation(even)
 
     def load(self) -> VoteSplits:
-        """Training and validation votes, each in order of time; no prompt is in both."""
+        """Draw training and validation votes, each in order of time; no prompt is in both."""
         arena = self.arena()
         prompts = split_prompts(load_prompts(), held_out=self.held_out, seed=self.seed)
         counts = (self.num_votes, self.num_val_votes)
@@ -76,10 +74,10 @@ class SimulatedStream:
     def _pairs(
         self, time: Float64[np.ndarray, " votes"], rng: np.random.Generator
     ) -> tuple[Int64[np.ndarray, " votes"], Int64[np.ndarray, " votes"]]:
-        """Two different models for each vote, of those that are there: the two first of a random order."""
+        """Draw two different models for each vote, of those present: the first two of a random order."""
         arrivals = self.arrivals()
-        there = (arrivals <= time[:, None]) & (time[:, None] < arrivals + self.stay)
-        draws = np.where(there, rng.random(there.shape), np.inf)
+        present = (arrivals <= time[:, None]) & (time[:, None] < arrivals + self.stay)
+        draws = np.where(present, rng.random(present.shape), np.inf)
         first = np.argpartition(draws, 1, axis=1)[:, :2]
         swap = rng.random(len(time)) < 0.5
         return np.where(swap, first[:, 0], first[:, 1]), np.where(swap, first[:, 1], first[:, 0])

@@ -1,4 +1,4 @@
-"""Invented models whose strengths are known for every prompt, and the votes that such strengths produce."""
+"""The truth of the simulated arena: invented models with a known strength on every prompt, and votes drawn from it."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,8 +14,8 @@ from p2l.errors import ConfigError, DataError
 from p2l.outcomes import GRK
 from p2l.types import OUTCOMES
 
-# What a topic asks of a model: analysis (+) against expression (-), and knowledge of the world. The first is the
-# contrast that a sentence embedding shows best, so the truth can be read off the text.
+# What a topic demands of a model: analysis (+) against expression (-), and knowledge of the world. The first is the
+# contrast that a sentence embedding shows best, so that a model can learn the truth from the text.
 TOPIC_SKILLS = {
     "coding": (0.8, -0.5),
     "cooking": (0.1, 0.4),
@@ -42,9 +42,9 @@ MODEL_NAMES = tuple(
     )
 )
 
-# Spreads over the models, in nats. Together they put the leaderboard over all prompts at a mean Spearman of about 0.79
-# to that of a prompt: a fair summary, and clearly not the ranking for many prompts. A ridge regression from frozen
-# MiniLM embeddings to the true coefficients reaches 0.93 on held-out prompts, so the truth is there to be learned.
+# Spreads over the models, in nats. With these, the leaderboard over all prompts has a mean Spearman correlation of
+# about 0.79 with that of a prompt: a fair summary, but wrong for many prompts. A ridge regression from frozen MiniLM
+# embeddings to the true coefficients reaches 0.93 on held-out prompts, so that the truth can be learned.
 _ABILITY_SPREAD = 0.9
 _SKILL_SPREADS = (1.1, 0.25)
 _TOPIC_SPREAD = 0.1
@@ -59,7 +59,7 @@ _SECONDS_BETWEEN_VOTES = 60.0
 
 @dataclass(frozen=True, eq=False)
 class SimulatedArena:
-    """A known truth: the coefficients (in nats) and the tie parameter of the grounded Rao-Kupper family for a prompt.
+    """A known truth: coefficients (in nats) and tie parameter of the grounded Rao-Kupper family for every prompt.
 
     They depend on the topic t and the language l of a prompt alone:
     ``coefs = mean + share_l (strengths_t - mean) + language_effects_l``, with ``mean`` the average of ``strengths``
@@ -76,7 +76,7 @@ class SimulatedArena:
 
     @classmethod
     def from_seed(cls, num_models: int = 24, seed: int = 0) -> "SimulatedArena":
-        """Draw an arena: an overall ability per model, skills that topics ask for, and a grasp of each language.
+        """Draw an arena: an overall ability per model, skills by topic, and a grasp of each language.
 
         Raises ``ConfigError`` unless ``num_models`` is from 2 to the number of invented names.
         """
@@ -85,7 +85,7 @@ class SimulatedArena:
         rng = np.random.default_rng(seed)
         topics = tuple(sorted(TOPIC_SKILLS))
         asked = np.array([TOPIC_SKILLS[topic] for topic in topics]) * _SKILL_SPREADS
-        ladder = np.linspace(-np.sqrt(3), np.sqrt(3), num_models)  # standard deviation about 1, and nobody level
+        ladder = np.linspace(-np.sqrt(3), np.sqrt(3), num_models)  # standard deviation about 1, no two models equal
         ability = _MEAN_COEF + _ABILITY_SPREAD * rng.permutation(ladder)
         speciality = asked @ np.stack([rng.permutation(ladder) for _ in _SKILL_SPREADS])
         speciality += _TOPIC_SPREAD * rng.standard_normal(speciality.shape)
@@ -101,27 +101,27 @@ class SimulatedArena:
         )
 
     def true_coefs(self, frame: pd.DataFrame) -> Float64[np.ndarray, "rows models"]:
-        """The coefficients, in nats, for the ``topic`` and ``language`` of each row; ``DataError`` for unknown ones."""
+        """Return the coefficients (nats) for the ``topic`` and ``language`` of each row; ``DataError`` if unknown."""
         topic, language = _positions(frame, "topic", self.topics), _positions(frame, "language", self.languages)
         share = np.where(np.array(self.languages) == "English", 1.0, _TOPIC_SHARE_ABROAD)[language]
         mean = self.strengths.mean(axis=0)
         return mean + share[:, None] * (self.strengths[topic] - mean) + self.language_effects[language]
 
     def true_eta(self, frame: pd.DataFrame) -> Float64[np.ndarray, " rows"]:
-        """The tie parameter for the ``topic`` of each row; ``DataError`` for an unknown one."""
+        """Return the tie parameter for the ``topic`` of each row; ``DataError`` for an unknown one."""
         return self.eta[_positions(frame, "topic", self.topics)]
 
 
 def load_prompts() -> pd.DataFrame:
-    """The prompts that ship with the package: ``prompt`` (list of user turns), ``topic`` and ``language``."""
+    """Read the prompts that ship with the package: ``prompt`` (list of user turns), ``topic`` and ``language``."""
     with files("p2l.data.simulated").joinpath("prompts.jsonl").open(encoding="utf-8") as lines:
         return pd.read_json(lines, lines=True, dtype=False)
 
 
 def split_prompts(frame: pd.DataFrame, held_out: float = 0.2, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Two parts without a common row, the second with a share ``held_out`` of every topic; both keep the order.
+    """Split rows in two parts, the second with a share ``held_out`` of every topic; both keep the order.
 
-    Raises ``ConfigError`` unless ``held_out`` lies between 0 and 1.
+    Raises ``ConfigError`` unless ``held_out`` is between 0 and 1.
     """
     if not 0 < held_out < 1:
         raise ConfigError(f"held_out is a share between 0 and 1; got {held_out}")
@@ -135,7 +135,7 @@ def split_prompts(frame: pd.DataFrame, held_out: float = 0.2, seed: int = 0) -> 
 
 
 def simulate_votes(arena: SimulatedArena, frame: pd.DataFrame, votes_per_prompt: int, seed: int = 0) -> pd.DataFrame:
-    """A vote table with ``votes_per_prompt`` votes on every row of ``frame``, in random order of time.
+    """Draw a vote table with ``votes_per_prompt`` votes on every row of ``frame``, in random order.
 
     The two models of a vote are uniform over pairs of different models; the outcome is drawn from the grounded
     Rao-Kupper probabilities (``p2l.outcomes.GRK``) under ``true_coefs`` and ``true_eta``. Columns: prompt, model_a,
@@ -153,7 +153,7 @@ def simulate_votes(arena: SimulatedArena, frame: pd.DataFrame, votes_per_prompt:
 
 
 def mean_spearman(predicted: Float64[np.ndarray, "rows models"], truth: Float64[np.ndarray, "rows models"]) -> float:
-    """The mean over rows of Spearman's rank correlation between two rankings of the models."""
+    """Return the mean over rows of Spearman's rank correlation between two rankings of the models."""
     ranks = [rankdata(coefs, axis=1) - (coefs.shape[1] + 1) / 2 for coefs in (predicted, truth)]
     norms = np.linalg.norm(ranks[0], axis=1) * np.linalg.norm(ranks[1], axis=1)
     return float(np.mean((ranks[0] * ranks[1]).sum(axis=1) / norms))
@@ -175,15 +175,15 @@ def draw_votes(
     model_b: Int64[np.ndarray, " votes"],
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Votes between these models on rows of ``frame``, the winner drawn from the truth.
+    """Draw the winners of votes between these models on rows of ``frame``.
 
     Columns: prompt, language, topic, model_a, model_b, winner.
     """
     coefs, eta = (torch.from_numpy(x) for x in (arena.true_coefs(frame), arena.true_eta(frame)))
     log_probs = GRK.log_probs(coefs[row, model_a], coefs[row, model_b], eta[row])
     upper = log_probs.exp().numpy().cumsum(axis=1)[:, :-1]
-    kind = (rng.random((len(row), 1)) >= upper).sum(axis=1)
-    winner = np.array([outcome.value for outcome in OUTCOMES], dtype=object)[kind]
+    outcome = (rng.random((len(row), 1)) >= upper).sum(axis=1)
+    winner = np.array([outcome.value for outcome in OUTCOMES], dtype=object)[outcome]
     models = np.array(arena.models, dtype=object)
     votes = frame[["prompt", "language", "topic"]].iloc[row].reset_index(drop=True)
     return votes.assign(model_a=models[model_a], model_b=models[model_b], winner=winner)

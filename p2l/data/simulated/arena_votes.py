@@ -1,22 +1,22 @@
-"""The simulated arena as a source of votes."""
+"""Votes of the simulated arena, the same number on every prompt."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from p2l.data.simulated.simulated_arena import SimulatedArena, load_prompts, simulate_votes, split_prompts
+from p2l.data.simulated.arena_truth import SimulatedArena, load_prompts, simulate_votes, split_prompts
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 
 
 @dataclass(frozen=True)
 class SimulatedVotes:
-    """Votes drawn from known strengths over the prompts that ship with the package.
+    """Draw votes from known strengths over the prompts that ship with the package.
 
     Attributes:
-        num_models: simulated LLMs.
+        num_models: number of simulated LLMs.
         votes_per_prompt: on each training and validation prompt.
-        held_out: share of the prompts that validation gets, of every topic.
+        held_out: share of the prompts of every topic that is used for validation.
         seed: of strengths, split and votes.
     """
 
@@ -26,11 +26,11 @@ class SimulatedVotes:
     seed: int = 0
 
     def arena(self) -> SimulatedArena:
-        """The truth behind the votes."""
+        """Return the truth behind the votes."""
         return SimulatedArena.from_seed(num_models=self.num_models, seed=self.seed)
 
     def load(self) -> VoteSplits:
-        """Training and validation votes; no prompt is in both."""
+        """Draw training and validation votes; no prompt is in both."""
         arena = self.arena()
         train, val = split_prompts(load_prompts(), held_out=self.held_out, seed=self.seed)
         tables = [
