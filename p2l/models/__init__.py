@@ -1,4 +1,4 @@
-"""Backbones (any Hugging Face text model), readout, and checkpoints in the published format."""
+"""Backbones (any Hugging Face text model), readout, checkpoints in the published format, prediction in batches."""
 
 from p2l.models.backbone import LoRA, load_backbone, local_folder, prepare_backbone
 from p2l.models.checkpoint import Checkpoint

@@ -45,7 +45,7 @@ class LoRA:
 
 
 def resolve_path(path: str) -> str:
-    """A local folder or hub id as it is; ``package:NAME/folder`` becomes the folder inside that installed package."""
+    """Replace ``package:NAME/folder`` by the folder inside that installed package; return other paths unchanged."""
     if not path.startswith(PACKAGE_PREFIX):
         return path
     package, _, folder = path[len(PACKAGE_PREFIX) :].partition("/")
@@ -59,7 +59,7 @@ def resolve_path(path: str) -> str:
 
 
 def local_folder(path: str) -> str:
-    """The folder of a local path, ``package:NAME/folder`` or hub id; the latter is downloaded or found in the cache."""
+    """Return the folder of a local path, ``package:NAME/folder`` or hub id (downloaded, or found in the cache)."""
     resolved = resolve_path(path)
     if Path(resolved).is_dir():
         return resolved
@@ -70,15 +70,15 @@ def local_folder(path: str) -> str:
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder (see ``local_folder``); CheckpointError if it cannot be read."""
+    """Load the tokenizer of a local folder (see ``local_folder``); CheckpointError if it cannot be read."""
     try:
-        # of a Qwen2 model AutoTokenizer would make a Qwen2Tokenizer, which normalises, whatever tokenizer.json says
+        # AutoTokenizer makes a Qwen2Tokenizer for a Qwen2 model, which normalises even if tokenizer.json does not
         generic = get_tokenizer_config(folder).get("tokenizer_class") in GENERIC_TOKENIZERS
         tokenizer = (PreTrainedTokenizerFast if generic else AutoTokenizer).from_pretrained(folder)
     except (OSError, ValueError, ImportError) as error:
         raise CheckpointError(explain_load_error(folder, error)) from error
     files = tokenizer.vocab_files_names.values()
-    if files and not any((Path(folder) / file).exists() for file in files):  # transformers makes up an empty one
+    if files and not any((Path(folder) / file).exists() for file in files):  # transformers would invent an empty one
         raise CheckpointError(f"{folder} has no tokenizer files ({', '.join(files)} expected)")
     return tokenizer
 
@@ -93,16 +93,16 @@ def load_backbone(
     dropout: float | None = None,
     key_mapping: dict[str, str] | None = None,
 ) -> PreTrainedModel:
-    """The backbone of a local folder (see ``local_folder``), as it is; ``prepare_backbone`` makes it fit for P2L.
+    """Load the backbone of a local folder (see ``local_folder``); ``prepare_backbone`` adapts it to P2L.
 
     Args:
-        folder: as ``local_folder`` gives it.
+        folder: from ``local_folder``.
         num_layers: only the first so many transformer layers.
-        dtype: precision of the weights; mixed precision keeps them in float32 and is the trainer's business.
+        dtype: precision of the weights; mixed precision keeps them in float32 and is an option of the trainer.
         attn_implementation: None lets transformers choose (sdpa); flash_attention_2 needs a GPU and flash-attn.
         quantization: 8 or 4 bit weights through bitsandbytes; train them through ``lora`` or a frozen backbone.
         dropout: replaces every dropout probability of the backbone's configuration.
-        key_mapping: regular expressions that rename checkpoint keys (used for P2L checkpoints).
+        key_mapping: regular expressions that rename checkpoint keys, for P2L checkpoints.
     """
     try:
         config = AutoConfig.from_pretrained(folder)
@@ -123,7 +123,7 @@ def load_backbone(
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise CheckpointError(explain_load_error(folder, error)) from error
     for key, saved, wanted in sorted(found["mismatched_keys"]):
-        raise CheckpointError(f"{folder}: {key} has the shape {tuple(saved)}, but by config.json it is {tuple(wanted)}")
+        raise CheckpointError(f"{folder}: {key} has the shape {tuple(saved)}, but config.json asks for {tuple(wanted)}")
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its backbone, {missing[0]} first")
@@ -140,17 +140,17 @@ def prepare_backbone(
     lora: LoRA | None = None,
     vocab_size: int | None = None,
 ) -> PreTrainedModel:
-    """Make a loaded model fit for P2L: no pooler, room for new tokens, trainable parts as asked; in place.
+    """Adapt a loaded model to P2L in place: no pooler, embeddings of new tokens, trainable parts.
 
     Args:
         backbone: the model.
-        gradient_checkpointing: compute activations again in the backward pass instead of keeping them.
+        gradient_checkpointing: recompute activations in the backward pass instead of keeping them.
         freeze: train the head alone.
         lora: train the head and these adapters.
-        vocab_size: the embedding grows to this many rows where the tokenizer has new tokens.
+        vocab_size: number of rows that the embedding grows to if the tokenizer has new tokens.
     """
     if getattr(backbone, "pooler", None) is not None:
-        # its output is never read; as an unused parameter it would stop DDP
+        # its output is never used, and unused parameters stop DDP
         backbone.pooler = None  # type: ignore[assignment]  # stubs: torch types every attribute Tensor | Module
     backbone.config.use_cache = False
     if vocab_size is not None and vocab_size > backbone.get_input_embeddings().get_parameter("weight").shape[0]:
@@ -168,7 +168,7 @@ def prepare_backbone(
 
 @contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Silence the report on weights that a backbone has no use for; what is missing is an error of ours."""
+    """Silence the report on weights that a backbone does not use; missing ones raise an error in ``load_backbone``."""
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
@@ -187,19 +187,19 @@ def set_dropout(config: object, probability: float) -> None:
 
 
 def set_num_layers(config: PreTrainedConfig, num_layers: int) -> None:
-    """Let a configuration have only its first layers; ConfigError if it has no so many."""
+    """Keep only the first layers of a configuration; ConfigError if it does not have that many."""
     layers = getattr(config, "num_hidden_layers", None)
     if layers is None or not 1 <= num_layers <= layers:
         raise ConfigError(
-            f"model.num_layers={num_layers}, but {type(config).__name__} has {layers or 'no count of'} layers"
+            f"model.num_layers={num_layers}, but {type(config).__name__} has {layers or 'an unknown number of'} layers"
         )
     config.num_hidden_layers = num_layers
-    if getattr(config, "layer_types", None) is not None:  # one entry a layer: its kind of attention
+    if getattr(config, "layer_types", None) is not None:  # one entry a layer: its attention
         config.layer_types = config.layer_types[:num_layers]
 
 
 def explain_load_error(path: str, error: Exception) -> str:
-    """One line on why a folder or hub id could not be loaded, and what to do."""
+    """Explain in one line why a folder or hub id could not be loaded, and what to do."""
     reason = str(error).strip().split("\n")[0]
     if Path(path).exists():
         return f"{path} is not a readable model folder (config.json, *.safetensors, tokenizer files expected): {reason}"
@@ -231,10 +231,10 @@ def _quantization_config(quantization: str) -> object:
 
 
 def _keep_4bit_layout(backbone: PreTrainedModel) -> None:
-    """Leave 4-bit weights as they are stored.
+    """Keep 4-bit weights in their stored layout.
 
-    On CPUs with AVX-512 bitsandbytes 0.50 rearranges them at the first evaluation, and does not find the way back: the
-    checkpoint that is saved after it would hold other weights.
+    On CPUs with AVX-512, bitsandbytes 0.50 rearranges them at the first evaluation and cannot restore them: a
+    checkpoint saved afterwards would hold other weights.
     """
     for module in backbone.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

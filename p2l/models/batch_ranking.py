@@ -1,4 +1,4 @@
-"""Rank encoded prompts in batches of like length."""
+"""Rank encoded prompts in batches of similar length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ TOKEN_BUDGET = 16384
 
 
 def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-    """The ranking of each encoded prompt, of which there must be one; ``model`` runs in evaluation mode."""
+    """Return the ranking of each encoded prompt, at least one; ``model`` runs in evaluation mode."""
     device = next(model.parameters()).device
     with evaluating(model):
         return rank_in_batches(lambda batch: rank_batch(model, prompts.pad(batch), device), prompts, token_budget)
 
 
 def rank_in_batches(rank: Callable[[np.ndarray], Ranking], prompts: EncodedPrompts, token_budget: int) -> Ranking:
-    """``rank`` gets the indices of prompts of like length; the rankings are in the order of the prompts."""
+    """Call ``rank`` with the positions of prompts of similar length; return rankings in the order of the prompts."""
     batches = pack_within(prompts.lengths, token_budget)
     rankings = [rank(batch) for batch in batches]
     back = torch.from_numpy(np.argsort(np.concatenate(batches)))
@@ -33,20 +33,20 @@ def rank_in_batches(rank: Callable[[np.ndarray], Ranking], prompts: EncodedPromp
 
 @torch.inference_mode()
 def rank_batch(model: nn.Module, batch: PromptBatch, device: torch.device) -> Ranking:
-    """The ranking of each prompt of one batch, on the CPU."""
+    """Return the ranking of each prompt of one batch, on the CPU."""
     ranking = model(batch.input_ids.to(device), batch.attention_mask.to(device))
     return ranking.map(lambda x: x.cpu())
 
 
 def pad(ids: Sequence[np.ndarray], pad_token_id: int) -> PromptBatch:
-    """Encoded prompts as one batch."""
+    """Pad encoded prompts to one batch."""
     offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids], dtype=np.int64)))
     return EncodedPrompts(np.concatenate(ids), offsets, pad_token_id).pad(np.arange(len(ids)))
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and then for each part the mode it was in: a frozen backbone trains in evaluation mode."""
+    """Set evaluation mode, then restore the mode of each part: a frozen backbone trains in evaluation mode."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -57,4 +57,5 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def no_ranking(num_models: int, family: OutcomeFamily) -> Ranking:
+    """Return the ranking of no prompts."""
     return Ranking(torch.zeros(0, num_models), torch.zeros(0) if family.num_eta else None)

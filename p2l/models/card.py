@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def model_card(checkpoint: "Checkpoint") -> str:
-    """README.md for the hub: what the checkpoint ranks, how it was trained, and how to use it."""
+    """Return README.md for the hub: what the checkpoint ranks, how it was trained, and how to use it."""
     metrics = checkpoint.recipe.get("metrics") or {}
     family, fmt = checkpoint.family, checkpoint.encoder.format
     lines = [

@@ -2,8 +2,8 @@
 
 A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
 tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
-and ``p2l.json`` (ours: family, readout, prompt format), which published checkpoints lack: there the family is read
-off ``training_config.json`` or the arguments, and the shapes off the weights.
+and ``p2l.json`` (family, readout, prompt format). Published checkpoints lack the last one: their family is read from
+``training_config.json`` or the arguments, and their shapes from the weights.
 """
 
 import json
@@ -44,17 +44,27 @@ def load_checkpoint(
     quantization: Quantization | None = None,
     dropout: float | None = None,
 ) -> Checkpoint:
-    """The checkpoint of a local folder or hub repository; CheckpointError says what is missing or does not fit.
+    """Load the checkpoint of a local folder or hub repository.
 
-    ``head_type`` and ``loss_type`` are the published options, needed only where the checkpoint does not say its
-    family; ``max_length`` overrides the length that it was trained with; the rest is as in ``load_backbone``.
+    Args:
+        path: folder or hub id.
+        head_type: published option, needed only if the checkpoint does not name its family.
+        loss_type: as ``head_type``.
+        max_length: overrides the length that it was trained with.
+        dtype: as in ``load_backbone``.
+        attn_implementation: as in ``load_backbone``.
+        quantization: as in ``load_backbone``.
+        dropout: as in ``load_backbone``.
+
+    Raises:
+        CheckpointError: names what is missing or does not fit.
     """
     path = str(path)
     folder = Path(local_folder(path))
     models = _read_models(folder / "model_list.json")
-    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
     weights = _read_head(folder)
-    family = _family_of(path, said, recipe, weights, head_type, loss_type)
+    family = _family_of(path, description, recipe, weights, head_type, loss_type)
     encoder = load_encoder(folder, max_length)
     backbone = load_backbone(
         str(folder),
@@ -65,7 +75,7 @@ def load_checkpoint(
         key_mapping={r"^model\.": ""},
     )
     head = _head_of(path, weights, family, len(models))
-    model = P2LModel(prepare_backbone(backbone), head, said.get("readout", "cls"), encoder.cls_token_id)
+    model = P2LModel(prepare_backbone(backbone), head, description.get("readout", "cls"), encoder.cls_token_id)
     return Checkpoint(model.eval(), encoder, models, recipe)
 
 
@@ -76,7 +86,7 @@ def _read_models(path: Path) -> tuple[str, ...]:
 
 
 def model_names(names: object, path: Path, error: type[P2LError]) -> tuple[str, ...]:
-    """What a ``model_list.json`` at ``path`` held, if it is a list of distinct names; else ``error`` says why not."""
+    """Check that ``names``, read from ``path``, are a list of distinct names; else raise ``error``."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise error(f"{path} must hold a non-empty list of model names")
     if len(set(names)) < len(names):
@@ -85,7 +95,7 @@ def model_names(names: object, path: Path, error: type[P2LError]) -> tuple[str, 
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is not there: checkpoints need not have it."""
+    """Read a JSON object; return an empty one if the file is missing: checkpoints need not have it."""
     values = _read_json(path) if path.exists() else {}
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a JSON object; found a {type(values).__name__}")
@@ -100,7 +110,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _read_head(folder: Path) -> dict[str, Tensor]:
-    """The ``head.*`` tensors, without their prefix, from one file or the shards that the index names."""
+    """Read the ``head.*`` tensors, without their prefix, from one file or the shards that the index names."""
     try:
         index = folder / "model.safetensors.index.json"
         if index.exists():
@@ -124,7 +134,7 @@ def _read_head(folder: Path) -> dict[str, Tensor]:
 
 def _family_of(
     path: str,
-    said: dict[str, Any],
+    description: dict[str, Any],
     recipe: dict[str, Any],
     weights: dict[str, Tensor],
     head_type: str | None,
@@ -132,10 +142,10 @@ def _family_of(
 ) -> OutcomeFamily:
     has_eta = any(key.startswith("eta_head.") for key in weights)
     has_gamma = any(key.startswith("gamma_head.") for key in weights)
-    name = said.get("family") or loss_type or recipe.get("loss_type")
+    name = description.get("family") or loss_type or recipe.get("loss_type")
     if name is None and has_eta and not has_gamma:
         raise CheckpointError(
-            f"{path} does not say its likelihood family, and its weights fit rk, rk-reparam and grk; "
+            f"{path} does not name its likelihood family, and its weights fit rk, rk-reparam and grk; "
             f"give --loss-type rk, rk-reparam or grk"
         )
     try:
@@ -148,28 +158,28 @@ def _family_of(
             f"family {family.name!r} does not fit the head in {path}, which emits {found}; "
             f"give the --head-type/--loss-type that it was trained with"
         )
-    if loss_type and said.get("family") and get_family(loss_type) is not family:
-        raise CheckpointError(f"{path} says it was trained as {family.name!r}; --loss-type {loss_type} does not fit")
+    if loss_type and description.get("family") and get_family(loss_type) is not family:
+        raise CheckpointError(f"{path} was trained as {family.name!r}; --loss-type {loss_type} does not fit")
     return family
 
 
 def load_encoder(folder: Path, max_length: int | None = None) -> PromptEncoder:
-    """The prompt encoder of a local checkpoint folder; ``max_length`` overrides the one it was trained with."""
-    recipe, said = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    """Load the prompt encoder of a local checkpoint folder; ``max_length`` overrides that of the training."""
+    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
     tokenizer = prepare_tokenizer(load_tokenizer(str(folder)))
-    options = dict(said.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
+    options = dict(description.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
     if max_length is not None:
         options["max_length"] = max_length
     try:
         return PromptEncoder(tokenizer, PromptFormat(**options))
     except TypeError as error:
-        raise CheckpointError(f"{folder / 'p2l.json'} has a prompt_format that p2l does not know: {error}") from error
+        raise CheckpointError(f"{folder / 'p2l.json'} has an unknown prompt_format: {error}") from error
 
 
 def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_models: int) -> RankingHead:
     low_rank = "head.0.weight" in weights
     from_bottleneck = "eta_head.1.weight" in weights
-    # eta_head.0 is head.0 again
+    # eta_head.0 is a copy of head.0
     weights = {key: value.float() for key, value in weights.items() if not key.startswith("eta_head.0.")}
     try:
         first, last = (
@@ -192,5 +202,5 @@ def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_m
 
 
 def is_p2l_checkpoint(path: str) -> bool:
-    """Whether a local folder holds a P2L checkpoint rather than a plain language model."""
+    """Return whether a local folder holds a P2L checkpoint rather than a plain language model."""
     return any((Path(path) / name).exists() for name in ("model_list.json", "p2l.json"))

@@ -1,4 +1,4 @@
-"""Hidden states of prompts: what the head of a model reads, beside the rankings that it makes of them."""
+"""Hidden states of prompts, which the head of a model reads, with the rankings it makes of them."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from p2l.data.encoding import EncodedPrompts, encode_prompts
 from p2l.data.packing import pack_within
 from p2l.data.prompt_encoder import Prompt
+from p2l.models.batch_ranking import evaluating
 from p2l.models.checkpoint import Checkpoint
-from p2l.models.predict import evaluating
 from p2l.types import Ranking
 
 

@@ -9,10 +9,10 @@ from p2l.errors import CheckpointError
 
 
 def push_checkpoint(folder: str | Path, repo_id: str, *, private: bool = True, api: HfApi | None = None) -> str:
-    """Upload a checkpoint folder, model card included; returns the address of the commit.
+    """Upload a checkpoint folder with its model card; return the address of the commit.
 
-    The repository is created, private unless told otherwise, if it is not there. CheckpointError if the folder is
-    not a checkpoint, or the hub cannot be reached or refuses.
+    Creates the repository if it is missing. CheckpointError if the folder is not a checkpoint, or the hub cannot be
+    reached or rejects it.
     """
     folder = Path(folder)
     if not (folder / "model_list.json").exists():

@@ -1,4 +1,4 @@
-"""How a P2L model is made for training: which backbone, how it is read, what of it is trained."""
+"""Build a P2L model for training: backbone, readout, trainable parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ class ModelRecipe:
     """A backbone and how P2L uses it; the fields of ``conf/model/*.yaml``.
 
     Attributes:
-        path: local folder, hub id, ``package:NAME/folder``, or a P2L checkpoint whose training goes on. None with
+        path: local folder, hub id, ``package:NAME/folder``, or a P2L checkpoint to continue from. None with
             ``scratch``: a byte-level tokenizer.
         scratch: a Hugging Face configuration (``model_type`` and its sizes); the weights are random, not loaded.
-        num_layers: keep only the first so many transformer layers of a pretrained backbone.
+        num_layers: number of first transformer layers to keep of a pretrained backbone; None for all.
         readout: "cls" (published) or "mean".
         max_length: most tokens of a prompt, CLS included.
         cls_position: "end" (published) or "start" (encoders).
@@ -47,8 +47,8 @@ class ModelRecipe:
         chat_template: replaces the tokenizer's own.
         dtype, attn_implementation, quantization, dropout: see ``load_backbone``.
         gradient_checkpointing, freeze, lora: see ``prepare_backbone``.
-        packed: run the prompts of a batch in one row without padding (decoders). It pays with flash-attention; sdpa
-            looks at all pairs of tokens of the row.
+        packed: run the prompts of a batch in one row without padding (decoders). It is faster with flash-attention;
+            sdpa computes all pairs of tokens of the row.
         compile: the backend of ``torch.compile`` for the transformer blocks, "inductor" for speed; None for none.
     """
 
@@ -85,7 +85,7 @@ class ModelRecipe:
             )
 
     def encoder(self) -> PromptEncoder:
-        """The prompt encoder of this model; that of the checkpoint where ``path`` is one."""
+        """Return the prompt encoder of this model, or that of the checkpoint if ``path`` is one."""
         checkpoint = self._checkpoint_folder()
         if checkpoint is not None:
             return load_encoder(Path(checkpoint), self.max_length)
@@ -94,7 +94,7 @@ class ModelRecipe:
     def build(
         self, encoder: PromptEncoder, head: Callable[..., RankingHead], models: Sequence[str], seed: int = 42
     ) -> P2LModel:
-        """The network; ``head(hidden_size=..., num_models=...)`` makes its head. Random weights come from ``seed``."""
+        """Build the network; ``head(hidden_size=..., num_models=...)`` makes the head, ``seed`` random weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             checkpoint = self._checkpoint_folder()
@@ -107,7 +107,7 @@ class ModelRecipe:
 
     @cached_property
     def _folder(self) -> str:
-        # once, since for a hub id each call asks the hub
+        # cached, because each call of a hub id asks the hub
         return local_folder(self.path or "")
 
     def _checkpoint_folder(self) -> str | None:
@@ -153,7 +153,7 @@ class ModelRecipe:
         return prepared
 
     def _continue(self, folder: str, head: Callable[..., RankingHead], models: Sequence[str]) -> P2LModel:
-        """Go on from a P2L checkpoint; LLMs it did not rank start with the weights that ``head`` draws."""
+        """Continue from a P2L checkpoint; LLMs that it did not rank start with the weights that ``head`` draws."""
         if self.num_layers is not None:
             raise ConfigError(
                 f"model.num_layers cuts a pretrained backbone, and {folder} is a P2L checkpoint; leave it out"
@@ -173,7 +173,7 @@ class ModelRecipe:
         return self._in_training_mode(model)
 
     def _in_training_mode(self, model: P2LModel) -> P2LModel:
-        """Dropout on, but not in a frozen backbone, whose hidden states stay what they are."""
+        """Turn dropout on, except in a frozen backbone, whose hidden states must not change."""
         model.train()
         model.model.train(not self.freeze)
         return model
@@ -189,7 +189,7 @@ def _copy_head(start: Checkpoint, new: RankingHead, models: Sequence[str]) -> No
     if old.family is not new.family or old.rank != new.rank or old.eta_from != new.eta_from:
         raise ConfigError(
             f"the checkpoint has a {old.family.name} head of rank {old.rank or 'full'}, the config asks for "
-            f"{new.family.name} of rank {new.rank or 'full'}; set head= and head.rank= to go on from it"
+            f"{new.family.name} of rank {new.rank or 'full'}; set head= and head.rank= to continue from it"
         )
     known = {name: i for i, name in enumerate(start.models)}
     here = [i for i, name in enumerate(models) if name in known]
@@ -206,7 +206,7 @@ def _copy_head(start: Checkpoint, new: RankingHead, models: Sequence[str]) -> No
 
 def _scratch_config(sizes: dict[str, Any]) -> PreTrainedConfig:
     if "model_type" not in sizes:
-        raise ConfigError(f"model.scratch needs model_type (qwen2, say) beside its sizes; got {', '.join(sizes)}")
+        raise ConfigError(f"model.scratch needs model_type (such as qwen2) beside its sizes; got {', '.join(sizes)}")
     try:
         return AutoConfig.for_model(sizes.pop("model_type"), **sizes)
     except ValueError as error:

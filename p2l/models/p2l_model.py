@@ -14,10 +14,10 @@ from p2l.types import Ranking
 
 
 class P2LModel(nn.Module):
-    """Token ids of prompts -> a leaderboard for each (Frick et al. 2025, section 2).
+    """Map the token ids of prompts to a ranking of each (Frick et al. 2025, section 2).
 
     The state dict has the published keys: ``model.*`` is the backbone, ``head.*`` the head. ``packed`` runs the
-    prompts of a batch in one row without padding: the same rankings, for decoders.
+    prompts of a batch in one row without padding, for decoders; the rankings are the same.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class P2LModel(nn.Module):
     def hidden(
         self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]
     ) -> Float[Tensor, "batch hidden"]:
-        """The hidden state of each prompt that the head reads."""
+        """Return the hidden state of each prompt that the head reads."""
         if self.packed:
             return self._hidden_of_row(input_ids, attention_mask)
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
@@ -58,7 +58,7 @@ class P2LModel(nn.Module):
         return read_out_row(states[0], row, self.readout, self.cls_token_id)
 
     def forward(self, input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]) -> Ranking:
-        """The ranking of each prompt; ``attention_mask`` is 1 on tokens and 0 on padding."""
+        """Return the ranking of each prompt; ``attention_mask`` is 1 on tokens and 0 on padding."""
         return self.head(self.hidden(input_ids, attention_mask))
 
     @property

@@ -1,4 +1,4 @@
-"""Prompts one after another in one row, without padding; each is computed as if it were alone."""
+"""Prompts one after another in one row, without padding; each is computed as if alone."""
 
 import sys
 from typing import NamedTuple
@@ -16,8 +16,8 @@ ATTENTION_WITHIN_PROMPTS = {"full_attention", "sliding_attention", "chunked_atte
 class PackedRow(NamedTuple):
     """The tokens of a batch of prompts in one row.
 
-    ``position_ids`` start anew with each prompt, which is how transformers tells prompts apart; ``prompt`` says whose
-    each token is; ``bounds`` are the places where prompts begin and, last, the end; none is longer than ``longest``.
+    ``position_ids`` restart with each prompt, by which transformers separates prompts. ``prompt`` is the prompt of each
+    token, ``bounds`` the start of each prompt and, last, the end of the row. No prompt is longer than ``longest``.
     """
 
     input_ids: Int[Tensor, "1 tokens"]
@@ -27,7 +27,7 @@ class PackedRow(NamedTuple):
     longest: int
 
     def flash_arguments(self) -> dict[str, Tensor | int]:
-        """What flash-attention's kernel for sequences of unlike length asks for; else each layer works it out again."""
+        """Return the arguments of flash-attention's kernel for packed rows; without them each layer computes them."""
         bounds = self.bounds.int()
         return {
             "cu_seq_lens_q": bounds,
@@ -38,7 +38,7 @@ class PackedRow(NamedTuple):
 
 
 def pack_row(input_ids: Int[Tensor, "batch tokens"], attention_mask: Int[Tensor, "batch tokens"]) -> PackedRow:
-    """Prompts padded on the right as one row; waits once for the device, since the row is as long as the mask says."""
+    """Pack prompts padded on the right in one row; waits once for the device, whose mask gives the row's length."""
     prompt, position = attention_mask.nonzero(as_tuple=True)
     bounds = torch.nn.functional.pad(attention_mask.sum(1).cumsum(0), (1, 0))
     return PackedRow(input_ids[prompt, position][None], position[None], prompt, bounds, input_ids.shape[1])

@@ -1,4 +1,4 @@
-"""Rank prompts in batches: in one call, or through a predictor that stays loaded."""
+"""Rank prompts in one call, or through a predictor that stays loaded."""
 
 import logging
 from collections.abc import Sequence
@@ -27,22 +27,22 @@ from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
-# shapes that cover what a compiler treats apart: one prompt, several of one length, several padded ones
+# shapes that a compiler treats differently: one prompt, several of one length, several padded ones
 WARM_UP = (("hi",), ("hi", "hi"), ("hi", "a prompt of several words", "hi " * 100))
-# The row decoder may differ from the backbone by so much of a state's length: bfloat16 rounds to 1/256 in every layer.
+# Largest difference between row decoder and backbone, as a share of a state's norm: bfloat16 rounds to 1/256 a layer.
 SAME_STATE = 0.05
 
 
 class Predictor:
-    """A checkpoint on its device, ready to score: what the server, the router and the page hold.
+    """A checkpoint on its device, ready to rank: what servers hold. ``Checkpoint.rank`` is for a few calls.
 
-    ``encode`` and ``forward`` are the two halves of ``rank``, for a caller that runs them on threads of their own;
-    each may be called from any thread, and from several at a time. On a CPU, decoders of the Llama kind run without
-    padding (``RowDecoder``), so that batches need not be of like length.
+    ``encode`` and ``forward`` are the two halves of ``rank``, for a caller that runs them on different threads. Each
+    may be called from several threads at a time. On a CPU, decoders of the Llama kind run without padding
+    (``RowDecoder``), so that batches need not be of similar length.
 
     Args:
-        checkpoint: as ``load_checkpoint`` gives it.
-        device: where the network runs; it is moved there.
+        checkpoint: from ``load_checkpoint``.
+        device: on which the network runs; it is moved to it.
         compiled: through ``torch.compile`` (a C++ compiler on CPU, Triton on GPU); the first calls take a minute.
     """
 
@@ -64,28 +64,28 @@ class Predictor:
         return self._rows is None
 
     def encode(self, prompts: Sequence[Prompt]) -> EncodedPrompts:
-        """Token ids of each prompt; PromptError if one is not a string or a non-empty list of strings."""
+        """Return the token ids of each prompt; PromptError if one is not a string or a non-empty list of strings."""
         return encode_prompts(self.encoder, prompts, progress=False)
 
     def forward(self, ids: Sequence[np.ndarray]) -> Ranking:
-        """The ranking of each encoded prompt, in one batch; float32 on the CPU."""
+        """Return the ranking of each encoded prompt, in one batch; float32 on the CPU."""
         if self._rows is not None:
             with torch.inference_mode():
                 return self._head(self._rows(ids))
         return rank_batch(self.network, pad(ids, self.encoder.pad_token_id), self.device)
 
     def rank(self, prompts: Sequence[Prompt], *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-        """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,) or None."""
+        """Return the ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,) or None."""
         if not prompts:
             return no_ranking(len(self.models), self.family)
         return self.rank_encoded(self.encode(prompts), token_budget=token_budget)
 
     def rank_encoded(self, prompts: EncodedPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
-        """The ranking of each encoded prompt, of which there must be one."""
+        """Return the ranking of each encoded prompt, at least one."""
         return rank_in_batches(lambda batch: self.forward([prompts[i] for i in batch]), prompts, token_budget)
 
     def warm_up(self) -> None:
-        """Pay now what the first calls cost: kernels chosen, memory taken, programs compiled."""
+        """Run the slow first calls now, which choose kernels, allocate memory and compile programs."""
         for prompts in WARM_UP:
             self.rank(prompts)
 
@@ -102,7 +102,7 @@ def predict(checkpoint: Checkpoint, prompts: str | ManyPrompts, *, token_budget:
 
 
 def row_decoder(checkpoint: Checkpoint) -> RowDecoder | None:
-    """One that finds the states that the network finds, if the network is of the kind, on the CPU; else None."""
+    """Return a row decoder whose states agree with the network's, if it supports the network; else None."""
     network, encoder = checkpoint.model, checkpoint.encoder
     at_end = network.readout == "cls" and encoder.format.cls_position == "end"
     if not at_end or not runs_in_rows(network.model, encoder.format.max_length):
@@ -115,7 +115,9 @@ def row_decoder(checkpoint: Checkpoint) -> RowDecoder | None:
     difference = float(((found - expected).norm(dim=1) / expected.norm(dim=1)).max())
     if not difference <= SAME_STATE:
         log.warning(
-            "%s is run with padding: without, its states differ by %.1g", network.model.config.model_type, difference
+            "%s runs with padding: without it, the hidden states differ by %.1g",
+            network.model.config.model_type,
+            difference,
         )
         return None
     return rows

@@ -1,4 +1,4 @@
-"""Which hidden state of a prompt the head reads."""
+"""Read the hidden state of a prompt for the head."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ def read_out(
     readout: Readout,
     cls_token_id: int,
 ) -> Float[Tensor, "batch hidden"]:
-    """The hidden state at the CLS token (published), or the mean over the prompt's tokens (sentence encoders)."""
+    """Return the hidden state at the CLS token (published), or the mean over the tokens (sentence encoders)."""
     if readout == "cls":
         position = (input_ids == cls_token_id).int().argmax(dim=1)
         return hidden_states[torch.arange(len(position), device=position.device), position]
@@ -29,15 +29,15 @@ def read_out(
 def read_out_row(
     hidden_states: Float[Tensor, "tokens hidden"], row: PackedRow, readout: Readout, cls_token_id: int
 ) -> Float[Tensor, "batch hidden"]:
-    """``read_out`` of prompts that lie in one row; each has its CLS token once."""
+    """Read out prompts that are packed in one row; each has its CLS token once."""
     num_prompts = len(row.bounds) - 1
     if readout == "cls":
-        # by prompt, since the number of CLS tokens is known and a search for them would wait for the device
+        # summed by prompt: a search for the CLS tokens would wait for the device
         place = torch.arange(len(row.prompt), device=row.prompt.device)
         position = row.bounds.new_zeros(num_prompts).index_add(
             0, row.prompt, place * (row.input_ids[0] == cls_token_id)
         )
         return hidden_states[position]
-    states = hidden_states.float()  # thousands of terms, which bfloat16 cannot add up
+    states = hidden_states.float()  # bfloat16 cannot add thousands of terms
     total = states.new_zeros(num_prompts, states.shape[1]).index_add(0, row.prompt, states)
     return (total / row.bounds.diff().unsqueeze(-1)).to(hidden_states.dtype)

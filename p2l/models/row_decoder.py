@@ -1,4 +1,4 @@
-"""Decoders of the Llama kind on a CPU, run to score prompts: what the head does not read is not computed."""
+"""Run decoders of the Llama kind on a CPU to rank prompts, without computing what the head does not read."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
 
 LLAMA_KIND = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
-FIXED_ROTATIONS = {"default", "linear", "llama3", "yarn"}  # of positions alone, not of how long the prompt is
-# oneDNN builds a kernel for each new number of rows, which takes a tenth of a short prompt's time, and keeps some
-# hundred of them: rows are filled up to these steps, the fine one up to FINE_ROWS.
+FIXED_ROTATIONS = {"default", "linear", "llama3", "yarn"}  # depend on positions alone, not on the length of the prompt
+# oneDNN builds a kernel for each new number of rows, which takes a tenth of a short prompt's time, and caches about a
+# hundred of them: rows are padded to multiples of these steps, the fine one up to FINE_ROWS.
 FINE_STEP, COARSE_STEP, FINE_ROWS = 8, 64, 256
 
 
@@ -26,7 +26,7 @@ class Heads(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where a prompt lies in the row, and how many tokens of the opening, kept elsewhere, come before it."""
+    """The place of a prompt in the row, and the number of cached opening tokens before it."""
 
     start: int
     end: int
@@ -34,9 +34,9 @@ class Span(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Prompts one after another without what they share; ``last`` is the place of each one's last token.
+    """Prompts one after another without their opening; ``last`` is the place of each one's last token.
 
-    Both are filled up to numbers that come often; what stands there goes nowhere.
+    Both are padded to lengths that recur; the results of padding are not used.
     """
 
     tokens: Int[Tensor, " tokens"]
@@ -47,23 +47,23 @@ class Row(NamedTuple):
 
 
 def runs_in_rows(backbone: Any, max_length: int) -> bool:
-    """Whether ``RowDecoder`` knows this backbone: by its class, with fixed rotations and no window within prompts."""
+    """Return whether ``RowDecoder`` supports a backbone: its class, fixed rotations, no window within prompts."""
     if type(backbone).__name__ not in LLAMA_KIND or backbone.rotary_emb.rope_type not in FIXED_ROTATIONS:
         return False
     return (getattr(backbone.config, "sliding_window", None) or max_length) >= max_length
 
 
 class RowDecoder:
-    """The hidden state of each prompt's last token, as the backbone gives it, in fewer operations.
+    """Compute the hidden state of each prompt's last token, as the backbone does, in fewer operations.
 
-    All prompts lie in one row, and no padding is computed; each attends to itself alone, so that its state does not
-    depend on its company but for the rounding of matrix products. The last layer answers for last tokens only. What
-    every prompt opens with (``opening``: a chat template's system prompt) is computed once, here. The residual stream
-    is float32 whatever the weights are; they are shared with the backbone, whose own linear layers run.
+    All prompts lie in one row without padding. Each attends to itself alone, so that other prompts change its state only
+    by the rounding of matrix products. The last layer computes last tokens only. The common beginning of all prompts
+    (``opening``: the system prompt of a chat template) is computed once, at construction. The residual stream is
+    float32 whatever the weights are. The weights are shared with the backbone, whose linear layers run.
 
     Args:
         backbone: one that ``runs_in_rows``, on the CPU.
-        opening: token ids; a prompt that does not begin with them is computed whole.
+        opening: token ids; a prompt that does not begin with them is computed in full.
         max_length: most tokens of a prompt.
     """
 
@@ -85,7 +85,7 @@ class RowDecoder:
 
     @torch.inference_mode()
     def __call__(self, ids: Sequence[np.ndarray]) -> Float[Tensor, "prompts hidden"]:
-        """Of each prompt's token ids, none empty; may be called from several threads at a time."""
+        """Return the states of prompts given as token ids, none empty; callable from several threads at a time."""
         row = self._row(ids)
         stream = self._embed(row)
         *layers, last = self._backbone.layers
@@ -120,17 +120,17 @@ class RowDecoder:
         return self._backbone.embed_tokens(row.tokens).float()
 
     def _layer(self, layer: Any, stream: Tensor, attended: Tensor) -> Tensor:
-        """The stream after a layer, written in place."""
+        """Update the stream in place with a layer."""
         stream += layer.self_attn.o_proj(attended.flatten(1))
         hidden = self._norm(layer.post_attention_layernorm, stream)
         gate = layer.mlp.gate_proj(hidden)
-        # in place: asking for the memory of large tensors takes longer than the arithmetic
+        # in place: allocating large tensors takes longer than the arithmetic
         gate = silu(gate, inplace=True) if self._silu else layer.mlp.act_fn(gate)
         stream += layer.mlp.down_proj(gate.mul_(layer.mlp.up_proj(hidden)))
         return stream
 
     def _heads(self, layer: Any, stream: Tensor, row: Row, only_last: bool = False) -> Heads:
-        """Of all tokens; with ``only_last`` the queries of last ones."""
+        """Compute the heads of all tokens; with ``only_last`` the queries of last tokens only."""
         attention, hidden = layer.self_attn, self._norm(layer.input_layernorm, stream)
         shape = (len(hidden), -1, attention.head_dim)
         keys, values = attention.k_proj(hidden).view(shape), attention.v_proj(hidden).view(shape)
@@ -148,20 +148,20 @@ class RowDecoder:
 
 
 def filled_up(numbers: Int[np.ndarray, " n"]) -> Int[Tensor, " rows"]:
-    """The numbers and, up to the next step, zeros."""
+    """Pad the numbers with zeros to the next step."""
     step = FINE_STEP if len(numbers) <= FINE_ROWS else COARSE_STEP
     return torch.from_numpy(np.pad(numbers.astype(np.int64), (0, -len(numbers) % step)))
 
 
 def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions, computed in float32."""
+    """Apply rotary positions in float32."""
     first, second = heads.float().chunk(2, dim=-1)
     turned = (torch.addcmul(first * cos, second, sin, value=-1), torch.addcmul(second * cos, first, sin))
     return torch.cat(turned, dim=-1).to(heads.dtype)
 
 
 def _attend(found: Heads, kept: Heads | None, spans: list[Span], scale: float, only_last: bool = False) -> Tensor:
-    """What each token attends to, or, with ``only_last``, the last one of each prompt."""
+    """Attend within each prompt, for every token or, with ``only_last``, for its last token."""
     queries, keys, values = found
     mixed = torch.zeros_like(queries)
     for prompt, (start, end, opening) in enumerate(spans):

@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 from p2l.models.card import model_card
 from p2l.models.checkpoint import Checkpoint
 
-# what another checkpoint may have left in the folder, and a loader would read in preference to ours
+# files of an earlier checkpoint in the folder, which a loader would prefer
 STALE = ("model*.safetensors*", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
 
 
@@ -27,9 +27,10 @@ def save_checkpoint(
     state_dict: dict[str, Tensor] | None = None,
     max_shard_size: str = "5GB",
 ) -> Path:
-    """Write ``checkpoint`` to ``folder``, which appears whole; in one that is there, ``config.json`` is replaced last.
+    """Write ``checkpoint`` to ``folder``, which appears whole; in an existing one ``config.json`` is replaced last.
 
-    ``state_dict`` replaces the model's own (a full one gathered from shards). Sharded above ``max_shard_size``.
+    ``state_dict`` replaces the model's own (a full one gathered from shards). Weights above ``max_shard_size`` are
+    written in several files.
     """
     with whole_folder(folder) as part:
         tensors = published_state_dict(checkpoint.model, state_dict)
@@ -39,7 +40,7 @@ def save_checkpoint(
 
 
 def save_description(folder: str | Path, checkpoint: Checkpoint) -> Path:
-    """Write all files of ``save_checkpoint`` but the weights."""
+    """Write all files of ``save_checkpoint`` except the weights."""
     with whole_folder(folder) as part:
         _write_description(part, checkpoint)
     return Path(folder)
@@ -47,11 +48,11 @@ def save_description(folder: str | Path, checkpoint: Checkpoint) -> Path:
 
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:
-    """A folder to write to; its files take their place in ``folder`` at the end, ``config.json`` last."""
+    """Yield a temporary folder to write to; its files move to ``folder`` at the end, ``config.json`` last."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     room = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    part = room / folder.name  # unlike its room, it has the permissions of any folder
+    part = room / folder.name  # unlike its parent, it has the permissions of any folder
     try:
         part.mkdir()
         yield part
@@ -70,7 +71,7 @@ def _write_description(part: Path, checkpoint: Checkpoint) -> None:
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What ``p2l.json`` holds: enough to load the checkpoint from its path alone."""
+    """Return the content of ``p2l.json``, with which a checkpoint is loaded from its path alone."""
     return {
         "family": checkpoint.family.name,
         "readout": checkpoint.model.readout,
@@ -80,7 +81,7 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def published_state_dict(model: nn.Module, state_dict: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """``model.*`` and ``head.*`` as published: adapters merged, quantised weights restored, all on the CPU."""
+    """Return ``model.*`` and ``head.*`` as published: adapters merged, weights dequantised, all on the CPU."""
     tensors = {k: v.detach() for k, v in (state_dict if state_dict is not None else model.state_dict()).items()}
     for name in _changed_linears(tensors):
         own = {key.removeprefix(f"{name}."): tensors.pop(key) for key in list(tensors) if key.startswith(f"{name}.")}
@@ -89,7 +90,7 @@ def published_state_dict(model: nn.Module, state_dict: dict[str, Tensor] | None 
 
 
 def published_config(config: PreTrainedConfig) -> dict[str, Any]:
-    """The backbone's configuration, with the keys under which transformers 4 looked for what version 5 renamed."""
+    """Return the backbone's configuration, with the keys of transformers 4 beside those that version 5 renamed."""
     values = json.loads(config.to_json_string(use_diff=False))
     values["architectures"] = ["P2LModel"]
     for not_published in ("quantization_config", "_name_or_path"):  # the latter is a path of this machine
@@ -104,14 +105,14 @@ def published_config(config: PreTrainedConfig) -> dict[str, Any]:
 
 
 def _changed_linears(keys: Iterable[str]) -> set[str]:
-    """The names of the linear layers that peft wrapped or bitsandbytes quantised, by the keys these leave."""
+    """Return the names of linear layers that peft wrapped or bitsandbytes quantised, recognised by their keys."""
     marks = (".base_layer.weight", ".SCB", ".weight.absmax")
     names = {key.removesuffix(mark) for key in keys for mark in marks if key.endswith(mark)}
     return {name.removesuffix(".base_layer") for name in names}
 
 
 def _plain_linear(layer: Any, own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weight and bias of the linear layer that computes what ``layer`` does; ``own`` is its part of the state dict."""
+    """Return weight and bias of a linear layer equal to ``layer``; ``own`` is its part of the state dict."""
     from peft.utils.integrations import dequantize_module_weight
 
     adapted = "lora_A.default.weight" in own
@@ -120,7 +121,7 @@ def _plain_linear(layer: Any, own: dict[str, Tensor]) -> dict[str, Tensor]:
     if not weight.is_floating_point():
         weight = dequantize_module_weight(base).float()
     if adapted:
-        # from the state dict, not from the layer: under a sharded strategy that one holds a part
+        # from the state dict: under a sharded strategy the layer itself holds only a part
         delta = own["lora_B.default.weight"].float() @ own["lora_A.default.weight"].float() * layer.scaling["default"]
         weight = (weight.float() + (delta.T if layer.fan_in_fan_out else delta)).to(weight.dtype)
     bias = own.get(f"{prefix}bias")
@@ -135,7 +136,7 @@ def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         config["additional_special_tokens"] = config.pop("extra_special_tokens")
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"  # its name before transformers 5
-    # version 5 writes these only where the tokenizer came with them, and the published evaluation trusts the file
+    # version 5 writes these only if the tokenizer came with them, and the published evaluation reads them
     config |= {"truncation_side": tokenizer.truncation_side, "padding_side": tokenizer.padding_side}
     for machine_specific in ("is_local", "local_files_only", "name_or_path"):
         config.pop(machine_specific, None)
@@ -148,7 +149,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 def _move_into(part: Path, folder: Path) -> None:
     for file in part.iterdir():
-        shutil.copymode(part / "config.json", file)  # safetensors makes files that only their owner can read
+        shutil.copymode(part / "config.json", file)  # safetensors writes files that only their owner can read
     if not folder.exists():
         os.replace(part, folder)
         return
