@@ -56,8 +56,8 @@ def runs_in_rows(backbone: Any, max_length: int) -> bool:
 class RowDecoder:
     """Compute the hidden state of each prompt's last token, as the backbone does, in fewer operations.
 
-    All prompts lie in one row without padding. Each attends to itself alone, so that other prompts change its state only
-    by the rounding of matrix products. The last layer computes last tokens only. The common beginning of all prompts
+    All prompts lie in one row without padding. Each attends to itself alone: other prompts change its state only by the
+    rounding of matrix products. The last layer computes last tokens only. The common beginning of all prompts
     (``opening``: the system prompt of a chat template) is computed once, at construction. The residual stream is
     float32 whatever the weights are. The weights are shared with the backbone, whose linear layers run.
 

@@ -165,7 +165,7 @@ def test_bad_options_are_refused() -> None:
         ReplayBuffer(share=1.0)
     with pytest.raises(ConfigError, match="capacity must be positive"):
         ReplayBuffer(capacity=0)
-    with pytest.raises(ConfigError, match="gamma and epsilon lie between"):
+    with pytest.raises(ConfigError, match="gamma and epsilon must be above 0 and at most 1"):
         GeometricBuffer(epsilon=0.0)
     with pytest.raises(ConfigError, match="needs votes in order of time"):
         BatchPlan(shuffle="votes", buffer=ReplayBuffer())

@@ -69,5 +69,5 @@ def test_the_seed_decides(stream, votes):
 
 @pytest.mark.parametrize("stay", [0.0, 0.1])
 def test_too_short_a_stay_is_refused(stay):
-    with pytest.raises(ConfigError, match="at least two models must be there"):
+    with pytest.raises(ConfigError, match="expected at least two models at each time"):
         SimulatedStream(num_models=20, stay=stay)

@@ -103,7 +103,7 @@ def test_files_that_are_not_json(file: str, copy_of: Callable[..., Path]) -> Non
 def test_files_of_another_shape(copy_of: Callable[..., Path]) -> None:
     folder = copy_of("qwen2_bt")
     (folder / "p2l.json").write_text('{"prompt_format": {"max_tokens": 9}}')
-    load_fails(folder, "prompt_format that p2l does not know.*max_tokens")
+    load_fails(folder, "an unknown prompt_format.*max_tokens")
     (folder / "p2l.json").write_text("[]")
     load_fails(folder, "p2l.json must hold a JSON object; found a list")
 
@@ -146,7 +146,7 @@ def test_weights_that_lack_a_part(copy_of: Callable[..., Path]) -> None:
 def test_a_config_that_is_not_that_of_the_weights(copy_of: Callable[..., Path]) -> None:
     folder = copy_of("qwen2_bt")
     edit(folder / "config.json", hidden_size=32)
-    load_fails(folder, r"has the shape \(.*\), but by config.json it is \(.*\)")
+    load_fails(folder, r"has the shape \(.*\), but config.json asks for \(.*\)")
 
 
 # transformers reads the tokenizer's configuration as one of no known model first

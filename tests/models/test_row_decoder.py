@@ -118,7 +118,7 @@ def test_a_network_that_rows_do_not_reproduce_is_run_as_it_is(caplog):
     layer = checkpoint.model.model.layers[0]
     layer.register_forward_hook(lambda module, inputs, output: output + 1)  # what only the backbone's own forward does
     assert Predictor(checkpoint).pads
-    assert "qwen2 is run with padding" in caplog.text
+    assert "qwen2 runs with padding" in caplog.text
 
 
 def test_the_opening_is_what_all_prompts_begin_with(tiny_recipe):
