@@ -1,4 +1,4 @@
-"""Statistics on votes and rankings: one leaderboard for many votes, or for many prompts, with intervals."""
+"""Fit one leaderboard to many votes, with intervals, or summarise the leaderboards of many prompts in one."""
 
 from p2l.leaderboard.aggregate_prompts import aggregate, aggregate_subsets
 from p2l.leaderboard.fit_leaderboard import fit, fit_subsets, fit_votes

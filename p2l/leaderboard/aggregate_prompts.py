@@ -1,8 +1,8 @@
-"""One leaderboard for many prompts: the projection that is closest to all of theirs in cross-entropy.
+"""Summarise the leaderboards of many prompts in one: the closest to all of theirs in cross-entropy.
 
 The average over prompts q and pairs i < j of the cross-entropy of P(outcome | leaderboard) to P(outcome | ranking of q)
-is linear in the prompts' probabilities, so that their mean for each pair is all that the fit needs: prompts are read
-once, and memory does not grow with them. Source: Frick et al. 2025 (arXiv:2502.14855), section 2.
+is linear in the prompts' probabilities, so that the fit needs only their mean for each pair: prompts are read once, and
+memory does not grow with them. Source: Frick et al. 2025 (arXiv:2502.14855), section 2.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,10 +20,10 @@ from p2l.outcomes import OutcomeFamily
 from p2l.ranking import Leaderboard, Leaderboards
 from p2l.types import Ranking
 
-# Of the whole; it only settles directions in which no probability changes.
+# Ridge of the fit; it only fixes directions in which no probability changes.
 _RIDGE = 1e-9
-_PAIRS, _PROMPTS = 256, 500  # of a block: its numbers stay in the cache
-_FITS = 4_000_000  # numbers in a block of fits
+_PAIRS, _PROMPTS = 256, 500  # of a block, which stays in the cache
+_FITS = 4_000_000  # most numbers in a block of fits
 _LARGEST_FOR_ODDS = 40.0  # nats; e^80 is well inside float32
 
 
@@ -79,7 +79,7 @@ def _aggregate(batches: Iterable[Ranking], family: OutcomeFamily, weight: Float[
 
 @torch.no_grad()
 def aggregate_subsets(rankings: Ranking, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]) -> Ranking:
-    """``aggregate`` of each subset of prompts (their positions): coefs (subsets, models), eta (subsets,) or None."""
+    """Aggregate each subset of prompts (their positions): coefs (subsets, models), eta (subsets,) or None."""
     _check(rankings)
     size, num_models = subsets.shape[1], rankings.coefs.shape[1]
     at_once = max(1, min(_PROMPTS // size, _FITS // (12 * num_models**2)))
@@ -91,7 +91,7 @@ def aggregate_subsets(rankings: Ranking, family: OutcomeFamily, subsets: Int[Ten
 def _means_of(
     rankings: Ranking, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"]
 ) -> tuple[Float[Tensor, "subsets pairs outcomes"], Float[Tensor, "subsets parameters"]]:
-    """The mean probabilities and parameters of each subset."""
+    """Return the mean probabilities and parameters of each subset."""
     drawn = rankings.map(lambda x: x[subsets.flatten()])
     weights = torch.eye(len(subsets), dtype=drawn.coefs.dtype).repeat_interleave(subsets.shape[1], 0) / subsets.shape[1]
     return mean_probs(drawn, family, weights), weights.T.double() @ _parameters(drawn, family)
@@ -100,7 +100,7 @@ def _means_of(
 def mean_probs(
     rankings: Ranking, family: OutcomeFamily, weights: Float[Tensor, "prompts sets"]
 ) -> Float[Tensor, "sets pairs outcomes"]:
-    """The weighted sum over prompts of P(outcome) of every pair i < j, in the order of ``torch.triu_indices``."""
+    """Return the weighted sum over prompts of P(outcome) of every pair i < j, in ``torch.triu_indices`` order."""
     num_prompts, num_models = rankings.coefs.shape
     model_a, model_b = torch.triu_indices(num_models, num_models, 1)
     sums = torch.zeros(len(family.outcomes), len(model_a), weights.shape[1], dtype=torch.float64)
@@ -115,17 +115,17 @@ def mean_probs(
             for outcome, probs in enumerate(probs_of(model_a[pairs], model_b[pairs])):
                 sums[outcome, pairs] += probs @ weight.to(probs.dtype)
 
-    # Blocks in threads of our own, on each of which torch runs alone: its own threads wait for each other at every
-    # operation, which on a busy machine takes twenty times as long.
+    # Blocks run in threads of this pool, each with one thread of torch: torch's own threads wait for each other at
+    # every operation, which takes twenty times as long on a busy machine.
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(torch.inference_mode()(add), range(0, len(model_a), _PAIRS)))
-    torch.set_num_threads(threads)  # the initializer has set what the threads share
+    torch.set_num_threads(threads)  # the initializer changed a setting that all threads share
     return sums.permute(2, 1, 0).contiguous()
 
 
 def _pair_probs(batch: Ranking, family: OutcomeFamily) -> Callable[[Tensor, Tensor], Iterable[Tensor]]:
-    """Of pairs of models (rows) under each ranking (columns): P(outcome), for each outcome."""
+    """Return a function of pairs of models (rows): P(outcome) under each ranking (columns), for each outcome."""
     if max(float(x.abs().max()) for x in batch if x is not None) <= _LARGEST_FOR_ODDS:
         odds = batch.coefs.T.float().exp()
         eta = None if batch.eta is None else batch.eta.float()

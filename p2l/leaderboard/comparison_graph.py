@@ -1,4 +1,4 @@
-"""The comparison graph: which models the votes compare, directly or through others."""
+"""The comparison graph: models are connected if the votes compare them, directly or through others."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from p2l.outcomes import OutcomeFamily
 
 
 def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[np.ndarray, " models"]:
-    """The component of each model in the graph of pairs that met, 0 the largest; -1 for a model without votes."""
+    """Return the component of each model in the graph of pairs that met, 0 the largest; -1 without votes."""
     met = (shares.sum(-1) > 0).numpy()
     label = _label(rows, met, met, connection="weak")
     voted = np.zeros(len(rows.models), dtype=bool)
@@ -26,10 +26,10 @@ def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[
 def one_sided(
     rows: VoteRows, shares: Float[Tensor, "rows outcomes"], component: Int64[np.ndarray, " models"]
 ) -> list[str]:
-    """Models, or members of groups, of the largest component whose strength no likelihood bounds: Ford's condition.
+    """Return the models of the largest component whose strength the likelihood does not bound: Ford's condition.
 
-    There the graph of "not always beaten by" falls apart: some models won all their votes against all others, or lost
-    them all, so that their coefficients are held by the ridge alone.
+    The graph of "not always beaten by" is disconnected there: some models, or groups, won all their votes against all
+    others, or lost them all. The ridge alone bounds their coefficients.
     """
     ties = shares[:, 2:].sum(-1)
     beat, lost = ((shares[:, k] + ties > 0).numpy() for k in (0, 1))
@@ -50,7 +50,7 @@ def _label(rows: VoteRows, forward: np.ndarray, backward: np.ndarray, connection
 def centring(
     part: Int64[np.ndarray, " models"], num_parameters: int, shift_invariant: bool
 ) -> Float[Tensor, "parameters parameters"]:
-    """The linear map to the stated gauge: mean 0 in each component, of a shift-invariant family; else the identity."""
+    """Return the linear map to the gauge: mean 0 in each component of a shift-invariant family; else the identity."""
     matrix = torch.eye(num_parameters, dtype=torch.float64)
     if shift_invariant:
         for label in np.unique(part[part >= 0]):
@@ -62,7 +62,7 @@ def centring(
 def notes(
     rows: VoteRows, family: OutcomeFamily, shares: Tensor, component: np.ndarray, converged: bool
 ) -> tuple[str, ...]:
-    """What a reader of a fit must know about its votes, in sentences."""
+    """Return the warnings about a fit and its votes, in sentences."""
     found = []
     if not converged:
         found.append("the fit did not converge; a larger ridge may help")

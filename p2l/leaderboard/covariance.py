@@ -1,4 +1,4 @@
-"""How far the fitted parameters may be off: the sandwich covariance, closed form, robust to a wrong model."""
+"""The sandwich covariance of the fitted parameters: closed form, robust to a misspecified model."""
 
 import numpy as np
 import torch
@@ -19,20 +19,20 @@ def sandwich(
     ridge: float,
     cluster: Int64[np.ndarray, " votes"] | None,
 ) -> Float[Tensor, "parameters parameters"]:
-    """H^-1 (sum of s s^T over votes, or over clusters, + ridge) H^-1, with s the score: the gradient of one vote.
+    """Compute H^-1 (sum of s s^T over votes or clusters + ridge) H^-1, with s the score: the gradient of one vote.
 
-    H is the Hessian of the penalised likelihood. The ridge stands for evidence of its own size, so that directions
-    about which the votes say nothing get a variance of 1 / ridge, not of 0. Source: White, Econometrica 50 (1982).
+    H is the Hessian of the penalised likelihood. The ridge counts as evidence of its own size, so that directions
+    without evidence get a variance of 1 / ridge instead of 0. Source: White, Econometrica 50 (1982).
     """
     targets = torch.tensor(likelihood.family.targets, dtype=torch.float64)
-    by_kind = targets @ likelihood.scores(minimum.parameters)[0]  # (rows, kinds, points)
+    by_outcome = targets @ likelihood.scores(minimum.parameters)[0]  # (rows, outcomes of a vote, points)
     if cluster is not None:
-        meat = _clustered(rows, likelihood, by_kind.numpy(), cluster)
-    elif rows.kind is not None:
+        meat = _clustered(rows, likelihood, by_outcome.numpy(), cluster)
+    elif rows.outcome is not None:
         squares = torch.from_numpy(rows.squares())
-        meat = likelihood.spread_twice(torch.einsum("rk,rkp,rkq->rpq", squares, by_kind, by_kind)[None])[0]
+        meat = likelihood.spread_twice(torch.einsum("rk,rkp,rkq->rpq", squares, by_outcome, by_outcome)[None])[0]
     else:
-        score = torch.einsum("rk,rkp->rp", torch.from_numpy(rows.weight), by_kind)
+        score = torch.einsum("rk,rkp->rp", torch.from_numpy(rows.weight), by_outcome)
         meat = likelihood.spread_twice((score[:, :, None] * score[:, None, :])[None])[0]
     meat = meat + ridge * torch.eye(len(meat), dtype=torch.float64)
     half = torch.linalg.solve(minimum.hessian[0], meat)
@@ -40,14 +40,14 @@ def sandwich(
 
 
 def _clustered(
-    rows: VoteRows, likelihood: PairLikelihood, by_kind: np.ndarray, cluster: Int64[np.ndarray, " votes"]
+    rows: VoteRows, likelihood: PairLikelihood, by_outcome: np.ndarray, cluster: Int64[np.ndarray, " votes"]
 ) -> Float[Tensor, "parameters parameters"]:
-    """The sum over clusters of the squares of their scores, by way of a sparse table of votes and parameters."""
+    """Return the sum over clusters of their squared scores, from a sparse table of clusters and parameters."""
     row, num_models = rows.row, likelihood.num_models
-    if rows.kind is None:
-        scores = np.einsum("rk,rkp->rp", rows.weight, by_kind)[row]
+    if rows.outcome is None:
+        scores = np.einsum("rk,rkp->rp", rows.weight, by_outcome)[row]
     else:
-        scores = by_kind[row, rows.kind] * rows.vote_weight[:, None]
+        scores = by_outcome[row, rows.outcome] * rows.vote_weight[:, None]
     columns = [rows.model_a[row], rows.model_b[row], np.full(len(row), num_models)][: scores.shape[1]]
     values = [scores[:, point] for point in range(scores.shape[1])]
     if rows.covariates is not None:

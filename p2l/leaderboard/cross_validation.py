@@ -1,4 +1,4 @@
-"""Which family predicts votes best: held-out log loss by cross-validation, on questions that families share."""
+"""Compare families by their log loss on held-out votes, on questions that they share."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ from p2l.types import Battle, Ranking
 def cross_validate(
     votes: BattleTable, families: Sequence[OutcomeFamily], *, folds: int = 5, seed: int = 0
 ) -> pd.DataFrame:
-    """The log loss (nats a vote) of the fit of each family on votes it has not seen: one row a family and fold.
+    """Return the log loss (nats a vote) of each family on held-out votes: one row a family and fold.
 
-    Columns: family, fold, ``own`` (the family's own outcomes, over votes with evidence: not the same question for each
-    family), ``decisive`` (who won, given that someone did: all families answer it), ``with_ties`` (a wins, b wins or no
-    winner: NaN where the family knows no tie).
+    Columns: family, fold, ``own`` (the family's own outcomes, over votes with evidence: not comparable between
+    families), ``decisive`` (who won, given that someone did: comparable), ``with_ties`` (a wins, b wins or no winner:
+    NaN if the family has no tie).
     """
     fold_of = np.random.default_rng(seed).permutation(len(votes)) % folds
     rows = []
@@ -35,7 +35,7 @@ def cross_validate(
 
 
 def held_out_losses(family: OutcomeFamily, leaderboard: Ranking, votes: BattleTable) -> dict[str, float]:
-    """``own``, ``decisive`` and ``with_ties`` of one leaderboard, as ``cross_validate`` says."""
+    """Return ``own``, ``decisive`` and ``with_ties`` of one leaderboard: see ``cross_validate``."""
     eta = None if leaderboard.eta is None else leaderboard.eta.reshape(1)
     a, b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
     log_probs = battle_log_probs(family, Ranking(leaderboard.coefs[None], eta), Battle(torch.zeros_like(a), a, b))

@@ -1,4 +1,4 @@
-"""One leaderboard for many votes: the maximum-likelihood fit of any family, with intervals."""
+"""Fit one leaderboard to many votes: maximum likelihood in any family, with intervals."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -110,7 +110,7 @@ def fit(
 
 
 def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
-    """The leaderboard of ``fit`` alone: coefs (models,), eta () or None, float64."""
+    """Fit a leaderboard without intervals: coefs (models,), eta () or None, float64."""
     rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
     likelihood = rows.likelihood(family)
     minimum = minimise(likelihood, shares_of(rows.weight, family)[None], ridge=ridge)
@@ -122,7 +122,7 @@ def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: f
 def fit_subsets(
     votes: BattleTable, family: OutcomeFamily, subsets: Int[Tensor, "subsets size"], *, ridge: float = RIDGE
 ) -> Ranking:
-    """The leaderboard of each subset of votes (their positions): coefs (subsets, models), eta (subsets,) or None.
+    """Fit a leaderboard to each subset of votes (their positions): coefs (subsets, models), eta (subsets,) or None.
 
     A model without votes in a subset gets 0.
     """
@@ -139,7 +139,7 @@ class _Columns:
     kept: Int64[np.ndarray, " votes"]
 
     def get(self, column: Column | str) -> np.ndarray:
-        """A value for each vote: a named column, or values for all rows or for the votes."""
+        """Return a value for each vote: of a named column, or of values for all rows or for the votes."""
         if isinstance(column, str):
             if column not in self.frame.columns:
                 raise DataError(
@@ -151,7 +151,7 @@ class _Columns:
             return values
         if len(values) == len(self.frame):
             return values[self.kept]
-        raise DataError(f"expected a value for each of the {len(self.kept):,} votes; {len(values):,} came")
+        raise DataError(f"expected a value for each of the {len(self.kept):,} votes; got {len(values):,}")
 
 
 def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
@@ -167,10 +167,10 @@ def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
 
 
 def _evidence(rows: VoteRows, family: OutcomeFamily) -> Float[Tensor, "rows outcomes"]:
-    """The shares of the rows; ``DataError`` where they are all zero."""
+    """Return the shares of the rows; ``DataError`` if all are zero."""
     shares = shares_of(rows.weight, family)
     if not shares.sum() > 0:
-        counts = ", ".join(f"{kind.value} {n:g}" for kind, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
+        counts = ", ".join(f"{outcome.value} {n:g}" for outcome, n in zip(OUTCOMES, rows.weight.sum(0), strict=True))
         raise DataError(f"no vote carries evidence under {family.name}: {counts}; another family may use these votes")
     return shares
 
@@ -182,7 +182,7 @@ def _progress(resamples: Iterable[np.ndarray], count: int) -> Iterator[np.ndarra
 def _fit_many(
     rows: VoteRows, likelihood: PairLikelihood, subsets: Iterator[np.ndarray], ridge: float, start: Tensor | None
 ) -> Float[Tensor, "subsets parameters"]:
-    """The parameters fitted to each subset of the votes, in blocks."""
+    """Fit the parameters to each subset of the votes, in blocks."""
     found = []
     at_once = max(1, _BLOCK // max(rows.weight.size, likelihood.num_parameters**2))
     while block := list(islice(subsets, at_once)):

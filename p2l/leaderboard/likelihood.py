@@ -1,4 +1,4 @@
-"""The likelihood of votes under one leaderboard, with its derivatives: for every family, for many vote sets at once.
+"""The likelihood of votes under one leaderboard, with derivatives, for every family and many vote sets at once.
 
 The log-probability of a row depends on three numbers, the two coefficients and eta, so that its gradient (3) and
 Hessian (3 x 3) come from elementwise automatic differentiation of ``OutcomeFamily.log_probs``, and those of the
@@ -17,7 +17,7 @@ from p2l.types import Ranking
 
 
 class Derivatives(NamedTuple):
-    """Of the negative log-likelihood, in nats, for each set of votes."""
+    """Derivatives of the negative log-likelihood, in nats, for each set of votes."""
 
     value: Float[Tensor, " sets"]
     gradient: Float[Tensor, "sets parameters"]
@@ -44,27 +44,27 @@ class PairLikelihood:
         return self.num_models + self.family.num_eta + num_covariates
 
     def centred(self, parameters: Float[Tensor, "*sets parameters"]) -> Float[Tensor, "*sets parameters"]:
-        """Coefficients of mean 0 where the family is shift-invariant, else as they are."""
+        """Shift the coefficients to mean 0 if the family is shift-invariant."""
         if not self.family.shift_invariant:
             return parameters
         coefs = parameters[..., : self.num_models]
         return torch.cat((coefs - coefs.mean(-1, keepdim=True), parameters[..., self.num_models :]), dim=-1)
 
     def ranking(self, parameters: Float[Tensor, "*sets parameters"]) -> Ranking:
-        """The coefficients and eta among the parameters."""
+        """Return the coefficients and eta among the parameters."""
         eta = parameters[..., self.num_models] if self.family.num_eta else None
         return Ranking(parameters[..., : self.num_models], eta)
 
     def value(
         self, parameters: Float[Tensor, "sets parameters"], shares: Float[Tensor, "sets rows outcomes"]
     ) -> Float[Tensor, " sets"]:
-        """Negative log-likelihood: ``shares`` are the weights of each row's votes by outcome."""
+        """Return the negative log-likelihood; ``shares`` are the weights of each row's votes by outcome."""
         return -(shares * self.family.log_probs(*self._at_rows(parameters))).sum((1, 2))
 
     def derivatives(
         self, parameters: Float[Tensor, "sets parameters"], shares: Float[Tensor, "sets rows outcomes"]
     ) -> Derivatives:
-        """Value, gradient and Hessian."""
+        """Return value, gradient and Hessian."""
         with torch.inference_mode(False), torch.enable_grad():  # validation in Lightning is inference
             points = [x.clone().requires_grad_() for x in self._at_rows(parameters)]
             shares = shares.clone() if shares.is_inference() else shares
@@ -76,7 +76,7 @@ class PairLikelihood:
         return Derivatives(by_row.detach().sum(-1), self.spread(gradient), self.spread_twice(hessian))
 
     def scores(self, parameters: Float[Tensor, "sets parameters"]) -> Float[Tensor, "sets rows outcomes points"]:
-        """Gradients of the log-probability of every outcome of a row with respect to its 2 or 3 numbers."""
+        """Return gradients of the log-probability of every outcome of a row with respect to its 2 or 3 numbers."""
         with torch.inference_mode(False), torch.enable_grad():
             points = [x.clone().requires_grad_() for x in self._at_rows(parameters)]
             log_probs = self.family.log_probs(*points)
@@ -85,7 +85,7 @@ class PairLikelihood:
         return torch.stack([torch.stack(gradients, dim=-1) for gradients in of_outcomes], dim=-2)
 
     def spread(self, by_row: Float[Tensor, "sets rows points"]) -> Float[Tensor, "sets parameters"]:
-        """Sum of a first-order quantity of the rows' numbers, as one of the parameters."""
+        """Sum a first-order quantity of the rows' numbers to one of the parameters."""
         coefs = by_row.new_zeros(len(by_row), self.num_models)
         for point, models in enumerate((self.model_a, self.model_b)):
             coefs.scatter_add_(1, models.expand(len(by_row), -1), by_row[..., point])
@@ -97,7 +97,7 @@ class PairLikelihood:
     def spread_twice(
         self, by_row: Float[Tensor, "sets rows points points"]
     ) -> Float[Tensor, "sets parameters parameters"]:
-        """Sum of a second-order quantity of the rows' numbers (symmetric), as one of the parameters."""
+        """Sum a second-order quantity of the rows' numbers (symmetric) to one of the parameters."""
         sets, num_models = len(by_row), self.num_models
         coefs = by_row.new_zeros(sets, num_models**2)
         for p, first in enumerate((self.model_a, self.model_b)):
@@ -111,7 +111,7 @@ class PairLikelihood:
         return square
 
     def _along(self, by_row: Tensor, column: int) -> Tensor:
-        """The second-order quantity, contracted with how a row's numbers move with eta or an effect."""
+        """Contract the second-order quantity with the derivative of a row's numbers by eta or an effect."""
         position = column - self.num_models - self.family.num_eta
         if position < 0:
             return by_row[..., 2]
@@ -119,7 +119,7 @@ class PairLikelihood:
         return (by_row[..., 0] - by_row[..., 1]) / 2 * self.covariates[:, position, None]
 
     def _at_rows(self, parameters: Tensor) -> list[Tensor]:
-        """The two coefficients, and eta where the family has one, of every row: (sets, rows) each."""
+        """Return the two coefficients, and eta if the family has one, of every row: (sets, rows) each."""
         coefs, effects = parameters[:, : self.num_models], parameters[:, self.num_models + self.family.num_eta :]
         a, b = coefs[:, self.model_a], coefs[:, self.model_b]
         if self.covariates is not None:

@@ -1,4 +1,4 @@
-"""Newton's method for the fits of many vote sets at once."""
+"""Newton's method for fits to many vote sets at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,19 +12,20 @@ from p2l.leaderboard.likelihood import PairLikelihood
 
 MAX_STEPS = 100
 MAX_HALVINGS = 40
-# Stop when the next step would gain less than this share of the value; that step is still taken, and leaves its square.
+# Stop when the next step would gain less than this share of the value. That step is still taken; the error after it is
+# of the order of its square.
 TOLERANCE = 1e-13
 
 
 class Minimum(NamedTuple):
-    """Where the penalised negative log-likelihood is least, and its curvature there."""
+    """The minimum of the penalised negative log-likelihood, and the curvature there."""
 
     parameters: Float[Tensor, "sets parameters"]
     hessian: Float[Tensor, "sets parameters parameters"]
     converged: Bool[Tensor, " sets"]
 
 
-# Shares of a block of fits from which on two threads are faster. Below, they only wait for each other, and on a busy
+# Size of a block of fits from which several threads are faster. In smaller ones they wait for each other, on a busy
 # machine thirty times as long as the work takes.
 _WORTH_THREADS = 500_000
 
@@ -39,8 +40,8 @@ def minimise(
 ) -> Minimum:
     """Minimise ``likelihood.value + ridge / 2 |parameters|^2`` for each set of shares, from ``start`` or zero.
 
-    Steps are halved until the value falls; where the Hessian is not positive definite, the absolute values of its
-    eigenvalues take their place. The gauge of a shift-invariant family is free: its mean is left where it started.
+    Steps are halved until the value falls. If the Hessian is not positive definite, the absolute values of its
+    eigenvalues are used. The gauge of a shift-invariant family is free: the mean stays at its start.
     ``hessian`` includes the ridge and a term along the free direction, so that it can be inverted.
     """
     with _one_thread() if shares.numel() < _WORTH_THREADS else nullcontext():
@@ -106,9 +107,9 @@ def _newton_step(hessian: Tensor, gradient: Tensor) -> Tensor:
 def _descend(
     likelihood: PairLikelihood, shares: Tensor, ridge: float, x: Tensor, value: Tensor, step: Tensor, done: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Where each set lands: at ``x - step``, or a half, a quarter ... of it; and whether it found a lower value.
+    """Return the new point of each set, ``x - step`` or a half, a quarter ... of it, and whether its value is lower.
 
-    Sets that are ``done`` take their whole step: it is too small for the value to show.
+    Sets that are ``done`` take their whole step: it is too small to change the value.
     """
     landed, fell = torch.where(done[:, None], x - step, x), done.clone()
     for _ in range(MAX_HALVINGS):

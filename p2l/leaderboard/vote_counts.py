@@ -1,4 +1,4 @@
-"""Votes gathered for one leaderboard: counted by pair of models, or one by one where they differ in more."""
+"""Collect votes for one leaderboard: counted by pair of models, or one by one if they have covariates or shares."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from p2l.outcomes import OutcomeFamily
 
 PairWeights = Literal["votes", "uniform"]
 
-NUM_KINDS = 4
-_SWAPPED_KINDS = np.array([1, 0, 2, 3])  # the kinds of vote once the two models have changed places
+NUM_OUTCOMES = 4
+_SWAPPED_OUTCOMES = np.array([1, 0, 2, 3])  # the outcomes after the two models have changed places
 
 
 @dataclass(frozen=True, eq=False)
 class VoteRows:
-    """Row r is what is known of ``model_a[r]`` against ``model_b[r]``: the ``weight`` of its votes by kind.
+    """Row r holds the votes of ``model_a[r]`` against ``model_b[r]``: their ``weight`` by outcome.
 
-    Hard votes without covariates are counted: a row is an unordered pair of models that met, and vote v lies in
-    ``weight[row[v], kind[v]]``. Else every vote is a row of its own, which may hold shares of several kinds, and
-    ``kind`` is None.
+    Hard votes without covariates are counted: a row is an unordered pair of models that met, and vote v counts in
+    ``weight[row[v], outcome[v]]``. Otherwise every vote has its own row, which may hold shares of several outcomes, and
+    ``outcome`` is None.
     """
 
     models: tuple[str, ...]
@@ -35,72 +35,76 @@ class VoteRows:
     model_b: Int64[np.ndarray, " rows"]
     weight: Float64[np.ndarray, "rows 4"]
     row: Int64[np.ndarray, " votes"]
-    kind: Int64[np.ndarray, " votes"] | None
+    outcome: Int64[np.ndarray, " votes"] | None
     vote_weight: Shaped[np.ndarray, " votes"]
     covariates: Float64[np.ndarray, "rows covariates"] | None = None
     covariate_names: tuple[str, ...] = ()
 
     def likelihood(self, family: OutcomeFamily) -> PairLikelihood:
-        """The likelihood of these rows under a family."""
+        """Return the likelihood of these rows under a family."""
         covariates = None if self.covariates is None else torch.from_numpy(self.covariates)
         a, b = torch.from_numpy(self.model_a), torch.from_numpy(self.model_b)
         return PairLikelihood(family, a, b, len(self.models), covariates)
 
     def weight_of(self, votes: Int64[np.ndarray, " some"]) -> Float64[np.ndarray, "rows 4"]:
-        """``weight`` as it would be if only these votes, some perhaps several times, had been cast."""
-        if self.kind is None:
+        """Return ``weight`` of a resample: these votes alone, some perhaps several times."""
+        if self.outcome is None:
             return self.weight * np.bincount(votes, minlength=len(self.row))[:, None]
-        cells = self.row[votes] * NUM_KINDS + self.kind[votes]
+        cells = self.row[votes] * NUM_OUTCOMES + self.outcome[votes]
         return np.bincount(cells, self.vote_weight[votes], self.weight.size).reshape(self.weight.shape)
 
     def squares(self) -> Float64[np.ndarray, "rows 4"]:
-        """Where votes are counted: the sums of their squared weights."""
-        assert self.kind is not None
+        """Return the sums of squared weights of counted votes."""
+        assert self.outcome is not None
         if (self.vote_weight == 1).all():
             return self.weight
-        cells = self.row * NUM_KINDS + self.kind
+        cells = self.row * NUM_OUTCOMES + self.outcome
         squares = self.vote_weight.astype(np.float64) ** 2
         return np.bincount(cells, squares, self.weight.size).reshape(self.weight.shape)
 
 
 def shares_of(weight: Float64[np.ndarray, "*sets rows 4"], family: OutcomeFamily) -> Tensor:
-    """Weights by kind of vote as weights by outcome of the family, float64."""
+    """Convert weights by outcome of a vote to weights by outcome of the family, float64."""
     return torch.from_numpy(weight @ np.asarray(family.targets, dtype=np.float64))
 
 
 def gather(
     votes: BattleTable, covariates: Mapping[str, np.ndarray] | None = None, pair_weights: PairWeights = "votes"
 ) -> VoteRows:
-    """The rows of a table; ``covariates`` and ``pair_weights`` as in ``p2l.leaderboard.fit``."""
+    """Collect the rows of a table; ``covariates`` and ``pair_weights`` as in ``p2l.leaderboard.fit``."""
     weight = votes.weight * _inverse_propensity(votes) if pair_weights == "uniform" else votes.weight
     names, columns = _covariate_columns(covariates)
-    kind = votes.outcome_shares.argmax(axis=1)
-    hard = (votes.outcome_shares[np.arange(len(votes)), kind] == 1).all()
+    outcome = votes.outcome_shares.argmax(axis=1)
+    hard = (votes.outcome_shares[np.arange(len(votes)), outcome] == 1).all()
     if hard and columns is None:
-        return _counted(votes, kind, weight)
-    by_kind = (votes.outcome_shares * weight[:, None]).astype(np.float64)
+        return _counted(votes, outcome, weight)
+    by_outcome = (votes.outcome_shares * weight[:, None]).astype(np.float64)
     row = np.arange(len(votes))
-    return VoteRows(votes.models, votes.model_a, votes.model_b, by_kind, row, None, weight, columns, names)
+    return VoteRows(votes.models, votes.model_a, votes.model_b, by_outcome, row, None, weight, columns, names)
 
 
-def _counted(votes: BattleTable, kind: np.ndarray, weight: np.ndarray) -> VoteRows:
+def _counted(votes: BattleTable, outcome: np.ndarray, weight: np.ndarray) -> VoteRows:
     num_models = len(votes.models)
     swap = votes.model_a > votes.model_b
     low, high = np.minimum(votes.model_a, votes.model_b), np.maximum(votes.model_a, votes.model_b)
-    kind = np.where(swap, _SWAPPED_KINDS[kind], kind)
+    outcome = np.where(swap, _SWAPPED_OUTCOMES[outcome], outcome)
     pair = low * num_models + high
-    cells = np.bincount(pair * NUM_KINDS + kind, None if (weight == 1).all() else weight, num_models**2 * NUM_KINDS)
+    cells = np.bincount(
+        pair * NUM_OUTCOMES + outcome, None if (weight == 1).all() else weight, num_models**2 * NUM_OUTCOMES
+    )
     met = np.bincount(pair, minlength=num_models**2) > 0
     row_of_pair = np.cumsum(met) - 1
     pairs = np.flatnonzero(met)
-    by_kind = cells.reshape(-1, NUM_KINDS)[pairs].astype(np.float64)
-    return VoteRows(votes.models, pairs // num_models, pairs % num_models, by_kind, row_of_pair[pair], kind, weight)
+    by_outcome = cells.reshape(-1, NUM_OUTCOMES)[pairs].astype(np.float64)
+    return VoteRows(
+        votes.models, pairs // num_models, pairs % num_models, by_outcome, row_of_pair[pair], outcome, weight
+    )
 
 
 def _inverse_propensity(votes: BattleTable) -> np.ndarray:
-    """For each vote, one over the share of its pair among all votes, scaled to mean 1."""
+    """Return for each vote one over the share of its pair among all votes, scaled to mean 1."""
     if not votes.weight.any():
-        raise DataError("all votes have weight 0: there is no evidence in them")
+        raise DataError("all votes have weight 0, which is no evidence; give some a positive weight")
     low, high = np.minimum(votes.model_a, votes.model_b), np.maximum(votes.model_a, votes.model_b)
     pair = low * len(votes.models) + high
     inverse = 1 / np.maximum(np.bincount(pair, weights=votes.weight), 1e-12)[pair]

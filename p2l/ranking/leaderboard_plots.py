@@ -1,4 +1,4 @@
-"""Leaderboards as pictures."""
+"""Draw leaderboards."""
 
 from collections.abc import Sequence
 from textwrap import shorten
@@ -12,7 +12,7 @@ PANEL_WIDTH, ROW_HEIGHT = 5.2, 0.28
 
 
 def plot_leaderboards(titles: Sequence[str], tables: Sequence[pd.DataFrame], *, top: int = 15) -> Figure:
-    """Bars of Elo points, one panel for each leaderboard; a model has the same colour in every panel."""
+    """Draw bars of Elo points, one panel for each leaderboard; a model has the same colour in every panel."""
     names = sorted({name for table in tables for name in table["model"]})
     colours = [colormaps[palette](i) for palette in ("tab20", "tab20b") for i in range(20)]
     colour = {name: colours[i % len(colours)] for i, name in enumerate(names)}
@@ -31,7 +31,7 @@ def plot_leaderboards(titles: Sequence[str], tables: Sequence[pd.DataFrame], *, 
 
 
 def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95, top: int = 60) -> Figure:
-    """The table of a fit: Elo points with their intervals, best model on top, and the range of its rank beside it."""
+    """Draw the table of a fit: Elo points with intervals, best model on top, and the range of its rank."""
     shown = table.head(top)
     figure = Figure(figsize=(8.5, 1.4 + 0.2 * len(shown)), layout="constrained")
     axis = figure.subplots()
@@ -43,7 +43,7 @@ def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95,
     axis.set_ylim(len(shown) - 0.4, -0.6)
     ranks = axis.secondary_yaxis("right")
     ranks.set_yticks(place, [_range(row) for row in shown.itertuples()], fontsize=7)
-    ranks.set_ylabel("rank, as far as the intervals of differences tell", fontsize=8)
+    ranks.set_ylabel("range of ranks, by the intervals of differences", fontsize=8)
     axis.set_xlabel(f"Elo points above the mean model, with {level:.0%} intervals")
     axis.set_title(shorten(title, 80, placeholder=" ..."), fontsize=10, parse_math=False)
     axis.grid(axis="x", color="0.92")

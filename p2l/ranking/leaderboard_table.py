@@ -1,4 +1,4 @@
-"""Leaderboards as tables."""
+"""Convert rankings to tables."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ ELO_POINTS_PER_NAT = 400 / np.log(10)
 
 
 def leaderboard_tables(models: Sequence[str], rankings: Ranking, family: OutcomeFamily) -> list[pd.DataFrame]:
-    """``leaderboard_table`` of each prompt of a batch."""
+    """Return ``leaderboard_table`` of each prompt of a batch."""
     etas = [None] * len(rankings.coefs) if rankings.eta is None else list(rankings.eta)
     return [
         leaderboard_table(models, Ranking(coefs, eta), family) for coefs, eta in zip(rankings.coefs, etas, strict=True)
@@ -21,10 +21,9 @@ def leaderboard_tables(models: Sequence[str], rankings: Ranking, family: Outcome
 
 
 def leaderboard_table(models: Sequence[str], ranking: Ranking, family: OutcomeFamily) -> pd.DataFrame:
-    """One ranking, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
+    """Return one ranking as a table, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
 
-    ``win_rate`` is the mean probability of winning against each other model, ties counted as half, as far as the
-    family has them.
+    ``win_rate`` is the mean probability of winning against each other model; outcomes without a winner count as half.
     """
     coefs = ranking.coefs.detach().double().cpu()
     eta = None if ranking.eta is None else ranking.eta.detach().double().cpu().reshape(1, 1)

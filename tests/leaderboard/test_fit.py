@@ -222,7 +222,7 @@ def test_bad_input_is_said() -> None:
         fit(frame(MIXED), BT_TIE, covariates=["length"])
     with pytest.raises(DataError, match="finite numbers; they are not in 2 votes, first in vote 1"):
         fit(frame(MIXED), BT_TIE, covariates={"length": [1.0, np.nan, 0.0, "long"]})
-    with pytest.raises(DataError, match="a value for each of the 4 votes; 3 came"):
+    with pytest.raises(DataError, match="a value for each of the 4 votes; got 3"):
         fit(frame(MIXED), BT_TIE, cluster=[1, 2, 3])
 
 

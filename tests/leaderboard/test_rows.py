@@ -33,7 +33,7 @@ def test_some_votes_of_a_table_several_times() -> None:
 def test_soft_votes_are_kept_apart_with_their_shares() -> None:
     soft = VOTES.head(1).assign(p_model_a=0.5, p_model_b=0.25, p_tie=0.125, p_both_bad=0.125)
     rows = gather(BattleTable.from_frame(soft))
-    assert rows.kind is None and rows.weight.tolist() == [[0.5, 0.25, 0.125, 0.125]]
+    assert rows.outcome is None and rows.weight.tolist() == [[0.5, 0.25, 0.125, 0.125]]
 
 
 def test_hard_votes_with_covariates_are_kept_apart() -> None:
