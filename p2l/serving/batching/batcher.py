@@ -1,6 +1,6 @@
-"""Many requests, one network: prompts are encoded on one thread and ranked on others, in batches without a timer.
+"""Rank the prompts of concurrent requests in batches: one thread encodes, one thread a lane runs the network.
 
-While the network runs one batch, the next one gathers; a lane that is free takes what is there.
+No timer delays a batch: while the network runs one, the next gathers, and a free lane takes what is there.
 """
 
 import logging
@@ -17,28 +17,28 @@ import torch
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.errors import P2LError
 from p2l.models.predict import Predictor
-from p2l.serving.batching.prompt_queue import Waiting, by_wanted
-from p2l.serving.batching.rank_request import Call, Item, answer, call_soon, each_or_alone, ranking_of
+from p2l.serving.batching.prompt_queue import PromptQueue, split_by_wanted
+from p2l.serving.batching.rank_request import PendingPrompt, RankRequest, call_soon, deliver, each_or_alone, ranking_of
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
-# A prompt is counted at a token for so many characters until it is encoded.
+# Estimates the tokens of a prompt until it is encoded.
 CHARS_PER_TOKEN = 4
-# Prompts encoded in one go; more would keep the network waiting for the first of them.
+# Most prompts that are encoded together; more would delay the forward pass of the first.
 ENCODE_TOGETHER = 32
 
 
 class OverloadedError(P2LError):
-    """The queue is full; ``retry_after`` is when it should have room again, in seconds."""
+    """The queue is full; ``retry_after`` estimates the seconds until it has room again."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the server has as much waiting as it takes on; try again in {retry_after} s")
+        super().__init__(f"the queue is full; retry in {retry_after} s")
         self.retry_after = retry_after
 
 
 class TimedOutError(P2LError):
-    """The answer was not there in time."""
+    """No result came within ``QueueLimits.seconds``."""
 
 
 class ForwardError(P2LError):
@@ -47,7 +47,7 @@ class ForwardError(P2LError):
 
 @runtime_checkable
 class Observer(Protocol):
-    """What the batcher tells of its work; called from its threads."""
+    """Counts the work of the batcher, which calls it from its threads."""
 
     def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None: ...
     def dropped(self, prompts: int) -> None: ...
@@ -57,12 +57,12 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How much may wait, and for how long.
+    """Limits of the queue.
 
     Attributes:
-        prompts: most prompts that wait or run; an empty queue takes any one call.
-        tokens: most tokens of them, by estimate (characters / 4) until they are encoded.
-        seconds: most time between a request and its answer.
+        prompts: most prompts that wait or run; an empty queue accepts a request of any size.
+        tokens: most tokens of these prompts, estimated (characters / 4) until they are encoded.
+        seconds: longest time between a request and its result.
     """
 
     prompts: int = 512
@@ -71,25 +71,25 @@ class QueueLimits:
 
 
 def share_of(cores: int, lanes: int) -> int:
-    """The threads of a batch that runs beside others."""
+    """Return the number of threads of a batch that runs beside others."""
     return max(1, cores // lanes)
 
 
 class Batcher:
-    """Ranks the prompts of concurrent asyncio calls in common batches.
+    """Ranks the prompts of concurrent asyncio requests in common batches.
 
-    A call that is cancelled is dropped before its forward pass. An exception in a batch is the matter of the prompt
-    that causes it alone: each prompt of the batch is then run by itself.
+    A cancelled request is dropped before its forward pass. If a batch fails, each of its prompts runs alone, so that
+    only the prompts that cause the error get it.
 
     Args:
         predictor: ranks; its ``forward`` is called from as many threads as there are lanes.
-        limits: of the queue; over them a call is refused at once.
+        limits: of the queue; a request that exceeds them gets OverloadedError at once.
         token_budget: most tokens of a batch, padding included.
-        lanes: batches that run at the same time, each on its share of the cores: a CPU gets more done in two passes
-            side by side than in one that all cores wait for each other in.
-        observer: is told of batches, the queue and dropped prompts.
-        device_lost: is called, from a lane's thread, where an accelerator has failed: no later pass of this process
-            can succeed. The prompts of the pass get errors.
+        lanes: batches that run at the same time, each on its share of the cores. On a CPU two passes side by side
+            finish sooner than one after the other on all cores, which wait for each other.
+        observer: counts batches, the queue and dropped prompts.
+        device_lost: called from a lane's thread if an accelerator has failed: no later pass of this process can
+            succeed. The prompts of the pass get errors.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class Batcher:
         self.predictor = predictor
         self.limits = limits or QueueLimits()
         self._observer, self._device_lost = observer, device_lost
-        self._to_encode: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
-        self._waiting = Waiting(token_budget, lanes, predictor.pads)
+        self._to_encode: queue.SimpleQueue[PendingPrompt | None] = queue.SimpleQueue()
+        self._waiting = PromptQueue(token_budget, lanes, predictor.pads)
         self._lanes, self._cores = lanes, torch.get_num_threads()
         self._lock = threading.Lock()
         self._prompts = self._tokens = 0
-        self._rate = 0.0  # tokens a second of late batches
+        self._rate = 0.0  # tokens a second, a moving average over batches
         self._threads = [
             threading.Thread(target=self._encode_all, name="p2l-encode", daemon=True),
             *(
@@ -122,28 +122,28 @@ class Batcher:
             thread.start()
 
     async def rank(self, prompts: Sequence[Prompt]) -> Ranking:
-        """The ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32.
+        """Return the ranking of each prompt, in order: coefs (prompts, models) and eta (prompts,), float32.
 
-        OverloadedError if the queue is full, TimedOutError after ``limits.seconds``, ForwardError if the network cannot
-        rank one of them, PromptError if one is not text.
+        Raises OverloadedError if the queue is full, TimedOutError after ``limits.seconds``, ForwardError if the network
+        cannot rank one of the prompts, PromptError if one is not text.
         """
         if not prompts:
             return self.predictor.rank([])
         sizes = [self._estimate(prompt) for prompt in prompts]
         self._admit(sizes)
-        call = Call.of(len(prompts))
+        request = RankRequest.of(len(prompts))
         for position, (prompt, size) in enumerate(zip(prompts, sizes, strict=True)):
-            self._to_encode.put(Item(call, position, prompt, size))
+            self._to_encode.put(PendingPrompt(request, position, prompt, size))
         late = TimedOutError(f"no answer within {self.limits.seconds:g} s")
-        alarm = call.loop.call_later(self.limits.seconds, call.fail, late)
+        alarm = request.loop.call_later(self.limits.seconds, request.fail, late)
         try:
-            return ranking_of(await call.future)
+            return ranking_of(await request.future)
         finally:
-            call.given_up = True
+            request.is_abandoned = True
             alarm.cancel()
 
     def close(self) -> None:
-        """Finish what was taken, then stop the threads."""
+        """Rank the prompts in the queue, then stop the threads."""
         self._to_encode.put(None)
         for thread in self._threads:
             thread.join()
@@ -161,16 +161,16 @@ class Batcher:
                     self._observer.refused("overloaded")
                 raise OverloadedError(max(1, math.ceil(self._tokens / self._rate)) if self._rate else 1)
             self._prompts, self._tokens = prompts, tokens
-            self._tell_waiting()
+            self._report_waiting()
 
-    def _leave(self, items: Sequence[Item]) -> None:
+    def _leave(self, items: Sequence[PendingPrompt]) -> None:
         with self._lock:
             self._prompts -= len(items)
             self._tokens -= sum(item.tokens for item in items)
-            self._tell_waiting()
+            self._report_waiting()
 
-    def _tell_waiting(self) -> None:
-        """Under the lock, so that the last word is the newest."""
+    def _report_waiting(self) -> None:
+        """Report the queue; under the lock, so that the last report is the newest."""
         if self._observer:
             self._observer.waiting(self._prompts, self._tokens)
 
@@ -181,13 +181,13 @@ class Batcher:
             while len(items) < ENCODE_TOGETHER and not self._to_encode.empty():
                 items.append(self._to_encode.get())
             closed = None in items
-            wanted, left = by_wanted([item for item in items if item is not None])
+            wanted, left = split_by_wanted([item for item in items if item is not None])
             self._drop(left)
             if wanted:
                 self._encode(wanted)
         self._waiting.close()
 
-    def _encode(self, items: list[Item]) -> None:
+    def _encode(self, items: list[PendingPrompt]) -> None:
         done = each_or_alone(items, self._encode_together, self._blame)
         with self._lock:
             self._tokens += sum(len(item.ids) - item.tokens for item in done)
@@ -196,7 +196,7 @@ class Batcher:
         if done:
             self._waiting.add(done)
 
-    def _encode_together(self, items: list[Item]) -> None:
+    def _encode_together(self, items: list[PendingPrompt]) -> None:
         encoded = self.predictor.encode([item.prompt for item in items])
         for i, item in enumerate(items):
             item.ids = encoded[i]
@@ -206,14 +206,14 @@ class Batcher:
             batch, dropped, alone = self._waiting.take(lane)
             if not batch and not dropped:
                 return
-            self._drop(cast(list[Item], dropped))
+            self._drop(cast(list[PendingPrompt], dropped))
             if batch:
                 if self._lanes > 1:
                     torch.set_num_threads(self._cores if alone else share_of(self._cores, self._lanes))
-                self._forward(cast(list[Item], batch), 1 if alone else self._lanes)
+                self._forward(cast(list[PendingPrompt], batch), 1 if alone else self._lanes)
                 self._waiting.done()
 
-    def _forward(self, items: list[Item], side_by_side: int) -> None:
+    def _forward(self, items: list[PendingPrompt], side_by_side: int) -> None:
         start = time.perf_counter()
         done = each_or_alone(items, self._forward_together, self._blame)
         seconds = time.perf_counter() - start
@@ -224,26 +224,26 @@ class Batcher:
             computed = widest * len(items) if self.predictor.pads else tokens
             self._observer.batch_done(len(items), tokens, computed, seconds)
         self._leave(done)
-        answer(done)
+        deliver(done)
 
-    def _forward_together(self, items: list[Item]) -> None:
+    def _forward_together(self, items: list[PendingPrompt]) -> None:
         ranking = self.predictor.forward([item.ids for item in items])
         if not all(bool(torch.isfinite(x).all()) for x in (ranking.coefs, ranking.eta) if x is not None):
             raise ForwardError("the network's coefficients for this prompt are not finite")
         coefs = ranking.coefs.numpy()
         etas = [None] * len(items) if ranking.eta is None else ranking.eta.tolist()
         for i, item in enumerate(items):
-            item.call.rows[item.position] = (coefs[i], etas[i])
+            item.request.rows[item.position] = (coefs[i], etas[i])
 
-    def _blame(self, item: Item, error: Exception) -> None:
+    def _blame(self, item: PendingPrompt, error: Exception) -> None:
         log.error("a prompt of %d tokens failed: %s: %s", item.tokens, type(error).__name__, error)
         self._leave([item])
         reason = error if isinstance(error, P2LError) else ForwardError("this prompt cannot be ranked")
-        call_soon(item.call.loop, item.call.fail, reason)
+        call_soon(item.request.loop, item.request.fail, reason)
         if isinstance(error, torch.AcceleratorError):
             self._device_lost()
 
-    def _drop(self, items: Sequence[Item]) -> None:
+    def _drop(self, items: Sequence[PendingPrompt]) -> None:
         if items:
             self._leave(items)
             if self._observer:

@@ -1,4 +1,4 @@
-"""What waits for a forward pass, and which of it goes together: the oldest, and what suits it."""
+"""The queue of encoded prompts, and the choice of each batch: the oldest prompt and prompts of similar length."""
 
 import threading
 from collections.abc import Sequence
@@ -7,16 +7,15 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-# What a forward pass costs whatever its size, in tokens: it reads every weight. Padding beyond it is dearer than
-# another pass.
+# The fixed cost of a forward pass in tokens: it reads every weight. If padding costs more, another pass is cheaper.
 FIXED_COST_TOKENS = 128
-# A batch is chosen among the oldest prompts that fill so many: enough for like lengths, and few late ones overtake.
+# A batch is chosen among the oldest prompts that fill this many budgets: enough to find similar lengths.
 LOOK_AHEAD = 4
 
 
 @runtime_checkable
 class Encoded(Protocol):
-    """A prompt in waiting: its ids, and whether anybody still waits for the answer."""
+    """A prompt in the queue: its ids, and whether its request still waits for the result."""
 
     ids: np.ndarray
 
@@ -27,8 +26,8 @@ class Encoded(Protocol):
 T = TypeVar("T", bound=Encoded)
 
 
-def by_wanted(items: Sequence[T]) -> tuple[list[T], list[T]]:
-    """The items that somebody waits for, and the others; each is asked once, since clients leave at any moment."""
+def split_by_wanted(items: Sequence[T]) -> tuple[list[T], list[T]]:
+    """Split items into wanted and abandoned ones; reads ``wanted`` once each, since clients leave at any moment."""
     wanted: list[T] = []
     left: list[T] = []
     for item in items:
@@ -37,14 +36,14 @@ def by_wanted(items: Sequence[T]) -> tuple[list[T], list[T]]:
 
 
 def choose_batch(lengths: np.ndarray, token_budget: int) -> np.ndarray:
-    """Which of the waiting prompts to run now; ``lengths`` in the order of arrival, the result positions into it.
+    """Return the positions of the prompts to run now; ``lengths`` are in the order of arrival.
 
-    The oldest prompt is always in it, so none waits for more batches than there were prompts before it. With it go
-    prompts of like length: of all windows of the sorted lengths that hold it and whose padded size (count x longest)
-    is within the budget, the one with most tokens for its cost, the padded size and FIXED_COST_TOKENS. Only the oldest
-    prompts of LOOK_AHEAD budgets are looked at.
+    The oldest prompt is always chosen, so no prompt waits for more batches than there were prompts before it. The rest
+    are prompts of similar length. Among the windows of sorted lengths that hold the oldest prompt and whose padded size
+    (count x longest) is within the budget, the best has the most tokens for its cost: padded size plus
+    FIXED_COST_TOKENS. Only the oldest prompts that fill LOOK_AHEAD budgets are considered.
     """
-    lengths = lengths[: looked_at(lengths, token_budget)]
+    lengths = lengths[: num_considered(lengths, token_budget)]
     order = np.argsort(lengths, kind="stable")
     ordered = lengths[order].astype(np.int64)
     oldest = int(np.flatnonzero(order == 0)[0])
@@ -58,21 +57,21 @@ def choose_batch(lengths: np.ndarray, token_budget: int) -> np.ndarray:
 
 
 def first_that_fit(lengths: np.ndarray, token_budget: int) -> np.ndarray:
-    """Where nothing is padded: the oldest of the waiting prompts, as many as the budget has room for, at least one."""
+    """Return the positions of the oldest prompts that fit the budget, at least one; for batches without padding."""
     return np.arange(max(1, int(np.searchsorted(np.cumsum(lengths), token_budget, side="right"))))
 
 
-def looked_at(lengths: np.ndarray, token_budget: int) -> int:
-    """How many of the waiting prompts, in the order of arrival, a batch is chosen from."""
+def num_considered(lengths: np.ndarray, token_budget: int) -> int:
+    """Return how many of the oldest prompts a batch is chosen from."""
     return int(np.searchsorted(np.cumsum(lengths), LOOK_AHEAD * token_budget)) + 1
 
 
 class Work(NamedTuple):
-    """What one lane does next; both lists are empty at the end.
+    """The next work of one lane; both lists are empty at the end.
 
     Attributes:
         batch: the prompts to rank.
-        dropped: the prompts that nobody waits for any more.
+        dropped: the prompts of abandoned requests.
         alone: no other lane runs beside this batch, so that it may use every core.
     """
 
@@ -82,18 +81,17 @@ class Work(NamedTuple):
 
 
 @dataclass
-class Waiting:
-    """The encoded prompts that wait, handed out in batches to one or more lanes that run them.
+class PromptQueue:
+    """Hands the encoded prompts out in batches to one or more lanes.
 
-    What waits is shared out among the lanes that are free. A prompt that comes when nothing waits and nothing runs goes
-    alone, and the other lanes wait for its end; lane 0 runs all of those, since OpenMP keeps a team of threads for each
-    thread that asks for one, and two teams on the same cores get in each other's way. Every batch that ``take`` gives
-    out is to be followed by ``done``.
+    The free lanes share the queue. A prompt that arrives when the queue is empty and no batch runs is run alone on all
+    cores, and the other lanes wait. Lane 0 runs all of these: OpenMP keeps a team of threads for each calling thread,
+    and two teams on the same cores slow each other down. Call ``done`` after every batch of ``take``.
 
     Attributes:
         token_budget: most tokens of a batch, padding included.
-        lanes: how many threads take.
-        pads: whether the prompts of a batch are padded to the longest, so that like lengths should go together.
+        lanes: number of threads that call ``take``.
+        pads: whether the prompts of a batch are padded to the longest, so that similar lengths belong together.
     """
 
     token_budget: int
@@ -111,32 +109,32 @@ class Waiting:
             self._changed.notify_all()
 
     def take(self, lane: int = 0) -> Work:
-        """The next batch, and what was dropped; blocks while there is neither."""
+        """Return the next batch and the dropped prompts; blocks while there is neither."""
         with self._changed:
-            while self._alone or not (self._items or self._closed) or (lane and self._lone()):
+            while self._alone or not (self._items or self._closed) or (lane and self._is_single()):
                 self._changed.wait()
-            self._items, dropped = by_wanted(self._items)
+            self._items, dropped = split_by_wanted(self._items)
             if not self._items:
                 return Work([], dropped, False)
-            # another lane gets here with a lone prompt where those beside it were dropped just now
-            self._alone = self.lanes == 1 or (lane == 0 and self._lone())
+            # another lane gets here with a single prompt if the prompts beside it have just been dropped
+            self._alone = self.lanes == 1 or (lane == 0 and self._is_single())
             self._running += 1
             return Work(self._next_batch(), dropped, self._alone)
 
     def done(self) -> None:
-        """A batch has been run."""
+        """Note that a batch has been run."""
         with self._changed:
             self._running -= 1
             self._alone = False
             self._changed.notify_all()
 
     def close(self) -> None:
-        """No more will come; ``take`` hands out what is left."""
+        """Accept no more prompts; ``take`` returns what is left."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _lone(self) -> bool:
+    def _is_single(self) -> bool:
         return len(self._items) == 1 and not self._running
 
     def _next_batch(self) -> list[Encoded]:

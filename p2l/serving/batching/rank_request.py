@@ -1,4 +1,4 @@
-"""A call of the batcher and its prompts, on their way from an event loop through the threads and back."""
+"""A request to the batcher and its prompts, on their way from an event loop through the threads and back."""
 
 import asyncio
 import contextlib
@@ -17,33 +17,33 @@ Row = tuple[np.ndarray, float | None]
 
 
 @dataclass(eq=False)
-class Call:
+class RankRequest:
     """Prompts that are answered together; ``left`` counts those without a row."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[list[Row]]"
     rows: list[Row | None]
     left: int
-    given_up: bool = False
+    is_abandoned: bool = False
 
     @classmethod
-    def of(cls, num_prompts: int) -> "Call":
-        """A call of the running event loop."""
+    def of(cls, num_prompts: int) -> "RankRequest":
+        """Return a request of the running event loop."""
         loop = asyncio.get_running_loop()
         return cls(loop, loop.create_future(), [None] * num_prompts, num_prompts)
 
     def fail(self, error: Exception) -> None:
-        """Answer with an error; on the event loop."""
-        self.given_up = True
+        """Answer with an error. Use it on the event loop only."""
+        self.is_abandoned = True
         if not self.future.done():
             self.future.set_exception(error)
 
 
 @dataclass(eq=False)
-class Item:
-    """One prompt of a call; ``tokens`` is its size, or the estimate of it before it is encoded."""
+class PendingPrompt:
+    """One prompt of a request; ``tokens`` is its size, or an estimate until it is encoded."""
 
-    call: Call
+    request: RankRequest
     position: int
     prompt: Prompt
     tokens: int
@@ -51,13 +51,15 @@ class Item:
 
     @property
     def wanted(self) -> bool:
-        return not self.call.given_up
+        return not self.request.is_abandoned
 
 
 def each_or_alone(
-    items: list[Item], run: Callable[[list[Item]], None], blame: Callable[[Item, Exception], None]
-) -> list[Item]:
-    """Run all items together; if that fails, each alone. Returns those that went well, the others are blamed."""
+    items: list[PendingPrompt],
+    run: Callable[[list[PendingPrompt]], None],
+    blame: Callable[[PendingPrompt, Exception], None],
+) -> list[PendingPrompt]:
+    """Run all prompts together, or each alone if that fails; returns those that succeeded, ``blame`` gets the rest."""
     try:
         run(items)
     except Exception as error:
@@ -68,32 +70,32 @@ def each_or_alone(
     return items
 
 
-def answer(items: Sequence[Item]) -> None:
-    """Hand over the answers of the calls that have all of theirs, with one wake-up of each event loop."""
-    complete: dict[asyncio.AbstractEventLoop, list[Call]] = {}
+def deliver(items: Sequence[PendingPrompt]) -> None:
+    """Deliver the requests that are complete, with one wake-up of each event loop."""
+    complete: dict[asyncio.AbstractEventLoop, list[RankRequest]] = {}
     for item in items:
-        item.call.left -= 1
-        if not item.call.left:
-            complete.setdefault(item.call.loop, []).append(item.call)
-    for loop, calls in complete.items():
-        call_soon(loop, _deliver, calls)
+        item.request.left -= 1
+        if not item.request.left:
+            complete.setdefault(item.request.loop, []).append(item.request)
+    for loop, requests in complete.items():
+        call_soon(loop, _set_results, requests)
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    """Call a function on an event loop; from any thread."""
-    # closed: the server was stopped without waiting for its answers
+    """Run a function on an event loop, from any thread."""
+    # a closed loop: the server was stopped without waiting for its responses
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(function, *arguments)
 
 
 def ranking_of(rows: Sequence[Row]) -> Ranking:
-    """The rows as one ranking."""
+    """Stack the rows into one ranking."""
     coefs = torch.from_numpy(np.stack([coefs for coefs, _ in rows]))
     eta = [eta for _, eta in rows if eta is not None]
     return Ranking(coefs, torch.tensor(eta, dtype=torch.float32) if eta else None)
 
 
-def _deliver(calls: list[Call]) -> None:
-    for call in calls:
-        if not call.future.done():
-            call.future.set_result(cast(list[Row], call.rows))
+def _set_results(requests: list[RankRequest]) -> None:
+    for request in requests:
+        if not request.future.done():
+            request.future.set_result(cast(list[Row], request.rows))

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l.serving.batching import prompt_queue
-from p2l.serving.batching.prompt_queue import FIXED_COST_TOKENS, Waiting, choose_batch, first_that_fit, looked_at
+from p2l.serving.batching.prompt_queue import (
+    FIXED_COST_TOKENS,
+    PromptQueue,
+    choose_batch,
+    first_that_fit,
+    num_considered,
+)
 
 
 @dataclass(eq=False)
@@ -34,7 +40,7 @@ def test_a_batch_holds_the_oldest_and_keeps_to_the_budget(lengths, budget):
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 2000))
 def test_a_batch_is_a_run_of_the_sorted_lengths(lengths, budget):
     taken = sorted(lengths[i] for i in choose_batch(np.array(lengths), budget))
-    ordered = sorted(lengths[: looked_at(np.array(lengths), budget)])
+    ordered = sorted(lengths[: num_considered(np.array(lengths), budget)])
     assert any(ordered[i : i + len(taken)] == taken for i in range(len(ordered)))
 
 
@@ -47,7 +53,7 @@ def test_without_padding_the_oldest_go_as_many_as_fit(lengths, budget):
 
 
 def test_without_padding_none_overtakes():
-    waiting = Waiting(token_budget=100, pads=False)
+    waiting = PromptQueue(token_budget=100, pads=False)
     prompts = [Prompt.of(length) for length in (60, 5, 60, 5, 200, 5)]
     waiting.add(prompts)
     taken = []
@@ -74,7 +80,7 @@ def test_padding_below_the_cost_of_another_pass_is_accepted():
 
 
 def test_no_prompt_waits_for_more_batches_than_there_were_before_it():
-    waiting = Waiting(token_budget=100)
+    waiting = PromptQueue(token_budget=100)
     rare = Prompt.of(90)
     waiting.add([Prompt.of(10), Prompt.of(10), rare])
     for _ in range(3):
@@ -88,11 +94,11 @@ def test_no_prompt_waits_for_more_batches_than_there_were_before_it():
 
 def test_late_prompts_do_not_overtake_a_long_queue():
     lengths = np.array([10, 90] * 500)
-    assert max(choose_batch(lengths, 200)) < looked_at(lengths, 200) < 20
+    assert max(choose_batch(lengths, 200)) < num_considered(lengths, 200) < 20
 
 
 def test_what_nobody_waits_for_is_handed_back_apart():
-    waiting = Waiting(token_budget=100)
+    waiting = PromptQueue(token_budget=100)
     kept, left = Prompt.of(5), Prompt.of(5)
     left.wanted = False
     waiting.add([left, kept])
@@ -110,7 +116,7 @@ class Leaving(Prompt):
 
 
 def test_a_prompt_whose_client_leaves_meanwhile_is_not_lost():
-    queue = Waiting(token_budget=100)
+    queue = PromptQueue(token_budget=100)
     left, leaving = Prompt(np.zeros(5, dtype=np.int32), wanted=False), Leaving.of(5)
     queue.add([left, leaving])
     assert queue.take()[:2] == ([leaving], [left])
@@ -118,7 +124,7 @@ def test_a_prompt_whose_client_leaves_meanwhile_is_not_lost():
 
 @pytest.mark.parametrize("added", [0, 1])
 def test_closing_hands_out_what_is_left_and_then_nothing(added):
-    waiting = Waiting(token_budget=100)
+    waiting = PromptQueue(token_budget=100)
     waiting.add([Prompt.of(5)] * added)
     closing = threading.Timer(0.05, waiting.close)
     closing.start()
@@ -130,7 +136,7 @@ def test_closing_hands_out_what_is_left_and_then_nothing(added):
 
 
 def test_what_waits_is_shared_out_among_the_free_lanes():
-    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting = PromptQueue(token_budget=1000, lanes=2)
     waiting.add([Prompt.of(10)] * 20)
     first, second = waiting.take(), waiting.take()
     assert len(first.batch) == len(second.batch) == 10
@@ -138,7 +144,7 @@ def test_what_waits_is_shared_out_among_the_free_lanes():
 
 
 def test_a_lone_prompt_has_all_cores_of_the_first_lane():
-    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting = PromptQueue(token_budget=1000, lanes=2)
     waiting.add([Prompt.of(10)])
     taken: list[bool] = []
     second = threading.Thread(target=lambda: taken.append(waiting.take(lane=1).alone))
@@ -152,7 +158,7 @@ def test_a_lone_prompt_has_all_cores_of_the_first_lane():
 
 
 def test_nothing_runs_beside_a_prompt_that_has_all_cores():
-    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting = PromptQueue(token_budget=1000, lanes=2)
     waiting.add([Prompt.of(10)])
     assert waiting.take(lane=0).alone
     waiting.add([Prompt.of(10)] * 4)
@@ -167,7 +173,7 @@ def test_nothing_runs_beside_a_prompt_that_has_all_cores():
 
 
 def test_a_prompt_that_comes_while_a_shared_batch_runs_does_not_go_alone():
-    waiting = Waiting(token_budget=1000, lanes=2)
+    waiting = PromptQueue(token_budget=1000, lanes=2)
     waiting.add([Prompt.of(10)] * 4)
     assert len(waiting.take().batch) == 2
     waiting.add([Prompt.of(10)])
