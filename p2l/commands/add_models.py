@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AddModelsJob:
-    """Leaves ``checkpoint/`` (published format), ``leaderboard.csv``, ``leaderboard.png`` and ``report.json``.
+    """Add new models; write ``checkpoint/`` (published format), ``leaderboard.csv``, a picture and ``report.json``.
 
     Attributes:
         votes: file, folder or hub dataset of votes in which the new models took part, with prompts.
-        output_dir: where all goes.
+        output_dir: folder for all of these.
         new: the models to add; None for all that the checkpoint does not rank.
-        refit: whether ``new`` may name models that the checkpoint ranks, whose rows are then fitted anew.
+        refit: whether ``new`` may name models that the checkpoint ranks already, to fit their rows again.
         split, max_skipped_share: as in ``p2l.data.FileVotes``.
-        penalties, folds, seed: as ``p2l.new_models.fit_rows`` says.
+        penalties, folds, seed: as in ``p2l.new_models.fit_rows``.
         level: of the intervals.
         token_budget: most tokens, padding included, in a batch of prompts.
         precision: of the pass over the prompts; bfloat16 moves a coefficient by some thousandths of a nat.
@@ -57,7 +57,7 @@ class AddModelsJob:
     precision: Precision = "bfloat16"
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
-        """The checkpoint that ranks the new models too; its list is the old one with the new names appended."""
+        """Return a checkpoint that ranks the new models too; their names are appended to its list."""
         votes, new = load_new_model_votes(
             self.votes,
             checkpoint.models,
@@ -105,7 +105,7 @@ class AddModelsJob:
 def leaderboard_with(
     checkpoint: Checkpoint, reading: PromptFeatures, fitted: RowFit, level: float = 0.95
 ) -> pd.DataFrame:
-    """The mean coefficients over the prompts read, best first, with intervals of the fitted models.
+    """Return the mean coefficients over the prompts read, best first, with intervals of the fitted models.
 
     Columns: rank, rank_best, rank_worst, model, new, coef, low, high (nats), elo, elo_low, elo_high (points above the
     mean of the models) and win_rate. The known models are taken as exact, so their own intervals are points.

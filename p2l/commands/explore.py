@@ -18,14 +18,14 @@ from p2l.models.predict import Predictor
 
 @dataclass(frozen=True)
 class ExplorerJob:
-    """A page at ``http://host:port``, until the process is interrupted.
+    """Serve a page at ``http://host:port`` until the process is interrupted.
 
     Attributes:
-        host: 127.0.0.1 is this machine alone; 0.0.0.0 lets the network in.
-        port: to listen at; None: the first free one from 7860 on.
-        prices: LLM -> dollars per million input and output tokens; None or empty: no costs.
-        output_tokens: of an answer, which its cost is computed with.
-        device: of the network; None: a GPU where there is one.
+        host: 127.0.0.1 serves this machine alone, 0.0.0.0 the whole network.
+        port: None takes the first free port from 7860 on.
+        prices: LLM -> dollars per million input and output tokens; without it the page shows no costs.
+        output_tokens: tokens of an answer, for its cost.
+        device: of the model; None takes a GPU if there is one.
     """
 
     host: str = "127.0.0.1"
@@ -35,7 +35,7 @@ class ExplorerJob:
     device: str | None = None
 
     def run(self, checkpoint: Checkpoint) -> None:
-        """Show the page; ``ConfigError`` without Gradio, for unusable prices, and where the port is taken."""
+        """Show the page; ``ConfigError`` without Gradio, if prices are unusable, or if the port is taken."""
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # Gradio's library would report that it was started
         try:
             from p2l.explorer.page import build_page, serve

@@ -1,4 +1,4 @@
-"""The insight job: a table of prompts in; a page, and the numbers behind it, out."""
+"""Analyse a table of prompts; write a page and the numbers behind it."""
 
 import json
 import logging
@@ -29,18 +29,18 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class InsightJob:
-    """Insight into the prompts of a data set.
+    """Analyse the prompts of a data set.
 
     Attributes:
-        dataset: file, folder or hub dataset of prompts, or of rankings that scripts/predict.py wrote (column coefs).
+        dataset: file, folder or hub dataset of prompts, or of rankings that ``p2l predict`` wrote (column coefs).
         output_dir: folder of the page and its tables.
-        questions: what to find out.
+        questions: which analyses, and their parameters.
         split: of a hub dataset or saved DatasetDict.
         column: holds the prompts: strings, or lists of user turns.
         categories: column, or columns, of labels to group by.
         embedding: for clusters: "hidden", the P2L model's hidden state, or a sentence encoder; None: no clusters.
-        reference: another data set, whose leaderboard stands beside that of ``dataset``.
-        before: rankings of the same prompts by another checkpoint for the same LLMs; what changed since.
+        reference: another data set to compare with.
+        before: rankings of the same prompts and LLMs by another checkpoint, to compare with.
         models: of rankings without a checkpoint: a JSON list of the LLMs, or the folder of its model_list.json.
         family: of rankings without a checkpoint.
         token_budget: most tokens, padding included, in a batch.
@@ -60,14 +60,14 @@ class InsightJob:
     token_budget: int = 16384
 
     def run(self, checkpoint: Checkpoint | None) -> Path:
-        """Rank the prompts where they are not ranked yet, analyse, write; the path of the page.
+        """Rank the prompts that are not ranked yet, analyse them, and return the path of the page.
 
-        ``checkpoint`` may be None where ``models`` and ``family`` are given and all data sets hold rankings.
+        ``checkpoint`` may be None if ``models`` and ``family`` are given and all data sets hold rankings.
         """
         if checkpoint is not None and torch.cuda.is_available() and next(checkpoint.model.parameters()).is_cpu:
             checkpoint.model.to("cuda")
         if checkpoint is not None:
-            self.questions.check(checkpoint.models)  # now, not when all is ranked
+            self.questions.check(checkpoint.models)  # before the prompts are ranked, which takes long
         categories = (self.categories,) if isinstance(self.categories, str) else tuple(self.categories)
         ranked = self._ranked(self.dataset, checkpoint, categories, self.embedding)
         reference = None if self.reference is None else self._ranked(self.reference, checkpoint)
@@ -107,7 +107,7 @@ class InsightJob:
 
 
 def read_model_list(path: str) -> tuple[str, ...]:
-    """The LLMs of a JSON list, or of the model_list.json in a folder; DataError where it is none."""
+    """Read the LLMs of a JSON list, or of the model_list.json in a folder; DataError if there is none."""
     file = Path(path) / "model_list.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise DataError(f"no list of LLMs at {file}; give a JSON list of names, or the folder of a checkpoint")
@@ -121,7 +121,7 @@ def read_model_list(path: str) -> tuple[str, ...]:
 
 
 def write_tables(insight: Insight, folder: Path) -> None:
-    """The numbers behind the page: CSV files, and ``prompts.jsonl`` with what is known of each prompt."""
+    """Write the numbers behind the page: CSV files, and ``prompts.jsonl`` with the results of each prompt."""
     level = insight.questions.level
     boards = [("", "all prompts", insight.overall), *((g.kind, g.name, board) for g, board in insight.groups)]
     every = [board.table(level).assign(kind=kind, group=name, prompts=len(board)) for kind, name, board in boards]

@@ -1,4 +1,4 @@
-"""Leaderboards of a table of votes, of all of it and of each category: as tables, numbers and pictures."""
+"""Fit leaderboards to a table of votes, overall and by category; write tables, numbers and pictures."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LeaderboardJob:
-    """Fit votes, category by category, and leave ``leaderboard-<category>.csv`` and ``.png`` and ``leaderboards.json``.
+    """Fit each category; write ``leaderboard-<category>.csv`` and ``.png``, and ``leaderboards.json``.
 
     Attributes:
         votes: anything that p2l reads; needs model_a, model_b and winner, and no prompts.
@@ -42,7 +42,7 @@ class LeaderboardJob:
         compare, folds: the families to compare by cross-validation, and its folds; 0: none.
         categories: names of ``known_categories``, or ``column=value``; "all" for all votes.
         level: of the intervals.
-        pair_weights, covariates, cluster, ridge, bootstrap, seed: as ``p2l.leaderboard.fit`` says.
+        pair_weights, covariates, cluster, ridge, bootstrap, seed: as in ``p2l.leaderboard.fit``.
         top: how many models are printed.
     """
 
@@ -65,7 +65,7 @@ class LeaderboardJob:
     top: int = 20
 
     def run(self) -> dict[str, LeaderboardFit]:
-        """The fit of each category. A category without votes is named and left out; ``DataError`` if all are."""
+        """Return the fit of each category; one without votes is skipped with a warning, ``DataError`` if all are."""
         families = [get_family(name) for name in (self.family, *self.compare)]
         categories = [find_category(name, self.known_categories or {"all": {}}) for name in self.categories]
         frame = adapt(read_table(self.votes, self.split))  # before rows are left out: labels point into the whole table
@@ -149,7 +149,7 @@ class LeaderboardJob:
 
 
 def _stems(names: Iterable[str]) -> list[str]:
-    """A file name for each category, by its letters and digits; distinct, on a disk that takes A for a as well."""
+    """Return a file name for each category, of its letters and digits; distinct even if case is ignored."""
     stems: dict[str, str] = {}
     for name in names:
         plain = "leaderboard-" + re.sub(r"[^\w.-]+", "_", name)

@@ -1,4 +1,4 @@
-"""The published ``p2l.eval`` job: a data set with prompts in, the same with coefs and eta out."""
+"""Rank the prompts of a data set and write it with coefs and eta; ``p2l.eval`` of the published code."""
 
 import hashlib
 import logging
@@ -56,7 +56,7 @@ class PredictionJob:
             raise ConfigError(f"output must end in one of {', '.join(FORMATS)}; got {self.output}")
 
     def run(self, checkpoint: Checkpoint, trainer: Trainer, model_path: str) -> Path:
-        """Predict what is not predicted yet, then write ``output``: the data set with ``coefs`` and ``eta``.
+        """Predict the prompts that are left, then write ``output``: the data set with ``coefs`` and ``eta``.
 
         A row whose prompt is not text gets nulls; how many is logged. On all ranks; rank 0 writes.
         """
@@ -85,7 +85,7 @@ class PredictionJob:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
         frame[self.column] = _of_one_type(frame[self.column])
         if self.output.endswith(".parquet"):
-            self._check_types(frame)  # now, not when all is predicted
+            self._check_types(frame)  # before the prediction, which takes long
         return frame
 
     def _check_types(self, frame: pd.DataFrame) -> None:
@@ -104,7 +104,7 @@ class PredictionJob:
         done = parts.done()
         left = np.setdiff1d(np.arange(len(prompts)), done)
         if len(done):
-            log.info("going on: %d of %d prompts are done", len(prompts) - len(left), len(prompts))
+            log.info("resuming: %d of %d prompts are done", len(prompts) - len(left), len(prompts))
         if not len(left):
             return
         encoded = encode_prompts(checkpoint.encoder, prompts)
@@ -136,7 +136,7 @@ class PredictionJob:
 
 
 def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
-    """What the predictions of one prompt depend on; of each weight its type and its first numbers."""
+    """Describe what predictions depend on: the format of prompts, and the type and first numbers of each weight."""
     digest = hashlib.sha256()
     for name, weight in checkpoint.model.state_dict().items():
         numbers = weight.flatten()[:256].cpu().contiguous().view(torch.uint8).numpy()
@@ -145,7 +145,7 @@ def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
 
 
 def _of_one_type(column: pd.Series) -> pd.Series:
-    """Strings and lists side by side become lists of turns; a column of either stays as it is."""
+    """Turn a column that mixes strings and lists into lists of turns; return any other column unchanged."""
     strings = column.map(lambda value: isinstance(value, str))
     if strings.all() or not strings.any() or (column[~strings].map(pd.api.types.is_scalar)).all():
         return column
@@ -153,7 +153,7 @@ def _of_one_type(column: pd.Series) -> pd.Series:
 
 
 def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
-    """The number of each row's prompt among the distinct ones (-1: not text), and those."""
+    """Return the index of each row's prompt among the distinct ones (-1: not text), and the distinct ones."""
     seen: dict[tuple[str, ...], int] = {}
     rows = np.full(len(column), -1, dtype=np.int64)
     for i, value in enumerate(column):

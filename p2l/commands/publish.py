@@ -1,4 +1,4 @@
-"""Make a published checkpoint of one that a run has saved, without holding the model."""
+"""Convert a checkpoint of a run to the published format, one file of weights at a time."""
 
 import json
 import logging
@@ -27,10 +27,10 @@ BASE, A, B = ".base_layer", ".lora_A.default.weight", ".lora_B.default.weight"
 
 @dataclass(frozen=True)
 class PublishJob:
-    """Writes a folder in the published format from a checkpoint of a run, one file of weights after the other.
+    """Write a folder in the published format from a checkpoint of a run, one file of weights at a time.
 
-    What is not weights comes from the description that the run left in its folder. The memory is that of one
-    file, and with DeepSpeed stages 1 and 2 of the weights once in float32. CheckpointError if something is missing.
+    Everything but the weights comes from the ``description`` folder of the run. It holds one file of weights in
+    memory; with DeepSpeed stages 1 and 2 all weights in float32. CheckpointError if something is missing.
 
     Attributes:
         run_folder: of the run.
@@ -47,7 +47,7 @@ class PublishJob:
     max_shard_size: str = "5GB"
 
     def run(self) -> Path:
-        """Write the folder; it appears whole, or where it was there its files are replaced."""
+        """Write the folder; it appears whole, and replaces the files of an existing one."""
         description = Path(self.run_folder) / "description"
         if not description.is_dir():
             raise CheckpointError(
@@ -86,7 +86,7 @@ def write_weights(
 
 
 def merge_adapters(weights: dict[str, StoredTensor], recipe: dict[str, Any]) -> dict[str, StoredTensor]:
-    """The weights with LoRA adapters added to the layers that they adapt: W + alpha / rank * B A."""
+    """Add LoRA adapters to the layers that they adapt: W + alpha / rank * B A."""
     if any(name.endswith((".SCB", ".weight.absmax")) for name in weights):
         raise CheckpointError("quantised weights are restored by the run itself; see the checkpoint in its folder")
     adapted = {name.removesuffix(A) for name in weights if name.endswith(A)}

@@ -1,4 +1,4 @@
-"""A job that may be started again: it is skipped where it is done, and goes on where it stopped."""
+"""A training job that may be started again: skipped if it is finished, resumed if it stopped."""
 
 import logging
 import shutil
@@ -22,27 +22,27 @@ DECIDES = ("seed", "model", "head", "loss", "data", "batching", "optimizer", "sc
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be done in the folder of a run.
+class RestartableJob:
+    """What is left to do in the folder of a run.
 
     Attributes:
         resume: what ``p2l.training.train`` resumes from.
-        last: the checkpoint that is removed when the run is over; None where it is kept.
-        left: what a run leaves when it is over, either of them.
-        result: of a run that is over already.
+        last: the checkpoint to remove when the run is over; None keeps it.
+        results: files or folders, one of which a finished run has written.
+        result: of a finished run.
     """
 
     resume: str | None
     last: Path | None = None
-    left: tuple[Path, ...] = ()
+    results: tuple[Path, ...] = ()
     result: ScalingPoint | None = None
 
     @classmethod
-    def of(cls, cfg: DictConfig) -> "Job":
-        """The job of a training configuration.
+    def of(cls, cfg: DictConfig) -> "RestartableJob":
+        """Return the job of a training configuration.
 
-        ``resume=auto``: over where ``output_dir`` has a ``result.json``, else from its ``last.ckpt`` if there is one,
-        else from the start. ``ConfigError`` where the folder holds a run of another recipe.
+        With ``resume=auto`` it is finished if ``output_dir`` has a ``result.json``; else it resumes from ``last.ckpt``
+        if there is one, else it starts. ``ConfigError`` if the folder holds a run of another recipe.
         """
         if cfg.resume != "auto":
             return cls(cfg.resume)
@@ -53,18 +53,18 @@ class Job:
             return cls(None, result=ScalingPoint.read(folder / RESULT_FILE))
         last = last_checkpoint(folder)
         published = OmegaConf.select(cfg, "callbacks.publish.folder")
-        left = (folder / RESULT_FILE, *([] if published is None else [Path(published)]))
+        results = (folder / RESULT_FILE, *([] if published is None else [Path(published)]))
         if last.is_dir() or is_zipfile(last):
-            log.info("goes on: %s", last)
-            return cls(str(last), last, left)
+            log.info("resuming: %s", last)
+            return cls(str(last), last, results)
         if last.exists():
-            log.warning("cut short, starts again: %s", last)
+            log.warning("incomplete checkpoint, starting again: %s", last)
             last.unlink()
-        return cls(None, last, left)
+        return cls(None, last, results)
 
     def close(self) -> None:
-        """Remove the checkpoint that the run, now over, could have gone on from; kept where it left nothing else."""
-        if self.last is None or not any(path.exists() for path in self.left):
+        """Remove the checkpoint to resume from, if the finished run has left a result."""
+        if self.last is None or not any(path.exists() for path in self.results):
             return
         if self.last.is_dir():
             shutil.rmtree(self.last)
@@ -73,7 +73,7 @@ class Job:
 
 
 def _claim(folder: Path, cfg: DictConfig) -> None:
-    """Write down the recipe of the run, or hold it against the one that is there."""
+    """Write the recipe of the run, or compare it with the one in the folder."""
     recipe = {key: cfg[key] for key in DECIDES} | {"trainer": {k: cfg.trainer[k] for k in ("max_epochs", "max_steps")}}
     text = OmegaConf.to_yaml(OmegaConf.create(recipe))
     path = folder / RECIPE_FILE
@@ -84,9 +84,10 @@ def _claim(folder: Path, cfg: DictConfig) -> None:
     before, now = _flat(OmegaConf.load(path)), _flat(OmegaConf.create(text))
     changed = sorted(key for key in before | now if before.get(key) != now.get(key))
     if changed:
-        said = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in changed[:3])
+        differences = ", ".join(f"{key}={before.get(key)} (now {now.get(key)})" for key in changed[:3])
         raise ConfigError(
-            f"{folder} holds a run with {said}; give another output_dir (in a sweep: hydra.sweep.dir), or remove it"
+            f"{folder} holds a run with {differences}; give another output_dir (in a sweep: hydra.sweep.dir), "
+            "or remove it"
         )
 
 

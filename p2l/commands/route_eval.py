@@ -1,4 +1,4 @@
-"""Measure how a checkpoint routes, and write it down: JSON, CSV and a picture."""
+"""Measure how a checkpoint routes; write JSON, CSV and a picture."""
 
 import json
 import logging
@@ -29,18 +29,18 @@ NAME = "route_eval"
 
 @dataclass(frozen=True)
 class RoutingEvaluation:
-    """Cost against quality of every policy on prompts with measured scores.
+    """Measure cost against quality of every policy on prompts with measured scores.
 
     Attributes:
         title: of the picture.
         test: the prompts to route.
-        known: other prompts, which tell each LLM's mean score and expected cost before routing.
+        known: other prompts, for each LLM's mean score and expected cost before routing.
         optimizer: whose scores are maximised: optimal-lp (win rates) or simple-lp (coefficients, P(usable) for grk).
-            Where votes compare scores that are right or wrong, W q = 1/2 + (score - mean score) / 2, so that win rates
+            If votes compare scores that are right or wrong, W q = 1/2 + (score - mean score) / 2, so that win rates
             are comparable between prompts, which one price for all of them needs.
         output_dir: gets route_eval.json, route_eval.csv and route_eval.png, and shrinkage.json.
         unit: of costs.
-        calibration: scores, prompts or split, where they differ from those of ``known``: prompts that are neither
+        calibration: scores, prompts or split, if they differ from those of ``known``: prompts that are neither
             trained on nor tested. A ``Shrinkage`` is fitted to them, written, and shown in two more curves.
         beside: route_eval.json files of other runs, drawn to the left in the picture.
     """
@@ -58,7 +58,7 @@ class RoutingEvaluation:
     seed: int = 0
 
     def run(self, checkpoint: Checkpoint) -> RoutingCurves:
-        """Route, measure, write. DataError where the checkpoint and the table share fewer than two LLMs."""
+        """Route, measure and write; DataError if the checkpoint and the table share fewer than two LLMs."""
         earlier = [_read(path) for path in self.beside]
         tables = [self.test.load(), self.known.load()]
         if self.calibration is not None:
@@ -116,7 +116,7 @@ class RoutingEvaluation:
 
 
 def _shared(tables: Sequence[MeasuredScores], models: Sequence[str]) -> list[MeasuredScores]:
-    """The tables with the LLMs that all share with the checkpoint."""
+    """Return the tables with only the LLMs that they all share with the checkpoint."""
     shared = [model for model in models if all(model in table.models for table in tables)]
     if len(shared) < 2:
         raise DataError(
@@ -130,9 +130,9 @@ def _read(path: str) -> dict[str, Any]:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"beside: {path} is no {NAME}.json ({error})") from error
+        raise ConfigError(f"beside: {path} is not a {NAME}.json ({error})") from error
     if not isinstance(result, dict) or not {"title", "unit", "curves", "singles"} <= result.keys():
-        raise ConfigError(f"beside: {path} is no {NAME}.json")
+        raise ConfigError(f"beside: {path} is not a {NAME}.json")
     return result
 
 

@@ -1,4 +1,4 @@
-"""The scaling law of a sweep: its fit, its intervals, what it predicts, and how well it would have predicted."""
+"""Fit the scaling law of a sweep, with intervals, predictions, and errors on held-out points."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ScalingJob:
-    """Fit the law and leave ``scaling_law.json``, ``.csv`` (the points), ``.png`` and ``held_out.csv``.
+    """Fit the law; write ``scaling_law.json``, ``.csv`` (the points), ``.png`` and ``held_out.csv``.
 
     Attributes:
         results: folder of a sweep, or a CSV table of its points.
@@ -44,7 +44,7 @@ class ScalingJob:
     seed: int = 0
 
     def run(self) -> LawFit:
-        """The fit; ``DataError`` where the points do not suffice, ``ConfigError`` where a prediction is not one."""
+        """Return the fit; ``DataError`` if the points do not suffice, ``ConfigError`` if ``predict`` is malformed."""
         for wanted in self.predict:
             if set(wanted) != {"parameters", "votes"} or not all(value > 0 for value in wanted.values()):
                 raise ConfigError(f"predict: expected parameters and votes, both above 0; got {dict(wanted)}")

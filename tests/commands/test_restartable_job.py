@@ -8,7 +8,7 @@ import pytest
 from lightning import Callback
 
 from p2l.commands.hydra_task import HydraTask
-from p2l.commands.restartable_job import Job
+from p2l.commands.restartable_job import RestartableJob
 from p2l.training import train
 from tests.running import TINY, build, compose, curve, on_votes
 
@@ -44,7 +44,7 @@ def call(folder: Path, *overrides: str) -> float | None:
 
 def cut(folder: Path, micro_batch: int) -> None:
     module, datamodule, trainer = build(folder, *AGAIN)
-    Job.of(compose(*TINY, *on_votes(folder), f"output_dir={folder / 'run'}", *AGAIN))
+    RestartableJob.of(compose(*TINY, *on_votes(folder), f"output_dir={folder / 'run'}", *AGAIN))
     trainer.callbacks.insert(0, CutBefore(micro_batch))
     with pytest.raises(PowerCutError):
         train(module, datamodule, trainer)
@@ -104,5 +104,5 @@ def test_a_folder_with_another_recipe_is_refused(tmp_path: Path, caplog: pytest.
 def test_other_values_of_resume_are_handed_on(tmp_path: Path) -> None:
     for resume in (None, "outputs/run"):
         cfg = compose(*TINY, f"output_dir={tmp_path}", *([] if resume is None else [f"resume={resume}"]))
-        assert Job.of(cfg) == Job(resume)
+        assert RestartableJob.of(cfg) == RestartableJob(resume)
     assert not list(tmp_path.iterdir())

@@ -91,7 +91,7 @@ def test_calibration_prompts_that_are_tested_too_are_left_out(arguments, tmp_pat
     [
         ("calibration={split: test}", "calibration: all of its 30 prompts are tested"),
         ("calibration={splt: known}", "scores, prompts and split can be given; got splt"),
-        ("beside=[nowhere.json]", "nowhere.json is no route_eval.json"),
+        ("beside=[nowhere.json]", "nowhere.json is not a route_eval.json"),
         ("split=nowhere", "no scored prompt is left"),
         ("prices={unknown:[1,1],alpha:[1,1]}", "has no output_chars"),
         ("key=colour", "has no column colour"),
