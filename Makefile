@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= demo,insight,serve,ui,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check wheel smoke format clean
+.PHONY: help setup demo test check docs wheel smoke format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +32,7 @@ check: setup ## format, lint, types, tests, and the documentation
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
-	@if grep -q '^docs:' Makefile; then $(MAKE) docs; fi
+	$(MAKE) docs
 
 wheel: setup ## build dist/p2l-<version>-py3-none-any.whl
 	rm -f dist/*.whl
@@ -45,5 +45,12 @@ format: setup ## format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/.docs ## build the documentation into site/, every warning an error
+	$(BIN)/zensical build --clean --strict
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt
+	touch $@
+
 clean: ## remove the environment and outputs
-	rm -rf $(VENV) outputs build dist *.egg-info
+	rm -rf $(VENV) outputs build dist site *.egg-info
