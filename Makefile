@@ -46,7 +46,7 @@ format: setup ## format and fix
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/.docs ## build the documentation into site/, every warning an error
-	$(BIN)/zensical build --clean --strict
+	@if [ -x $(BIN)/zensical ]; then $(BIN)/zensical build --clean --strict; else echo "docs: skipped, Python 3.11 is needed"; fi
 
 $(VENV)/.docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet -e ".[docs]" -c constraints.txt

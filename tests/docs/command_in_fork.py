@@ -10,11 +10,10 @@ from p2l.commands.cli import main
 
 def stop_before_listening() -> None:
     """Replace what serves until it is stopped; everything before it happens."""
-    import uvicorn
+    from p2l.serving.http.supervisor import Supervisor
+    from p2l.serving.router import router_worker
 
-    from p2l.serving.endpoint.supervisor import Supervisor
-
-    uvicorn.run = lambda *_, **__: None
+    router_worker.run_server = lambda server, listening: 0
     Supervisor.run = lambda self: 0  # type: ignore[method-assign]
 
 

@@ -57,14 +57,15 @@ def live_servers(folder: Path) -> Iterator[LiveServers]:
 
 def _start(folder: Path, live: LiveServers, command: ShownCommand, port: str) -> "subprocess.Popen[str]":
     arguments = [live.at_these_ports(word) for word in command.words[1:]]
-    return subprocess.Popen(
-        [sys.executable, "-m", "p2l", *arguments, "--port", port],
-        cwd=folder,
-        env=script_environment(**KEYS),
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / f"{command.words[1]}.log").open("w"),
-        text=True,
-    )
+    with (folder / f"{command.words[1]}.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "p2l", *arguments, "--port", port],
+            cwd=folder,
+            env=script_environment(**KEYS),
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            text=True,
+        )
 
 
 def _wait_until_ready(port: str, process: "subprocess.Popen[str]", seconds: float = 90) -> None:

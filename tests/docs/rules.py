@@ -66,7 +66,7 @@ RULES = (
     Rule(r"^p2l router .*(--check-config|--export-votes)", "run"),
     Rule(r"^p2l endpoint .*lmarena-ai/", "compose", "the published checkpoint would be downloaded"),
     Rule(
-        r"^p2l (endpoint|router) ", "start", "serves until it is stopped; the commands of the README serve and answer"
+        r"^p2l (endpoint|router) ", "start", "serves until stopped; those of the README answer", ("--port", "0")
     ),
     Rule(r"^p2l explore ", "compose", "serves until it is stopped"),
     Rule(r"^p2l train .*--cfg job", "run"),
@@ -74,7 +74,7 @@ RULES = (
     Rule(r"^p2l train ", "compose", "takes minutes or needs a hub or a GPU; the README's training runs"),
     Rule(r"^p2l evaluate ", "run", "fewer subsets", SMALL_SUBSETS),
     Rule(r"^p2l insight .*(old=|focus=|reference=)", "run", "clusters load a sentence encoder", ("embedding=null",)),
-    Rule(r"^p2l scaling-law ", "run", "fewer resamples", ("resamples=20",)),
+    Rule(r"^p2l scaling-law ", "run", "fewer resamples", ("resamples=5",)),
     Rule(r"^p2l ", "run"),
 )
 
