@@ -65,9 +65,7 @@ RULES = (
     Rule(r"^p2l( \S+)? --help$", "run"),
     Rule(r"^p2l router .*(--check-config|--export-votes)", "run"),
     Rule(r"^p2l endpoint .*lmarena-ai/", "compose", "the published checkpoint would be downloaded"),
-    Rule(
-        r"^p2l (endpoint|router) ", "start", "serves until stopped; those of the README answer", ("--port", "0")
-    ),
+    Rule(r"^p2l (endpoint|router) ", "start", "serves until stopped; those of the README answer", ("--port", "0")),
     Rule(r"^p2l explore ", "compose", "serves until it is stopped"),
     Rule(r"^p2l train .*--cfg job", "run"),
     Rule(r"^p2l train experiment=demo ", "run", "a small network in place of MiniLM takes seconds", SMALL_NETWORK),
