@@ -1,10 +1,12 @@
 """The outermost ASGI middleware of both servers: limits, the answer to a fault, counts and the access log."""
 
+import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
+from types import TracebackType
 
-import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.serving.http.api_error import ApiError, ClientLeftError, ErrorRenderer
@@ -29,13 +31,23 @@ class RequestGuard:
         render_error: renders the body of an error response.
         observe: counts a response.
         log: logs unexpected errors; its child ``access`` logs responses.
+        log_success: whether the access log holds responses with a status below 400, too. The router logs its answers
+            itself, with their model and cost.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: RequestLimits, render_error: ErrorRenderer, observe: Observer, log: logging.Logger
+        self,
+        app: ASGIApp,
+        limits: RequestLimits,
+        render_error: ErrorRenderer,
+        observe: Observer,
+        log: logging.Logger,
+        *,
+        log_success: bool = True,
     ) -> None:
         self._app, self._limits, self._render_error = app, limits, render_error
         self._observe, self._log, self._access_log = observe, log, log.getChild("access")
+        self._log_success = log_success
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,8 +60,9 @@ class RequestGuard:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", None)
             self._observe(route, exchange.status, seconds)
-            fields = {"method": scope["method"], "route": route or "other", "status": exchange.status}
-            log_event(self._access_log, "request", {**fields, "ms": round(seconds * 1e3, 2)})
+            if self._log_success or exchange.status >= 400:
+                fields = {"method": scope["method"], "route": route or "other", "status": exchange.status}
+                log_event(self._access_log, "request", {**fields, "ms": round(seconds * 1e3, 2)})
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -115,7 +128,7 @@ class _Exchange:
         declared = next((value for name, value in self._scope["headers"] if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limits.body_bytes:
             raise _too_large(limits)
-        with anyio.move_on_after(limits.body_seconds):
+        with _Deadline(limits.body_seconds):
             body = await self._join_parts()
             if is_nested_deeper(body, limits.nesting):
                 raise ApiError(400, f"the body is nested more than {limits.nesting} levels deep", "invalid_request")
@@ -134,6 +147,33 @@ class _Exchange:
             if size > self._limits.body_bytes:
                 raise _too_large(self._limits)
         return b"".join(parts)
+
+
+class _Deadline:
+    """Leave the block if it has not ended after some seconds: ``anyio.move_on_after`` in a fifth of its time."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._expired = seconds, False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._timer.cancel()
+        if not self._expired or kind is not asyncio.CancelledError:
+            return False
+        if sys.version_info >= (3, 11) and self._task.uncancel() > 0:
+            return False  # somebody else cancelled the task, too
+        return True
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
 
 
 def _too_large(limits: RequestLimits) -> ApiError:

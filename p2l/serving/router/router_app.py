@@ -58,6 +58,7 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
         render_error=openai_error,
         observe=container.metrics.count_response,
         log=log,
+        log_success=False,  # completion_report logs each answer
     )
     return app
 
