@@ -11,7 +11,7 @@
 #SBATCH --output=outputs/slurm-%j.log
 
 export OMP_NUM_THREADS=8
-# one folder for all nodes, the same when the job is queued again: it then goes on from its last checkpoint
+# one folder for all nodes; the same folder if the job is queued again, so that it resumes from its last checkpoint
 run=outputs/slurm-$SLURM_JOB_ID
 resume=null
 [ -e "$run/checkpoints/last.ckpt" ] && resume=$run
