@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from lightning import Trainer
 from omegaconf import DictConfig, open_dict
 
-from p2l.commands.composition import build_run
-from p2l.commands.config_objects import register_resolvers
+from p2l.composition.build_run import build_run
+from p2l.composition.config_objects import register_resolvers
 from p2l.data import VoteDataModule
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
 from p2l.training import P2LModule, train

@@ -18,7 +18,8 @@ ORDER = (
     "extras", "types", "errors", "files", "sqlite", "html",
     "outcomes", "ranking", "heads", "losses", "data", "models", "statistics", "leaderboard",
     "evaluation", "insight", "prediction", "scaling", "new_models",
-    "routing", "training", "serving", "endpoint", "explorer", "commands", "__main__", "eval", "auto_evals",
+    "routing", "training", "serving", "endpoint", "explorer",
+    "composition", "commands", "__main__", "eval", "auto_evals",
 )  # fmt: skip
 # module -> what it may import from above, and why
 UPWARD = {
@@ -28,7 +29,7 @@ UPWARD = {
 # module -> why folders beside its own may import it too: each imports nothing of the package that it stands in
 LEAVES = {"p2l.serving.router.upstream.upstream_errors": "traces name the reason of an upstream's failure"}
 HTTP = {"aiohttp", "fastapi", "gradio", "httpx", "starlette", "uvicorn"}
-MAY_SPEAK_HTTP = ("serving", "endpoint", "explorer", "commands")
+MAY_SPEAK_HTTP = ("serving", "endpoint", "explorer", "composition", "commands")
 # base name -> why two files have it
 TWICE: dict[str, str] = {
     "predict.py": "`p2l predict` runs what p2l.models.predict does for one call",

@@ -1,1 +1,1 @@
-"""One file per command, and what builds their parts from a Hydra configuration."""
+"""One file per command, and the command line that runs them."""

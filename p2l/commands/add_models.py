@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.data.vote_table import VoteTable
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals

@@ -6,7 +6,7 @@ Imports no torch, so that help and mistakes are answered at once.
 import sys
 from collections.abc import Sequence
 
-from p2l.commands.config_folder import introduction
+from p2l.composition.config_folder import introduction
 
 CONFIGURED = (
     "train",
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     command = name.replace("-", "_")
     if command in CONFIGURED:
-        from p2l.commands.hydra_command import run_command
+        from p2l.composition.hydra_command import run_command
 
         return run_command(command, rest, f"p2l {name}")
     if command in SERVERS:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_script(command: str) -> int:
     """Run a command as ``python scripts/<command>.py``; the exit status."""
-    from p2l.commands.hydra_command import run_command
+    from p2l.composition.hydra_command import run_command
 
     return run_command(command, sys.argv[1:], f"python scripts/{command}.py")
 

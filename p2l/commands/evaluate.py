@@ -2,7 +2,7 @@
 
 from omegaconf import DictConfig, OmegaConf
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 
 
 def run(cfg: DictConfig) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.errors import ConfigError
 from p2l.explorer.prices import Prices
 from p2l.extras import missing_extra

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.data.readers import parse_json, read_table
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole

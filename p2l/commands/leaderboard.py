@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import load_battles
 from p2l.data.categories import Category, find_category

@@ -13,8 +13,8 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
-from p2l.commands.composition import make_trainer
-from p2l.commands.config_objects import make
+from p2l.composition.build_run import make_trainer
+from p2l.composition.config_objects import make
 from p2l.data.batches import PromptLoader
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of

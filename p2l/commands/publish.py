@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.errors import CheckpointError
 from p2l.models.backbone import DTypeName
 from p2l.models.saving import whole_folder

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.errors import ConfigError
 from p2l.files import whole_file, write_whole
 from p2l.scaling.held_out import errors, hold_out

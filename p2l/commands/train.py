@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
-from p2l.commands.composition import build_run
 from p2l.commands.restartable_job import RestartableJob
+from p2l.composition.build_run import build_run
 from p2l.training import train
 from p2l.training.loggers import close
 

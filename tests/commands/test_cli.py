@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from p2l.commands.cli import CONFIGURED, SERVERS, main
-from p2l.commands.hydra_task import HydraTask
-from p2l.commands.option_names import nearest
+from p2l.composition.hydra_task import HydraTask
+from p2l.composition.option_names import nearest
 from tests.running import ROOT
 
 HEAVY = ("torch", "lightning", "transformers", "pandas", "numpy", "datasets", "matplotlib")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.config_objects import make
 from p2l.commands.leaderboard import LeaderboardJob
+from p2l.composition.config_objects import make
 from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit
 from p2l.outcomes import GRK

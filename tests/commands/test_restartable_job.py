@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from lightning import Callback
 
-from p2l.commands.hydra_task import HydraTask
 from p2l.commands.restartable_job import RestartableJob
+from p2l.composition.hydra_task import HydraTask
 from p2l.training import train
 from tests.running import TINY, build, compose, curve, on_votes
 

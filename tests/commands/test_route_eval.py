@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.hydra_task import HydraTask
+from p2l.composition.hydra_task import HydraTask
 from p2l.models import save_checkpoint
 from p2l.routing import Shrinkage
 from tests.running import compose

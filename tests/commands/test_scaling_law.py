@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.hydra_task import HydraTask
 from p2l.commands.scaling_law import ScalingJob
+from p2l.composition.hydra_task import HydraTask
 from p2l.errors import ConfigError, DataError
 from p2l.scaling import hold_out, points_table
 from tests.running import compose

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 
-from p2l.commands.config_objects import make, register_resolvers
+from p2l.composition.config_objects import make, register_resolvers
 from p2l.heads import RankingHead
 from p2l.losses import NegativeLogLikelihood
 from p2l.models import ModelRecipe

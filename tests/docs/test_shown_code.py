@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from p2l.commands.config_check import check_options
-from p2l.commands.config_folder import config_folder
-from p2l.commands.hydra_options import read_options
+from p2l.composition.config_check import check_options
+from p2l.composition.config_folder import config_folder
+from p2l.composition.hydra_options import read_options
 from p2l.serving.endpoint.endpoint_options import read_options as read_endpoint_options
 from tests.docs.live_servers import LiveServers
 from tests.docs.rules import RULES, Rule, rule_for

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.errors import ConfigError, DataError, P2LError
 from p2l.evaluation import CATEGORY_METRICS, SIMPLE_METRICS
 from p2l.outcomes import FAMILIES, get_family

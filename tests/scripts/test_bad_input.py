@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from p2l.commands.hydra_task import HydraTask
+from p2l.composition.hydra_task import HydraTask
 from tests.running import TINY, compose, on_votes, run, run_process
 
 Rows = list[dict]

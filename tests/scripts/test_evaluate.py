@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.hydra_task import HydraTask
+from p2l.composition.hydra_task import HydraTask
 from tests.running import compose, run_script
 
 

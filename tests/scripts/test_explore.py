@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from p2l.commands.explore import ExplorerJob
-from p2l.commands.hydra_task import HydraTask
+from p2l.composition.hydra_task import HydraTask
 from p2l.errors import ConfigError
 from p2l.models import Checkpoint, save_checkpoint
 from tests.running import compose

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from p2l.commands.hydra_task import HydraTask
+from p2l.composition.hydra_task import HydraTask
 from p2l.models import save_checkpoint
 from tests.insight.rankings import needs_extra
 from tests.running import compose

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2l.commands.composition import build_run
+from p2l.composition.build_run import build_run
 from p2l.errors import ConfigError
 from p2l.training import train
 from tests.running import TINY, build, compose, curve

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from p2l.commands.composition import build_run
+from p2l.composition.build_run import build_run
 from p2l.data.readers import read_table
 from p2l.training import train
 from tests.running import TINY, Run, compose, curve, run, write_votes

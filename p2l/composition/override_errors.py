@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 
-from p2l.commands.option_names import nearest
+from p2l.composition.option_names import nearest
 from p2l.extras import missing_extra
 
 PLUGINS = ("hydra/launcher/", "hydra/sweeper/")

@@ -5,7 +5,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from p2l.commands.config_objects import make
+from p2l.composition.config_objects import make
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.models import ModelRecipe

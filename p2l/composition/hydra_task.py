@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from p2l.commands.config_objects import register_resolvers
-from p2l.commands.one_line_errors import errors_in_one_line, quiet_libraries
+from p2l.composition.config_objects import register_resolvers
+from p2l.composition.one_line_errors import errors_in_one_line, quiet_libraries
 
 
 class HydraTask:

@@ -10,10 +10,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from p2l.commands.config_check import search_path
-from p2l.commands.config_folder import introduction
-from p2l.commands.hydra_options import HydraOptions
-from p2l.commands.yaml_comments import Comments, read_comments
+from p2l.composition.config_check import search_path
+from p2l.composition.config_folder import introduction
+from p2l.composition.hydra_options import HydraOptions
+from p2l.composition.yaml_comments import Comments, read_comments
 
 # how objects are made of the options above them
 WIRING = ("checkpoint", "datamodule", "job", "module", "suite")

@@ -10,8 +10,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from p2l.commands.hydra_options import HydraOptions
-from p2l.commands.override_errors import Composition, explain
+from p2l.composition.hydra_options import HydraOptions
+from p2l.composition.override_errors import Composition, explain
 from p2l.errors import ConfigError
 
 MOST_VARIANTS = 16  # of a sweep; Hydra checks the others when their job starts

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import hydra
 
-from p2l.commands.config_check import check_options
-from p2l.commands.config_folder import config_folder
-from p2l.commands.config_help import format_help
-from p2l.commands.hydra_options import read_options
-from p2l.commands.hydra_task import hydra_task
+from p2l.composition.config_check import check_options
+from p2l.composition.config_folder import config_folder
+from p2l.composition.config_help import format_help
+from p2l.composition.hydra_options import read_options
+from p2l.composition.hydra_task import hydra_task
 from p2l.errors import ConfigError
 
 
