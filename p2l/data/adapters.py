@@ -6,12 +6,15 @@ the soft vote ``p_model_a``, ``p_model_b``, ``p_tie``, ``p_both_bad`` (sum 1). A
 read missing, so that validation reports the row.
 """
 
-import json
+from collections.abc import Mapping
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from p2l.data.readers import parse_json
+from p2l.data.column_values import as_text, text_of
+from p2l.data.text_lists import is_chat, parse_list
+from p2l.data.winner_labels import WinnerMap, read_winners
 from p2l.errors import DataError
 from p2l.types import Outcome
 
@@ -21,34 +24,78 @@ _ONE_HOT_COLUMNS = {
     "winner_model_b": Outcome.MODEL_B.value,
     "winner_tie": Outcome.TIE.value,
 }
+_NAMES = ("model_a", "model_b", "conversation_id", "evaluation_session_id", "question_id")
 _LISTS = (list, tuple, np.ndarray)
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
 # Training needs only the prompt of these; the answers are most of a release's memory.
 _TEXTS_OF_ANSWERS = ["conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"]
 
 
-def adapt(frame: pd.DataFrame) -> pd.DataFrame:
+def adapt(
+    frame: pd.DataFrame, *, columns: Mapping[str, str] | None = None, winner_map: WinnerMap | None = None
+) -> pd.DataFrame:
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: arena-human-preference-55k (one-hot winners), -100k (conversations), -140k (content parts, ``both_bad``), the
-    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. The texts of
-    the answers are dropped; other columns stay unchanged. Raises ``DataError`` if ``labels`` contradict the models of
-    the table.
+    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Names become
+    text, chats in ``prompt`` their user turns, and spellings of winners the values of ``Outcome``; the texts of the
+    answers are dropped; other columns stay unchanged. ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``.
+    Raises ``DataError`` if ``labels`` contradict the models of the table, or conversations cannot be read.
     """
+    frame = _with_text_names(_chosen(frame, columns or {}))
+    adapted = with_text_prompts(_adapt_release(frame))
+    return read_winners(adapted.drop(columns=_TEXTS_OF_ANSWERS, errors="ignore"), winner_map)
+
+
+def _adapt_release(frame: pd.DataFrame) -> pd.DataFrame:
     columns = set(frame.columns)
     if columns.issuperset({"prompt", *_ONE_HOT_COLUMNS}):
-        adapted = adapt_arena_55k(frame)
-    elif {"conversation_a", "evaluation_session_id"} <= columns:
-        adapted = adapt_arena_140k(frame)
-    elif "conversation_a" in columns:
-        adapted = adapt_arena_100k(frame)
-    elif {"labels", "model_a", "model_b"} <= columns:
-        adapted = adapt_p2l_training(frame)
-    elif "p_b" in columns:
-        adapted = adapt_judge(frame)
-    else:
-        adapted = frame
-    return _with_published_winners(adapted.drop(columns=_TEXTS_OF_ANSWERS, errors="ignore"))
+        return adapt_arena_55k(frame)
+    if {"conversation_a", "evaluation_session_id"} <= columns:
+        return adapt_arena_140k(frame)
+    if "conversation_a" in columns:
+        return adapt_arena_100k(frame)
+    if {"labels", "model_a", "model_b"} <= columns:
+        return adapt_p2l_training(frame)
+    if "p_b" in columns:
+        return adapt_judge(frame)
+    return frame
+
+
+def _chosen(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rename the columns that the caller names, in place of any that have the new name."""
+    missing = [name for name in columns.values() if name not in frame.columns]
+    if missing:
+        has = ", ".join(map(str, frame.columns))
+        raise DataError(f"columns: the table has no column {', '.join(map(str, missing))}; it has {has}")
+    replaced = [name for name in columns if name in frame.columns and columns[name] != name]
+    return frame.drop(columns=replaced).rename(columns={old: new for new, old in columns.items()})
+
+
+def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    texts = {name: as_text(frame[name]) for name in _NAMES if name in frame.columns}
+    changed = {name: column for name, column in texts.items() if column is not frame[name] and column is not None}
+    return frame.assign(**changed) if changed else frame
+
+
+def with_text_prompts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replace chats in ``prompt`` by their user turns, and numbers by their text."""
+    if "prompt" not in frame.columns or isinstance(frame["prompt"].dtype, pd.StringDtype):
+        return frame
+    values = frame["prompt"].tolist()
+    kinds = set(map(type, values))
+    firsts = {type(value[0]) for value in values if isinstance(value, _LISTS) and len(value)} if kinds - {str} else {}
+    if dict not in firsts and not any(issubclass(kind, (int, float, Decimal, np.number)) for kind in kinds):
+        return frame
+    return frame.assign(prompt=pd.Series([_prompt(value) for value in values], index=frame.index, dtype=object))
+
+
+def _prompt(value: object) -> object:
+    if is_chat(value):
+        return user_turns(value)
+    if isinstance(value, (int, float, Decimal, np.number)) and not isinstance(value, bool):
+        return text_of(value)
+    return value
 
 
 def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +112,7 @@ def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
 
 def adapt_arena_100k(frame: pd.DataFrame) -> pd.DataFrame:
     """Convert lmarena-ai/arena-human-preference-100k: user turns of ``conversation_a``, time in ``tstamp``."""
-    prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
+    prompt = _user_turns(frame["conversation_a"])
     names = {"tstamp": "timestamp", "question_id": "conversation_id"}
     return _renamed(frame, names).assign(prompt=pd.Series(prompt, index=frame.index, dtype=object))
 
@@ -76,7 +123,7 @@ def adapt_arena_140k(frame: pd.DataFrame) -> pd.DataFrame:
     ``conversation_a`` holds the turns of this vote alone. ``full_conversation`` also holds those before it, which both
     models had read: its user turns are the prompt, if the column is present.
     """
-    prompt = [user_turns(conversation) for conversation in frame["conversation_a"]]
+    prompt = _user_turns(frame["conversation_a"])
     if "full_conversation" in frame.columns:
         full = (_session_turns(conversation) for conversation in frame["full_conversation"])
         prompt = [whole or last for whole, last in zip(full, prompt, strict=True)]
@@ -114,38 +161,43 @@ def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
     return adapted.assign(winner=np.sign(p_b - 0.5).map(names))
 
 
-def _with_published_winners(frame: pd.DataFrame) -> pd.DataFrame:
-    """Replace ``both_bad``, of Arena's newer releases, by the older ``tie (bothbad)``."""
-    if "winner" not in frame.columns:
-        return frame
-    both_bad = frame["winner"].astype(str) == "both_bad"
-    if not both_bad.any():
-        return frame
-    return frame.assign(winner=frame["winner"].astype(object).mask(both_bad, Outcome.BOTH_BAD.value))
-
-
 def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
     """Rename columns, unless the table already has a column of the new name."""
     return frame.rename(columns={old: new for old, new in names.items() if new not in frame.columns})
 
 
-def _json_or_none(text: object) -> object:
-    try:
-        return parse_json(text) if isinstance(text, str) else text
-    except json.JSONDecodeError:
-        return None
+def _list_or_none(text: object) -> object:
+    """Return the list that a text spells, as JSON or as Python writes it; any other value unchanged."""
+    return parse_list(text) if isinstance(text, str) else text
 
 
 def _turns_of_json(prompt: object) -> object:
     """Parse a prompt written as a JSON list of turns; return any other text unchanged."""
-    turns = _json_or_none(prompt)
+    turns = _list_or_none(prompt)
     return turns if isinstance(turns, _LISTS) else prompt
 
 
 def _messages(conversation: object) -> list[object] | None:
     """Return a conversation as a list of messages; some copies of the releases hold it as JSON text."""
-    messages = _json_or_none(conversation)
+    messages = _list_or_none(conversation)
     return list(messages) if isinstance(messages, _LISTS) else None
+
+
+def _user_turns(column: pd.Series) -> list[list[object] | None]:
+    """Return the user turns of each conversation; DataError if no conversation of the column can be read."""
+    turns = []
+    for row, conversation in enumerate(column):
+        try:
+            turns.append(user_turns(conversation))
+        except DataError as error:
+            raise DataError(f"column {column.name}, row {row}: {error}") from None
+    present = np.flatnonzero(column.notna())
+    if present.size and all(turns[row] is None for row in present):
+        raise DataError(
+            f"column {column.name}: expected a list of messages with role and content, or its text as JSON or as "
+            f"Python writes it; row {present[0]} holds {str(column.iloc[present[0]])[:80]!r}"
+        )
+    return turns
 
 
 def user_turns(conversation: object) -> list[object] | None:
@@ -174,7 +226,7 @@ def _field(message: object, name: str) -> object:
 
 
 def _winner_of_label(label: object, pair: tuple[str, str], models: list[str], row: int) -> str | None:
-    label = _json_or_none(label)
+    label = _list_or_none(label)
     if not isinstance(label, _LISTS) or len(label) not in (2, 3):
         return None
     try:

@@ -1,7 +1,8 @@
 """Votes without their prompts: which two models met and who won, as arrays. One leaderboard needs no more."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from p2l.data.skip_report import (
     check_share,
     skip_report,
 )
+from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
 from p2l.types import OUTCOMES
 
@@ -66,22 +68,30 @@ class BattleTable:
 
 
 def load_battles(
-    source: TableSource, *, models: Sequence[str] | None = None, max_skipped_share: float = 0.05
+    source: TableSource,
+    *,
+    models: Sequence[str] | None = None,
+    max_skipped_share: float = 0.05,
+    columns: Mapping[str, str] | None = None,
+    winner_map: WinnerMap | None = None,
 ) -> tuple[BattleTable, SkipReport]:
     """Read votes that need no prompts: the columns model_a, model_b and winner of any table ``read_table`` takes.
 
     Reads ``weight`` and soft votes if present, and counts invalid rows, as ``p2l.data.load_votes`` does. ``models`` is
-    the list of a trained model, in its order; by default the models of the table, sorted.
+    the list of a trained model, in its order; by default the models of the table, sorted. ``columns`` and
+    ``winner_map`` as in ``p2l.data.load_votes``.
 
     Raises:
-        DataError: columns are missing, more than ``max_skipped_share`` of the rows are invalid, or all are.
+        DataError: a winner's label is unknown, columns are missing, more than ``max_skipped_share`` of the rows are
+            invalid, or all are.
     """
     name = source_name(source)
-    frame = adapt(read_table(source))
-    columns = BattleColumns.of(frame, name)
-    report = skip_report(columns.bad_rows(models), len(frame))
+    frame = adapt(read_table(source), columns=columns, winner_map=winner_map)
+    battles = BattleColumns.of(frame, name)
+    report = battles.explain(skip_report(battles.bad_rows(models), len(frame)), models)
     check_share(report, max_skipped_share, name)
-    return columns.table(report.kept_rows() if report.skipped else slice(None), models), report
+    check_labels(report, max_skipped_share, name)
+    return battles.table(report.kept_rows() if report.skipped else slice(None), models), report
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,16 @@ class BattleColumns:
             BAD_WEIGHT: none if self.weight is None else ~((self.weight >= 0) & (self.weight <= _LARGEST_WEIGHT)),
             BAD_SOFT_VOTE: none if self.soft is None else _is_bad_soft_vote(self.soft),
         }
+
+    def explain(self, report: SkipReport, models: Sequence[str] | None) -> SkipReport:
+        """Add the unknown labels and models to a report, with their counts."""
+        details = {}
+        if rows := report.skipped.get(UNKNOWN_WINNER):
+            details[UNKNOWN_WINNER] = Counter(str(self.winner.values[code]) for code in self.winner.codes[rows])
+        if rows := report.skipped.get(UNKNOWN_MODEL):
+            named = (side.values[code] for side in (self.model_a, self.model_b) for code in side.codes[rows])
+            details[UNKNOWN_MODEL] = Counter(str(name) for name in named if name not in set(models or ()))
+        return replace(report, details={reason: dict(counts) for reason, counts in details.items()})
 
     def table(self, rows: Any, models: Sequence[str] | None) -> BattleTable:
         """Convert rows that passed validation; ``models`` default to those of the rows, sorted."""

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -11,6 +12,8 @@ import pandas as pd
 from jaxtyping import Bool
 
 from p2l.errors import ConfigError, DataError
+
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
 Rows = Bool[np.ndarray, " votes"]
 
@@ -134,4 +137,11 @@ def _equals(value: Any, wanted: str | float | bool) -> bool:
         return str(value).lower() == str(wanted).lower()
     if isinstance(value, (int, float)) and isinstance(wanted, str):
         return str(value) == wanted or f"{value:g}" == wanted
+    if isinstance(value, str) and value != wanted:
+        return _decimal(value) is not None and _decimal(value) == _decimal(str(wanted))
     return bool(value == wanted)
+
+
+def _decimal(text: str) -> float | None:
+    """Return the number of a text such as 3, 3.0 or -1.50; None for other texts, and for names such as 0613."""
+    return float(text) if _NUMBER.fullmatch(text) else None

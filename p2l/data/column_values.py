@@ -8,6 +8,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
+from p2l.errors import DataError
+
+_LARGEST_EXACT_FLOAT = 2.0**53
+
 
 @dataclass(frozen=True)
 class Names:
@@ -19,11 +23,11 @@ class Names:
     @classmethod
     def of(cls, column: pd.Series) -> "Names":
         codes, uniques = factorize(column)
-        return cls(codes, [_name(value) for value in uniques])
+        return cls(codes, [text_of(value) for value in uniques])
 
     def positions(self, of: Sequence[str]) -> Int64[np.ndarray, " votes"]:
         """Return each row's position in a list of unique names, -1 if it is not in the list."""
-        position = {value: index for index, value in enumerate(of)}
+        position = {value.strip(): index for index, value in enumerate(of)}
         places = [-1 if value is None else position.get(value, -1) for value in self.values]
         return np.array(places, dtype=np.int64)[self.codes]
 
@@ -46,8 +50,46 @@ def _hashable(value: object) -> Hashable:
     return value if isinstance(value, Hashable) else repr(value)
 
 
-def _name(value: object) -> str | None:
-    return None if pd.isna(value) is True or not str(value).strip() else str(value)
+def text_of(value: object) -> str | None:
+    """Return a name or id as text without spaces around it; None if it is missing or blank.
+
+    A whole float is an integer that a gap in its column made a float: 100.0 is "100". Raises ``DataError`` if it is
+    too large to be exact.
+    """
+    if pd.isna(value) is True:
+        return None
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        if abs(value) > _LARGEST_EXACT_FLOAT:
+            raise DataError(f"the id {value!r} was rounded before p2l read it; give the column as text or integers")
+        return str(int(value))
+    return str(value).strip() or None
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Return a column of names as text, see ``text_of``; the column itself if it is that already."""
+    codes, values = factorize(column)
+    texts = [value if isinstance(value, (list, tuple, dict)) else text_of(value) for value in values]
+    if all(isinstance(value, str) and value == text for value, text in zip(values, texts, strict=True)):
+        return column
+    if all(text is None or value == text for value, text in zip(values, texts, strict=True)):
+        blank = any(isinstance(value, str) and text is None for value, text in zip(values, texts, strict=True))
+        if not blank:
+            return column
+    new = np.empty(len(texts), dtype=object)
+    new[:] = texts
+    return pd.Series(new[codes], index=column.index, name=column.name, dtype=object)
+
+
+def required_numbers(column: pd.Series, source: str) -> pd.Series:
+    """Return a column as float64, NaN for missing values; ``DataError`` with row and value for anything else."""
+    found = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    bad = np.flatnonzero((found.isna() & column.notna()).to_numpy())
+    if bad.size:
+        raise DataError(
+            f"{source}, column {column.name}: expected numbers; row {column.index[bad[0]]} holds "
+            f"{str(column.iloc[bad[0]])[:60]!r} ({bad.size:,} such rows); write it without units, such as 0.001"
+        )
+    return found
 
 
 def numbers(column: pd.Series) -> Float64[np.ndarray, " votes"]:

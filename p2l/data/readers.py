@@ -1,11 +1,10 @@
 """Read any file, folder, hub dataset or table in memory as one pandas DataFrame, rows in their order."""
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from gzip import BadGzipFile
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TypeAlias
 
 import datasets
 import pandas as pd
@@ -13,33 +12,46 @@ import pyarrow as pa
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
+from p2l.data.csv_table import read_csv
+from p2l.data.json_rows import frame_of_rows, parse_json, read_json
 from p2l.errors import DataError
 
+__all__ = ["TableSource", "describe", "parse_json", "read_table", "source_name"]
+
 FORMATS = (
-    ".parquet, .jsonl, .json, .csv, .csv.gz, a folder written by datasets' save_to_disk, "
+    ".parquet, .jsonl, .json, .csv or .tsv (separated by , ; or tab), each of the text formats also as .gz, a folder "
+    "written by datasets' save_to_disk, "
     "a folder of parquet files, or a Hugging Face dataset id owner/name"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILE_OF_SPLIT = re.compile(r"(?:.*[._-])?(train|validation|valid|val|dev|test|eval)(?:-\d{5}-of-\d{5})?\.parquet")
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-
+# Numbers in these columns are names: they keep their literal text.
+TEXT_COLUMNS = (
+    *("prompt", "model_a", "model_b", "winner", "conversation_id", "evaluation_session_id", "question_id", "id"),
+    *("prompt_id", "model", "model_name", "category", "language", "split"),
+)
 
 TableSource: TypeAlias = (
     str | Path | pd.DataFrame | datasets.Dataset | Mapping[str, datasets.Dataset] | Sequence[Mapping[str, Any]]
 )
 
 
-def read_table(source: TableSource, split: str = "train") -> pd.DataFrame:
+def read_table(source: TableSource, split: str = "train", *, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read one table, rows in the order of the file.
+
+    No value changes: CSV cells are text and an empty cell is missing, 64-bit integers beside gaps stay integers, and a
+    JSON number in a column of names (``TEXT_COLUMNS``) such as 1.50 keeps its text.
 
     Args:
         source: a table in memory (a DataFrame, which is returned as it is, a ``datasets.Dataset`` or ``DatasetDict``,
             a list of dicts), or the path of a file or folder (.parquet; .jsonl or .json, as lines or as one list;
-            .csv; .csv.gz; a folder written by ``datasets``' ``save_to_disk``; a folder of parquet files), or, if no
-            such path exists, a Hugging Face dataset id ``owner/name``.
+            .csv or .tsv, separated by comma, semicolon or tab; these also as .gz; a folder written by ``datasets``'
+            ``save_to_disk``; a folder of parquet files), or, if no such path exists, a Hugging Face dataset id
+            ``owner/name``.
         split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
             name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
             table has no splits and ignores it.
+        text: further columns of names.
 
     Raises:
         DataError: the table is missing, empty, of an unknown kind, unreadable (with the line, if known), or on the
@@ -51,7 +63,11 @@ def read_table(source: TableSource, split: str = "train") -> pd.DataFrame:
     """
     if isinstance(source, pd.DataFrame):
         return source
-    frame = _read_path(str(source), split) if isinstance(source, (str, Path)) else _from_memory(source, split)
+    frame = (
+        _read_path(str(source), split, (*TEXT_COLUMNS, *text))
+        if isinstance(source, (str, Path))
+        else _from_memory(source, split)
+    )
     if frame.empty:
         raise DataError(f"{source_name(source)} holds no rows")
     return frame
@@ -62,13 +78,13 @@ def source_name(source: TableSource) -> str:
     return str(source) if isinstance(source, (str, Path)) else "the vote table"
 
 
-def _read_path(source: str, split: str) -> pd.DataFrame:
+def _read_path(source: str, split: str, text: Sequence[str]) -> pd.DataFrame:
     path = Path(source).expanduser()
     if path.is_dir():
         return _read_folder(path, split)
     if path.is_file():
-        return _read_file(path)
-    if _HUB_ID.fullmatch(source) and _file_reader(path) is None:
+        return _read_file(path, text)
+    if _HUB_ID.fullmatch(source) and _file_reader(path, text) is None and not path.parent.is_dir():
         return _read_hub(source, split)
     raise DataError(f"no file or folder at {path.absolute()}; p2l reads {FORMATS}")
 
@@ -77,9 +93,9 @@ def _from_memory(source: object, split: str) -> pd.DataFrame:
     if isinstance(source, datasets.DatasetDict):
         source = _split_of(source, split, "the DatasetDict")
     if isinstance(source, datasets.Dataset):
-        return source.to_pandas()
+        return _frame_of_dataset(source)
     if isinstance(source, (list, tuple)) and all(isinstance(row, Mapping) for row in source):
-        return pd.DataFrame([dict(row) for row in source])
+        return frame_of_rows([dict(row) for row in source])
     raise DataError(
         f"expected a path, a DataFrame, a datasets.Dataset or a list of dicts (one a row); got {describe(source)}"
     )
@@ -94,35 +110,18 @@ def describe(value: object) -> str:
     return f"{repr(value)[:80]} ({name})"
 
 
-def parse_json(text: str) -> Any:
-    """Decode JSON to valid Unicode: half a surrogate pair, which occurs in real chats, becomes U+FFFD."""
-    value = json.loads(text)
-    return _well_formed(value) if _SURROGATE_ESCAPE.search(text) else value
-
-
-def _well_formed(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [_well_formed(item) for item in value]
-    if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
-    return value
-
-
-def _file_reader(path: Path) -> Callable[[Path], pd.DataFrame] | None:
-    readers = {
+def _file_reader(path: Path, text: Sequence[str]) -> Callable[[Path], pd.DataFrame] | None:
+    json_reader = partial(read_json, text_columns=text)
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": _read_parquet,
-        ".jsonl": _read_json,
-        ".json": _read_json,
-        ".csv": _read_csv,
-        ".csv.gz": _read_csv,
+        **dict.fromkeys((".jsonl", ".jsonl.gz", ".json", ".json.gz"), json_reader),
+        **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), read_csv),
     }
     return next((reader for suffix, reader in readers.items() if path.name.lower().endswith(suffix)), None)
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    reader = _file_reader(path)
+def _read_file(path: Path, text: Sequence[str]) -> pd.DataFrame:
+    reader = _file_reader(path, text)
     if reader is None:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}; p2l reads {FORMATS}")
     if path.stat().st_size == 0:
@@ -132,63 +131,9 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, to_pandas_kwargs={"integer_object_nulls": True})
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as parquet: {error}") from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        # Only an empty cell is missing: "None", "NA" and "null" are prompts that people do send.
-        return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty (no header line)") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, BadGzipFile, EOFError) as error:
-        raise DataError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            rows = _json_list(file, path) if _first_character(file) == "[" else _json_lines(file, path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from error
-    return pd.DataFrame(rows)
-
-
-def _first_character(file: TextIO) -> str:
-    first_line = next((line for line in file if line.strip()), "")
-    file.seek(0)
-    return first_line.lstrip()[:1]
-
-
-def _json_lines(file: TextIO, path: Path) -> list[dict[str, object]]:
-    rows = []
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: expected one JSON object a line, or a list of them as the whole file "
-                f"({error.msg}, column {error.colno})"
-            ) from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected one JSON object a line, found a {type(row).__name__}")
-        rows.append(row)
-    return rows
-
-
-def _json_list(file: TextIO, path: Path) -> list[dict[str, object]]:
-    try:
-        rows = parse_json(file.read())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg}, column {error.colno})") from error
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, item {number}: expected a list of JSON objects, found a {type(row).__name__}")
-    return rows
 
 
 def _read_folder(path: Path, split: str) -> pd.DataFrame:
@@ -224,8 +169,23 @@ def _read_saved_dataset(path: Path, split: str) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as a saved dataset: {error}") from error
     if isinstance(saved, datasets.Dataset):
-        return saved.to_pandas()
-    return _split_of(saved, split, str(path)).to_pandas()
+        return _frame_of_dataset(saved)
+    return _frame_of_dataset(_split_of(saved, split, str(path)))
+
+
+def _frame_of_dataset(dataset: datasets.Dataset) -> pd.DataFrame:
+    """Convert as ``to_pandas`` does, but keep integers beside gaps."""
+    gaps = [
+        name
+        for name, kind in dataset.features.items()
+        if pa.types.is_integer(getattr(kind, "pa_type", None) or pa.null())
+    ]
+    frame = dataset.to_pandas()
+    for name in gaps:
+        if pd.api.types.is_float_dtype(frame[name]):  # rounded
+            table = dataset.select_columns([name]).with_format("arrow")[:]
+            frame[name] = table.to_pandas(integer_object_nulls=True)[name]
+    return frame
 
 
 def _split_of(splits: Mapping[str, Any], split: str, name: str) -> Any:
@@ -236,7 +196,7 @@ def _split_of(splits: Mapping[str, Any], split: str, name: str) -> Any:
 
 def _read_hub(source: str, split: str) -> pd.DataFrame:
     try:
-        return datasets.load_dataset(source, split=split).to_pandas()
+        return _frame_of_dataset(datasets.load_dataset(source, split=split))
     except DatasetNotFoundError as error:
         raise DataError(_not_found_message(source, error)) from error
     except ConnectionError as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
+from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 
@@ -79,9 +80,7 @@ def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     """Return row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
     if "timestamp" not in frame.columns:
         return np.arange(len(frame))
-    times = frame["timestamp"]
-    if not (pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times)):
-        times = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+    times = read_times(frame["timestamp"])
     _check_no_gaps(times, "timestamp")
     return np.argsort(times.to_numpy(), kind="stable")
 

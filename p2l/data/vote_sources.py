@@ -1,13 +1,14 @@
 """Load training, validation and test votes from files, folders and hub datasets."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from p2l.data.splits import SplitBy, keep_prompts, split_votes
 from p2l.data.vote_table import VoteTable, load_votes
+from p2l.data.winner_labels import WinnerMap
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
 
@@ -46,6 +47,8 @@ class FileVotes:
         split_by: how they are held out: time, random, prompt or conversation.
         train_share: share of the prompts to train on, drawn by ``seed``; a smaller one is a part of a larger one.
         max_skipped_share: largest share of invalid rows that is reported instead of raised.
+        columns: names in the tables of some columns: {prompt: question}.
+        winner_map: outcomes of further labels of winners: {first: model_a, skipped: null}; null leaves votes out.
         seed: of a random split or share.
     """
 
@@ -60,6 +63,8 @@ class FileVotes:
     train_share: float = 1.0
     max_skipped_share: float = 0.05
     seed: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    winner_map: WinnerMap = field(default_factory=dict)
 
     def load(self) -> VoteSplits:
         """Read, validate and split; log skipped rows. DataError if too many rows are invalid."""
@@ -76,7 +81,14 @@ class FileVotes:
         return VoteSplits(train, val, test)
 
     def _read(self, name: str, source: str, split: str, models: tuple[str, ...] | None) -> VoteTable:
-        table, report = load_votes(source, split=split, models=models, max_skipped_share=self.max_skipped_share)
+        table, report = load_votes(
+            source,
+            split=split,
+            models=models,
+            max_skipped_share=self.max_skipped_share,
+            columns=self.columns,
+            winner_map=self.winner_map,
+        )
         log.info("%s votes from %s: %s", name, source, report)
         return table
 

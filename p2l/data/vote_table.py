@@ -1,6 +1,6 @@
 """Votes as arrays over unique prompts and models, and the report of the rows that are not valid votes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from p2l.data.skip_report import (
     check_share,
     skip_report,
 )
+from p2l.data.winner_labels import WinnerMap, check_labels
 
 REQUIRED_COLUMNS = ("prompt", *BATTLE_COLUMNS)
 
@@ -87,7 +88,13 @@ class VoteTable:
 
 
 def load_votes(
-    source: TableSource, *, split: str = "train", models: Sequence[str] | None = None, max_skipped_share: float = 0.05
+    source: TableSource,
+    *,
+    split: str = "train",
+    models: Sequence[str] | None = None,
+    max_skipped_share: float = 0.05,
+    columns: Mapping[str, str] | None = None,
+    winner_map: WinnerMap | None = None,
 ) -> tuple[VoteTable, SkipReport]:
     """Read votes in any known format, and report the rows that are not valid votes.
 
@@ -97,9 +104,13 @@ def load_votes(
         split: of a hub dataset, a saved ``DatasetDict`` or a folder of parquet files.
         models: for validation data, those of the training table; votes on other models are skipped and reported.
         max_skipped_share: largest share of invalid rows that is reported instead of raised.
+        columns: names in the table of some columns, such as ``{"prompt": "question"}``.
+        winner_map: outcomes of further labels, such as ``{"first": "model_a", "skipped": None}``; None leaves the votes
+            of a label out.
 
     Raises:
-        DataError: the table cannot be read, columns are missing, or too many rows are invalid.
+        DataError: a winner's label is unknown, whatever its share; the table cannot be read, columns are missing, or
+            too many rows are invalid.
 
     >>> votes, report = load_votes([
     ...     {"prompt": "What is 1+1?", "model_a": "ant", "model_b": "bee", "winner": "model_a"},
@@ -110,7 +121,11 @@ def load_votes(
     >>> report
     SkipReport(2 rows, 2 kept)
     """
-    return _convert(adapt(read_table(source, split)), source_name(source), models, max_skipped_share)
+    name = source_name(source)
+    frame = adapt(read_table(source, split), columns=columns, winner_map=winner_map)
+    table, report = _convert(frame, name, models, max_skipped_share)
+    check_labels(report, max_skipped_share, name)
+    return table, report
 
 
 def validate_votes(
@@ -141,7 +156,7 @@ def _convert(
     """Validate and convert in one pass over the columns."""
     columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
     prompts = PromptColumn.of(frame["prompt"])
-    report = skip_report(_bad_rows(prompts, columns.bad_rows(models)), len(frame))
+    report = columns.explain(skip_report(_bad_rows(prompts, columns.bad_rows(models)), len(frame)), models)
     check_share(report, max_skipped_share, source)
     rows = report.kept_rows() if report.skipped else slice(None)
     prompt_index, turns = prompts.select(rows)

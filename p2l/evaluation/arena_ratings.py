@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from p2l.data.column_values import as_text, required_numbers
 from p2l.data.readers import read_table
 from p2l.errors import DataError
 from p2l.types import Ranking
@@ -53,13 +54,14 @@ def _from_table(frame: pd.DataFrame, path: str) -> dict[str, dict[str, float]]:
         )
     if "style_control" in frame.columns:
         frame = frame[frame["style_control"].astype(str).str.lower() != "true"]
+    frame = frame.assign(model_name=as_text(frame["model_name"]), category=as_text(frame["category"]))
     twice = frame.duplicated(["model_name", "category"])
     if twice.any():
         row = frame[twice].iloc[0]
         raise DataError(f"{path} rates {row['model_name']!r} twice in {row['category']!r}")
-    rating = pd.to_numeric(frame["rating"], errors="coerce")
+    rating = required_numbers(frame["rating"], path)
     return {
-        str(category): dict(zip(rows["model_name"], rating[rows.index].astype(float), strict=True))
+        str(category): dict(zip(rows["model_name"], rating[rows.index], strict=True))
         for category, rows in frame.groupby("category")
     }
 
@@ -70,7 +72,7 @@ def _from_json(path: str) -> dict[str, dict[str, float]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from error
     if isinstance(content, list):
-        return _from_table(pd.DataFrame(content), path)
+        return _from_table(read_table(path), path)
     try:
         return {
             category: {model: float(entry["rating"]) for model, entry in models.items()}

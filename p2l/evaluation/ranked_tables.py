@@ -15,6 +15,7 @@ from jaxtyping import Int64, Shaped
 
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.json_rows import infer_numbers
 from p2l.data.readers import read_table
 from p2l.data.skip_report import UNKNOWN_MODEL
 from p2l.errors import DataError
@@ -57,7 +58,7 @@ def read_checkpoint_file(path: str) -> pd.DataFrame:
     frame = pd.DataFrame({name: values for name, values in columns.items() if name != HIDDEN}, dtype=object)
     if frame.empty:
         raise DataError(f"{path} holds no rows")
-    return frame.infer_objects().reset_index(drop=True)
+    return infer_numbers(frame).reset_index(drop=True)
 
 
 def ranked_votes(

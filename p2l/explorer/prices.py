@@ -27,13 +27,15 @@ class Prices:
         output_tokens: tokens of an answer, the same for all LLMs.
     """
 
-    dollars: Mapping[str, Any]  # as in a file; checked here
+    dollars: Mapping[Any, Any]  # as in a file; checked here
     output_tokens: float = 500.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.output_tokens < np.inf:
             raise ConfigError(f"output_tokens must be a finite number of 0 or more; got {self.output_tokens}")
         for name, price in self.dollars.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"prices: {name!r} is a number to YAML; quote the name, as in '0613': [1, 2]")
             if not _is_price(price):
                 raise ConfigError(
                     f"prices: dollars per million tokens are needed, [input, output], each 0 or more; "

@@ -203,7 +203,7 @@ def explain_load_error(path: str, error: Exception) -> str:
     reason = str(error).strip().split("\n")[0]
     if Path(path).exists():
         return f"{path} is not a readable model folder (config.json, *.safetensors, tokenizer files expected): {reason}"
-    if path.startswith((".", "/")) or path.count("/") != 1:
+    if path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir():
         return f"no model folder at {path}, and it is not a hub id of the form owner/name: {reason}"
     return (
         f"could not load {path} from the Hugging Face hub: {reason} (no network? Download it once with "

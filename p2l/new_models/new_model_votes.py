@@ -11,6 +11,7 @@ from p2l.data.battle_table import BattleColumns
 from p2l.data.readers import read_table
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
+from p2l.data.winner_labels import check_labels
 from p2l.errors import ConfigError, DataError
 from p2l.leaderboard.comparison_graph import components
 from p2l.leaderboard.vote_counts import gather, shares_of
@@ -42,6 +43,7 @@ def load_new_model_votes(
     _check_names(names, known, source, refit)
     models = (*known, *(name for name in names if name not in known))
     frame, report = validate_votes(frame, max_skipped_share=max_skipped_share, models=models, source=source)
+    check_labels(report, max_skipped_share, source)
     log.info("votes from %s: %s", source, report)
     table = VoteTable.from_frame(frame, models)
     positions = [models.index(name) for name in names]

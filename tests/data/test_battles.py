@@ -13,7 +13,7 @@ ROWS = [
     ("bee", "ant", "tie", 2.0),
     ("ant", "ant", "tie", 1.0),  # against itself
     ("ant", None, "tie", 1.0),
-    ("ant", "bee", "draw", 1.0),
+    ("ant", "bee", "nobody", 1.0),
     ("cat", "bee", "tie (bothbad)", -1.0),
     ("cat", " ", "model_b", 1.0),
     ("cat", "bee", "model_b", 0.5),

@@ -68,7 +68,7 @@ def test_pandas_json_by_columns_is_read_in_the_order_of_the_rows(tmp_path) -> No
 
 def test_a_vote_that_is_none_is_left_out_with_its_ranking() -> None:
     many = pd.concat([frame()] * 20, ignore_index=True)
-    many.loc[1, "winner"] = "nobody"
+    many.loc[1, "winner"] = None
     data = ranked_votes(many, BT, MODELS, "here")
     assert len(data.votes) == 59 and data.votes.prompt_index[:2].tolist() == [0, 0]
 
@@ -88,7 +88,7 @@ def test_votes_without_prompts_are_prompts_of_their_own() -> None:
         ({"eta": [0.0, None, 0.0]}, r"eta must be finite numbers; 1 rows.*\(row 1\)"),
         ({"eta": [0.0, [1.0, 2.0], 0.0]}, r"eta has 2 numbers; a ranking has 1"),
         ({"model_a": ["ant", "emu", "dog"]}, r"unknown model: emu not in the model list \(4 names\), in 1 rows \(1\)"),
-        ({"winner": ["a", "b", "c"]}, "the table contains no valid votes"),
+        ({"winner": ["q", "r", "s"]}, "the table contains no valid votes"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_row(changes, message) -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
+from p2l.data.adapters import with_text_prompts
+from p2l.data.column_values import as_text, required_numbers
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.readers import read_table
 from p2l.data.vote_table import VoteTable
@@ -76,11 +79,13 @@ class MeasuredSource:
     model_column: str = "model"
     score_column: str = "score"
     cost_column: str | None = "cost"
-    prices: Mapping[str, Sequence[float]] | None = None
+    prices: Mapping[Any, Sequence[float]] | None = None  # as in a file; checked here
     per: float = 1000.0
     split: str | None = None
 
     def __post_init__(self) -> None:
+        if numbers := [name for name in self.prices or () if not isinstance(name, str)]:
+            raise ConfigError(f"prices: {numbers[0]!r} is a number to YAML; quote the name, as in '0613': [1, 2]")
         if not self.prices and self.cost_column is None:
             raise ConfigError("costs are needed: give cost_column=<column of the scores> or prices=<price list>")
 
@@ -101,13 +106,18 @@ class MeasuredSource:
 
     def _read(self) -> tuple[pd.DataFrame, pd.Series]:
         """Return the rows of the scores, and the prompt of each key."""
-        rows = read_table(self.scores)
-        prompts = rows if self.prompts is None else read_table(self.prompts)
+        names = (self.key, self.model_column)
+        rows = read_table(self.scores, text=names)
+        prompts = rows if self.prompts is None else read_table(self.prompts, text=names)
         cost = [] if self.prices or self.cost_column is None else [self.cost_column]
         _check(rows, self.scores, [self.key, self.model_column, self.score_column, *cost])
         _check(prompts, self.prompts or self.scores, [self.key, "prompt", *(["split"] if self.split else [])])
+        rows = rows.assign(**{name: as_text(rows[name]) for name in names})
+        prompts = with_text_prompts(prompts.assign(**{self.key: as_text(prompts[self.key])}))
+        for name in (self.score_column, *cost, *(["output_chars"] if "output_chars" in rows else [])):
+            rows[name] = required_numbers(rows[name], self.scores)
         if self.split is not None:
-            prompts = prompts[prompts["split"] == self.split]
+            prompts = prompts[as_text(prompts["split"]) == self.split]
         texts = prompts.drop_duplicates(self.key).set_index(self.key)["prompt"]
         kept = rows[self.key].isin(texts.index) & rows[self.score_column].notna()
         if self.prices:

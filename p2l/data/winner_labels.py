@@ -1,0 +1,123 @@
+"""Read the labels of a ``winner`` column: the four outcomes, their common spellings, and names of the models."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+
+from p2l.data.column_values import Names, factorize, text_of
+from p2l.data.skip_report import LABEL_ADVICE, UNKNOWN_WINNER, SkipReport, shown_counts
+from p2l.errors import ConfigError, DataError
+from p2l.types import OUTCOMES, Outcome
+
+# Letters and digits of a label in lower case -> outcome
+SPELLINGS = {
+    **dict.fromkeys(("modela", "a", "left", "responsea", "assistanta", "modelawins", "awins"), Outcome.MODEL_A.value),
+    **dict.fromkeys(("modelb", "b", "right", "responseb", "assistantb", "modelbwins", "bwins"), Outcome.MODEL_B.value),
+    **dict.fromkeys(("tie", "tied", "draw", "bothgood", "tiebothgood"), Outcome.TIE.value),
+    **dict.fromkeys(("bothbad", "tiebothbad"), Outcome.BOTH_BAD.value),
+}
+# Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
+SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, 0.5: Outcome.TIE.value}
+WinnerMap = Mapping[str, str | None]
+
+
+def read_winners(frame: pd.DataFrame, winner_map: WinnerMap | None = None) -> pd.DataFrame:
+    """Return the table with its winners as values of ``Outcome``; unknown labels stay, for validation to report.
+
+    ``winner_map`` gives the outcome of further labels; null leaves their votes out. Raises ``DataError`` if a label is
+    both a side and a model's name, and these differ.
+    """
+    if "winner" not in frame.columns:
+        return frame
+    codes, values = factorize(frame["winner"])
+    labels = [text_of(value) if pd.api.types.is_scalar(value) else None for value in values]
+    outcomes = _outcomes(labels, winner_map or {})
+    names = _model_names(frame) if any(label and outcome != label for label, outcome in zip(labels, outcomes)) else ()
+    changed = [label is not None and outcome != label for label, outcome in zip(labels, outcomes, strict=True)]
+    changed = [flag or (isinstance(value, str) and value != value.strip()) for flag, value in zip(changed, values)]
+    by_name = [index for index, label in enumerate(labels) if label in names and label not in (winner_map or {})]
+    if not any(changed) and not by_name:
+        return frame
+    new = [
+        outcome if flag and (outcome is not None or label in _dropped(winner_map)) else value
+        for flag, outcome, label, value in zip(changed, outcomes, labels, values, strict=True)
+    ]
+    winner = np.array([*new, None], dtype=object)[codes]
+    for index in by_name:
+        if labels[index] not in {outcome.value for outcome in OUTCOMES}:
+            _set_by_name(winner, frame, codes == index, cast(str, labels[index]), outcomes[index])
+    return frame.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
+
+
+def check_labels(report: SkipReport, max_skipped_share: float, source: str) -> None:
+    """Raise ``DataError``, naming ``source``, if rows were left out for an unknown label, whatever their share.
+
+    With ``max_skipped_share`` 1 they are only reported.
+    """
+    if UNKNOWN_WINNER in report.skipped and max_skipped_share < 1:
+        count = len(report.skipped[UNKNOWN_WINNER])
+        raise DataError(
+            f"{source}: unknown labels in column winner, {count:,} of {report.total:,} rows: "
+            f"{shown_counts(report.details.get(UNKNOWN_WINNER, {}))}. {LABEL_ADVICE}"
+        )
+
+
+def _outcomes(labels: Sequence[str | None], winner_map: WinnerMap) -> list[str | None]:
+    """Return the outcome of each label; None if it has none."""
+    given = {str(label).strip(): _known(label, outcome) for label, outcome in winner_map.items()}
+    scored = any(label is not None and _score(label) == 0.5 for label in labels)
+    found: list[str | None] = []
+    for label in labels:
+        if label is None:
+            found.append(None)
+        elif label in given:
+            found.append(given[label])
+        elif scored and _score(label) in SCORES:
+            found.append(SCORES[cast(float, _score(label))])
+        else:
+            found.append(SPELLINGS.get(re.sub(r"[\W_]+", "", label.casefold())))
+    return found
+
+
+def _known(label: object, outcome: str | None) -> str | None:
+    known = [None, *(outcome.value for outcome in OUTCOMES), "both_bad"]
+    if outcome not in known:
+        raise ConfigError(f"winner_map: {label!r} becomes {outcome!r}; choose one of {', '.join(map(str, known))}")
+    return Outcome.BOTH_BAD.value if outcome == "both_bad" else outcome
+
+
+def _dropped(winner_map: WinnerMap | None) -> set[str]:
+    return {str(label).strip() for label, outcome in (winner_map or {}).items() if outcome is None}
+
+
+def _score(label: str) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def _model_names(frame: pd.DataFrame) -> set[str]:
+    sides = [Names.of(frame[side]).values for side in ("model_a", "model_b") if side in frame.columns]
+    return {name for values in sides for name in values if name is not None}
+
+
+def _set_by_name(
+    winner: np.ndarray, frame: pd.DataFrame, rows: Bool[np.ndarray, " votes"], label: str, side: str | None
+) -> None:
+    """Set the outcome of the rows whose label names one of their models."""
+    is_a, is_b = (rows & (Names.of(frame[column]).positions([label]) == 0) for column in ("model_a", "model_b"))
+    found, rows_of_name = np.where(is_a, "model_a", "model_b"), is_a | is_b
+    if side is not None:
+        other = np.flatnonzero(rows_of_name & (found != side))
+        if other.size:
+            raise DataError(
+                f"row {other[0]}: the winner {label!r} may mean {side} or the model of that name, which is "
+                f"{found[other[0]]} there; say which with data.winner_map={{{label!r}: {side}}}, or rename the model"
+            )
+        return
+    winner[rows_of_name] = found[rows_of_name]

@@ -1,0 +1,249 @@
+"""Names and prompts arrive as the file spells them, in every format; numbers are numbers where they are meant."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from p2l.data.adapters import adapt
+from p2l.data.categories import Category
+from p2l.data.prompt_input import read_prompts
+from p2l.data.readers import read_table
+from p2l.data.splits import by_time, split_votes
+from p2l.data.vote_table import load_votes
+from p2l.errors import ConfigError, DataError
+from p2l.evaluation import ArenaRatings
+from p2l.explorer import Prices
+from p2l.leaderboard import fit
+from p2l.routing.evaluation.measured_scores import MeasuredSource
+
+LARGE = 1152921504606846976  # 2^60: floats here are 256 apart
+
+
+def votes_with_a_gap() -> list[dict[str, object]]:
+    pairs = [(100, 200), (200, 300), (300, 100)] * 10
+    rows = [{"model_a": a, "model_b": b, "winner": ("model_a", "model_b")[i % 2]} for i, (a, b) in enumerate(pairs)]
+    return [*rows, {"model_a": 100, "model_b": None, "winner": "model_a"}]
+
+
+def write(rows: list[dict[str, object]], path: Path) -> object:
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    if path.suffix == ".csv":
+        lines = [",".join("" if value is None else str(value) for value in row.values()) for row in rows]
+        path.write_text("\n".join([",".join(columns), *lines]) + "\n")
+    elif path.name.endswith(".jsonl.gz"):
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    elif path.suffix in (".json", ".jsonl"):
+        path.write_text(json.dumps(rows) if path.suffix == ".json" else "\n".join(map(json.dumps, rows)))
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table(columns), path)
+    elif path.suffix == ".saved":
+        datasets.Dataset.from_dict(columns).save_to_disk(path)
+    elif path.suffix == ".memory":
+        return rows
+    elif path.suffix == ".dataset":
+        return datasets.Dataset.from_dict(columns)
+    else:
+        return pd.DataFrame(rows)  # pandas makes floats of the integers beside a gap
+    return str(path)
+
+
+EXACT = ("csv", "jsonl", "jsonl.gz", "json", "parquet", "saved", "memory", "dataset")
+
+
+@pytest.mark.parametrize("kind", [*EXACT, "frame"])
+def test_models_that_are_numbers_survive_a_gap(tmp_path: Path, kind: str) -> None:
+    source = write(votes_with_a_gap(), tmp_path / f"votes.{kind}")
+    assert sorted(fit(source, "bt").table().model) == ["100", "200", "300"]
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_large_ids_beside_a_gap_stay_distinct(tmp_path: Path, kind: str) -> None:
+    ids = [LARGE, LARGE + 1, None, LARGE + 3]
+    rows = [{"prompt": "p", "model_a": "x", "model_b": "y", "winner": "tie", "conversation_id": i} for i in ids]
+    found = load_votes(write(rows, tmp_path / f"votes.{kind}"))[0].frame["conversation_id"]
+    assert found.dropna().tolist() == [str(i) for i in ids if i is not None]
+
+
+def test_ids_that_were_rounded_before_are_an_error() -> None:
+    rows = {"prompt": "p", "model_a": "x", "model_b": "y", "winner": "tie"}
+    with pytest.raises(DataError, match="rounded before p2l read it"):
+        load_votes(pd.DataFrame([rows | {"conversation_id": LARGE}, rows | {"conversation_id": None}]))
+
+
+@pytest.mark.parametrize(
+    "name", ["0613", "1e5", "1.50", "NaN", "null", "True", "-0", "+1", "1_000", "٣", "0x1F", "inf"]
+)
+def test_a_name_is_never_read_as_a_number(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.csv").write_text(f"prompt,model_a,model_b,winner,language\n{name},{name},x,tie,{name}\n")
+    table, _ = load_votes(str(tmp_path / "a.csv"))
+    assert table.prompts == ((name,),)
+    assert set(table.models) == {name, "x"}
+    assert Category("c", ("language",), value=name).rows(table.frame).all()
+    assert not Category("c", ("language",), value=f"0{name}").rows(table.frame).any()
+
+
+def test_json_numbers_keep_their_text_as_names(tmp_path: Path) -> None:
+    text = '{"prompt": 1.50, "model_a": 4.10, "model_b": 7, "winner": "tie", "weight": 0.50}\n'
+    (tmp_path / "a.jsonl").write_text(text + text.replace("1.50", '"x"').replace("7", "2e3"))
+    table, _ = load_votes(str(tmp_path / "a.jsonl"))
+    assert table.prompts == (("1.50",), ("x",))
+    assert table.models == ("2e3", "4.10", "7")
+    assert table.weight.tolist() == [0.5, 0.5]
+
+
+def test_spaces_around_a_name_do_not_make_another_model() -> None:
+    rows = [("gpt ", "x", "model_a"), ("x", "gpt", "model_b "), (" gpt", "x\t", "tie")]
+    table, _ = load_votes([dict(zip(("model_a", "model_b", "winner"), row), prompt="p") for row in rows])
+    assert table.models == ("gpt", "x")
+    assert load_votes(table.frame, models=["gpt ", "x"])[1].kept == 3  # a list from before names were stripped
+
+
+def test_numbers_of_a_csv_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "prompt,model_a,model_b,winner,weight,timestamp,length,flag\np,x,y,tie,0.5,1e9,3,True\nq,x,y,tie,1e-12,99,12.0,False\n"
+    )
+    table, _ = load_votes(str(tmp_path / "a.csv"))
+    assert table.weight.tolist() == [0.5, np.float32(1e-12)]
+    assert by_time(table.frame).tolist() == [1, 0]
+    assert Category("long", ("length",), "at_least", 5).rows(table.frame).tolist() == [False, True]
+    assert Category("long", ("length",), value="12").rows(table.frame).tolist() == [False, True]
+    assert Category("flag", ("flag",)).rows(table.frame).tolist() == [True, False]
+
+
+def test_scores_ratings_and_prices(tmp_path: Path) -> None:
+    scores = tmp_path / "scores.csv"
+    scores.write_text("prompt_id,prompt,model,score,cost\n01,007,0613,1,0.5\n1,1.50,0613,0,0.5\n01,007,613,0,1\n")
+    measured = MeasuredSource(str(scores)).load()
+    assert measured.models == ("0613", "613")
+    assert measured.prompts == (("007",), ("1.50",))
+    assert measured.score.tolist() == [[1, 0], [0, 0]] and measured.weight.tolist() == [[1, 1], [1, 0]]
+    for name, value in (("score", "good"), ("cost", "$0.001")):
+        cells = {"score": "1", "cost": "1", name: value}
+        scores.write_text(f"prompt_id,prompt,model,score,cost\na,p,m,{cells['score']},{cells['cost']}\n")
+        with pytest.raises(
+            DataError, match=rf"scores.csv, column {name}: expected numbers; row 0 holds '{re.escape(value)}'"
+        ):
+            MeasuredSource(str(scores)).load()
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("model_name,category,rating\n0613,007,1000\n0125,007,1400\n")
+    assert ArenaRatings.read(str(ratings)).by_category == {"007": {"0613": 1000, "0125": 1400}}
+    ratings.write_text("model_name,category,rating\nx,all,1 000\n")
+    with pytest.raises(DataError, match="column rating: expected numbers; row 0 holds '1 000'"):
+        ArenaRatings.read(str(ratings))
+    for prices in (lambda: Prices({613: [1, 2]}), lambda: MeasuredSource("x", prices={613: [1, 2]})):
+        with pytest.raises(ConfigError, match="613 is a number to YAML; quote the name"):
+            prices()
+
+
+CHAT = [{"role": "system", "content": "s"}, {"role": "user", "content": "it's"}, {"role": "user", "content": "two"}]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "memory"])
+@pytest.mark.parametrize("spell", [json.dumps, repr])
+def test_messages_as_prompts(tmp_path: Path, kind: str, spell) -> None:
+    row = {"model_a": "x", "model_b": "y", "winner": "tie"}
+    if kind == "csv":
+        pd.DataFrame([{"prompt": spell(CHAT), **row}]).to_csv(tmp_path / "a.csv", index=False)
+        source: object = str(tmp_path / "a.csv")
+    else:
+        source = write([{"prompt": CHAT, **row}], tmp_path / f"a.{kind}")
+    assert load_votes(source)[0].prompts == (("it's", "two"),)
+
+
+@pytest.mark.parametrize("spell", [json.dumps, repr])
+def test_lists_of_turns_in_a_csv(tmp_path: Path, spell) -> None:
+    prompts = [["turn 1", 'it\'s "turn" 2\n[x]'], ["only"]]
+    frame = pd.DataFrame({"prompt": map(spell, prompts), "model_a": "x", "model_b": "y", "winner": "tie"})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert load_votes(str(tmp_path / "a.csv"))[0].prompts == tuple(map(tuple, prompts))
+    assert read_prompts(tmp_path / "a.csv") == list(map(tuple, prompts))
+
+
+def test_text_that_looks_like_a_list_is_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts = ['["a", "b"]', "[1, 2]", "plain", "[not a list]", "[]"]
+    pd.DataFrame({"prompt": texts}).to_csv(tmp_path / "a.csv", index=False)
+    assert read_table(str(tmp_path / "a.csv"))["prompt"].tolist() == texts
+    assert "column prompt: 1 of 5 cells look like lists (row 0 first)" in caplog.text
+    pd.DataFrame({"prompt": ["['a']", "['b']", "plain"]}).to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(DataError, match=r"b.csv, column prompt: 2 of 3 cells spell lists.*row 2 does not: 'plain'"):
+        read_table(str(tmp_path / "b.csv"))
+
+
+def test_the_text_of_a_numpy_array_is_an_error(tmp_path: Path) -> None:
+    prompts = [np.array(["a", "b"], dtype=object), np.array(["c"], dtype=object)]
+    pd.DataFrame({"prompt": prompts}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match="column prompt, row 0: .*NumPy array.*no commas"):
+        read_table(str(tmp_path / "a.csv"))
+
+
+def test_conversations_in_a_csv(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": "tie", "conversation_a": [repr(CHAT)] * 2}
+    )
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert load_votes(str(tmp_path / "a.csv"))[0].prompts == (("it's", "two"),)
+    frame.assign(conversation_a="<user> hi").to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match="column conversation_a: expected a list of messages.*row 0 holds '<user> hi'"):
+        load_votes(str(tmp_path / "a.csv"))
+
+
+def test_columns_are_named_by_the_caller() -> None:
+    frame = pd.DataFrame({"question": ["p"], "left": ["x"], "model_b": ["y"], "winner": ["tie"], "prompt": ["other"]})
+    columns = {"prompt": "question", "model_a": "left"}
+    assert load_votes(frame, columns=columns)[0].prompts == (("p",),)
+    with pytest.raises(DataError, match="no column quest; it has question, left"):
+        adapt(frame, columns={"prompt": "quest"})
+
+
+def test_an_unknown_model_is_named() -> None:
+    rows = [{"prompt": "p", "model_a": "x", "model_b": m, "winner": "tie"} for m in ("y", "new", "new", "old")]
+    report = load_votes(rows, models=["x", "y"], max_skipped_share=0.9)[1]
+    assert str(report).endswith("unknown model: 3 (row 1, 2, 3): 'new' 2, 'old' 1")
+
+
+def test_a_mistyped_local_path_is_not_asked_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(DataError, match=f"no file or folder at {tmp_path}/outputs/nope"):
+        read_table("outputs/nope")
+
+
+TIMES = {
+    "iso": (["2025-01-02", "2025-01-01T23:59:59+02:00", "2025-01-01"], [2, 1, 0]),
+    "text of seconds": (["10", "9.5", "1e1"], [1, 0, 2]),
+    "dates": (pd.to_datetime(["2025-01-02", "2025-01-01"]), [1, 0]),
+    "large": ([LARGE + 1, LARGE], [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_timestamps_are_ordered(name: str) -> None:
+    times, order = TIMES[name]
+    assert by_time(pd.DataFrame({"timestamp": times})).tolist() == order
+
+
+BAD_TIMES = {
+    "day or month first": (["2025-01-01", "03/04/2025"], r"row 1\); it holds '03/04/2025', whose day and month cannot"),
+    "dots": (["3.4.2025"], "day and month cannot be told apart"),
+    "words": (["2025-01-01", "yesterday"], r"row 1\); it holds 'yesterday'; write seconds, or ISO 8601"),
+    "mixed": (["2025-01-01", "1735689600"], "mixes numbers and dates: row 1 holds '1735689600' and row 0 '2025-01-01'"),
+    "units": ([1735689600, 1735689600000], "mixes units: row 0 holds 1735689600 and row 1"),
+    "gap": (["2025-01-01", None], r"missing or unreadable in 1 votes \(the first: row 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TIMES)
+def test_timestamps_that_have_no_order_are_an_error(name: str) -> None:
+    times, message = BAD_TIMES[name]
+    rows = {"prompt": "p", "model_a": "x", "model_b": "y", "winner": "tie", "timestamp": times}
+    table, _ = load_votes(pd.DataFrame(rows))
+    with pytest.raises(DataError, match=message):
+        split_votes(table, 0.5, "time")

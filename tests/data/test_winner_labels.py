@@ -1,0 +1,87 @@
+"""Labels of winners: common spellings are read, other labels are an error that shows them."""
+
+import pandas as pd
+import pytest
+
+from p2l.data.battle_table import load_battles
+from p2l.data.vote_table import load_votes
+from p2l.errors import ConfigError, DataError
+
+SPELLINGS = {
+    "Arena": ["model_a", "model_b", "tie", "tie (bothbad)"],
+    "newer Arena": ["model_a", "model_b", "tie", "both_bad"],
+    "spaces": ["model_a ", " model_b", "tie\n", "tie (both bad)"],
+    "capitals": ["Model_A", "MODEL-B", "Tie", "Both Bad"],
+    "letters": ["A", "b", "Draw", "BOTH_BAD"],
+    "sides": ["left", "Right", "tied", "Tie (Both_Bad)"],
+    "scores": [1, 0, 0.5],
+    "text of scores": ["1", "0.0", ".5"],
+    "names": ["gpt", "bard", "tie"],
+}
+
+
+def votes(winners: list[object], names: tuple[str, str] = ("gpt", "bard")) -> list[dict[str, object]]:
+    return [{"prompt": "p", "model_a": names[0], "model_b": names[1], "winner": winner} for winner in winners]
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_common_spellings_are_read(name: str) -> None:
+    labels = SPELLINGS[name]
+    for rows in (
+        votes(labels),
+        pd.DataFrame(votes(labels)),
+        pd.DataFrame(votes(labels)).astype({"winner": "category"}),
+    ):
+        for table, report in (load_votes(rows), load_battles(rows)):
+            assert table.outcome_shares.argmax(axis=1).tolist() == list(range(len(labels)))
+            assert report.kept == len(labels)
+
+
+def test_an_unknown_label_is_an_error_whatever_its_share() -> None:
+    rows = votes(["model_a"] * 96 + ["neither"] * 3 + ["?"])
+    for load in (load_votes, load_battles):
+        with pytest.raises(
+            DataError, match=r"4 of 100 rows: 'neither' 3, '\?' 1\. Known labels are model_a .*winner_map"
+        ):
+            load(rows)
+
+
+def test_a_map_reads_the_rest() -> None:
+    rows = votes(["first", "second", "same", "poor", "skipped", 2])
+    outcomes = {
+        "first": "model_a",
+        "second": "model_b",
+        "same": "tie",
+        "poor": "both_bad",
+        "skipped": None,
+        2: "model_b",
+    }
+    table, report = load_votes(rows, winner_map=outcomes, max_skipped_share=0.2)
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0, 1, 2, 3, 1]
+    assert report.skipped == {"missing value": [4]}
+    with pytest.raises(ConfigError, match="'first' becomes 'a'; choose one of None, model_a"):
+        load_votes(rows, winner_map={"first": "a"})
+
+
+def test_ones_and_zeros_alone_may_mean_either_model() -> None:
+    with pytest.raises(DataError, match=r"(?s)no valid votes.*'0' 1, '1' 1.*data\.winner_map"):
+        load_votes(votes([1, 0]))
+    table, _ = load_votes(votes([1, 0]), winner_map={"0": "model_a", "1": "model_b"})
+    assert table.outcome_shares.argmax(axis=1).tolist() == [1, 0]
+
+
+def test_a_name_in_another_row_is_no_winner() -> None:
+    rows = [*votes(["gpt"]), *votes(["gpt"], ("bard", "claude"))]
+    with pytest.raises(DataError, match=r"(?s)unknown winner: 1 \(row 1\): 'gpt' 1.*Known labels are model_a"):
+        load_votes(rows)
+
+
+def test_a_label_that_is_a_side_and_a_name() -> None:
+    same = votes(["A", "B"], ("A", "B"))
+    assert load_votes(same)[0].outcome_shares.argmax(axis=1).tolist() == [0, 1]
+    with pytest.raises(
+        DataError, match="row 2: the winner 'A' may mean model_a or the model of that name, which is model_b"
+    ):
+        load_votes([*same, *votes(["A"], ("B", "A"))])
+    mapped = load_votes([*same, *votes(["A"], ("B", "A"))], winner_map={"A": "model_a"})[0]
+    assert mapped.outcome_shares.argmax(axis=1).tolist() == [0, 1, 0]
