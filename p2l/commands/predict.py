@@ -1,7 +1,9 @@
 """Rank the prompts of a data set and write it with coefs and eta; ``p2l.eval`` of the published code."""
 
 import hashlib
+import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +17,23 @@ from omegaconf import DictConfig
 
 from p2l.composition.build_run import make_trainer
 from p2l.composition.config_objects import make
+from p2l.data.adapters import with_text_prompts
 from p2l.data.batches import PromptLoader
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
+from p2l.json_output import json_value, write_json_table
 from p2l.models import Checkpoint
 from p2l.prediction.predict_module import PredictModule, SaveParts
 from p2l.prediction.prediction_parts import PredictionParts
 
 log = logging.getLogger(__name__)
 
-FORMATS = (".parquet", ".json", ".jsonl")
+FORMATS = (".parquet", ".json", ".jsonl", ".csv")
 PREDICTED = ("coefs", "eta", "last_hidden_state")
+NAMED = ("models", "top_model", "ranks")
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,10 @@ class PredictionJob:
 
     Attributes:
         dataset: file, folder or hub dataset.
-        output: file to write; .parquet, .json (records) or .jsonl.
+        output: file to write; .parquet, .json (records), .jsonl or .csv, whose lists are JSON.
         split: of a hub dataset or saved DatasetDict.
         column: holds the prompts: strings, or lists of user turns.
+        names: also write ``models`` (in the order of ``coefs``), ``top_model`` and ``ranks`` (1 is best).
         keep_hidden: also write ``last_hidden_state``, the hidden state that the head reads.
         token_budget: most tokens, padding included, in a batch.
     """
@@ -49,6 +55,7 @@ class PredictionJob:
     split: str = "train"
     column: str = "prompt"
     keep_hidden: bool = False
+    names: bool = False
     token_budget: int = 16384
 
     def __post_init__(self) -> None:
@@ -69,7 +76,8 @@ class PredictionJob:
         self._predict(checkpoint, trainer, parts, prompts)
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            self._write(frame, rows, parts.read() if prompts else pd.DataFrame({"prompt": []}))
+            predictions = parts.read() if prompts else pd.DataFrame({"prompt": []})
+            self._write(frame, rows, _with_names(predictions, checkpoint.models) if self.names else predictions)
             parts.remove()
             log.info("%d rows, %d distinct prompts: %s", len(frame), len(prompts), self.output)
         return Path(self.output)
@@ -80,10 +88,12 @@ class PredictionJob:
             raise DataError(
                 f"{self.dataset} has no column {self.column!r}; give column=<one of {', '.join(map(str, frame))}>"
             )
-        taken = [name for name in PREDICTED if name in frame.columns]
+        new = (*PREDICTED, *(NAMED if self.names else ()))
+        taken = [name for name in new if name in frame.columns]
         if taken:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
-        frame[self.column] = _of_one_type(frame[self.column])
+        prompts = with_text_prompts(frame[[self.column]].set_axis(["prompt"], axis=1))["prompt"]
+        frame = frame.assign(**{self.column: _of_one_type(prompts)})
         if self.output.endswith(".parquet"):
             self._check_types(frame)  # before the prediction, which takes long
         return frame
@@ -122,7 +132,7 @@ class PredictionJob:
     def _write(self, frame: pd.DataFrame, rows: np.ndarray, predictions: pd.DataFrame) -> None:
         path = Path(self.output)
         known = rows >= 0
-        for name in PREDICTED:
+        for name in (*PREDICTED, *NAMED):
             if name in predictions:
                 column = np.full(len(frame), None, dtype=object)
                 column[known] = predictions[name].to_numpy(dtype=object)[rows[known]]
@@ -130,9 +140,29 @@ class PredictionJob:
         with whole_file(path) as part:
             if path.suffix == ".parquet":
                 frame.to_parquet(part, index=False)
-            else:
-                lines = path.suffix == ".jsonl"
-                frame.to_json(part, orient="records", lines=lines, indent=None if lines else 4, force_ascii=False)
+                return
+            with part.open("x", encoding="utf-8", newline="") as file:
+                if path.suffix == ".csv":
+                    frame.apply(lambda column: column.map(_csv_cell)).to_csv(file, index=False)
+                else:
+                    write_json_table(frame, file, lines=path.suffix == ".jsonl")
+
+
+def _with_names(predictions: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """Add the names of the models, the best one, and the rank of each; equal coefficients share the better rank."""
+    coefs = np.stack(predictions["coefs"].to_list()) if len(predictions) else np.zeros((0, len(models)))
+    return predictions.assign(
+        models=[list(models)] * len(coefs),
+        top_model=[models[best] for best in coefs.argmax(axis=1)],
+        ranks=[(1 + (row[None] > row[:, None]).sum(axis=1)).tolist() for row in coefs],
+    )
+
+
+def _csv_cell(value: object) -> object:
+    """Return lists and dicts as JSON, and anything else as it is."""
+    if isinstance(value, (list, tuple, dict, np.ndarray)):
+        return json.dumps(json_value(value), ensure_ascii=False)
+    return value
 
 
 def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:

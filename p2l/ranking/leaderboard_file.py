@@ -8,11 +8,12 @@ import pandas as pd
 
 from p2l.errors import ConfigError
 from p2l.files import whole_file
+from p2l.json_output import write_json_table
 
 _TABLES: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
     ".csv": lambda table, path: table.to_csv(path, index=False),
-    ".json": lambda table, path: table.to_json(path, orient="records", indent=1, force_ascii=False),
-    ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True, force_ascii=False),
+    ".json": lambda table, path: _write_json(table, path, lines=False),
+    ".jsonl": lambda table, path: _write_json(table, path, lines=True),
     ".parquet": lambda table, path: table.to_parquet(path, index=False),
 }
 _PICTURES = (".png", ".svg", ".pdf")
@@ -33,6 +34,11 @@ def save_leaderboard(path: str | Path, table: Callable[[], pd.DataFrame], plot: 
         else:
             plot().savefig(part, dpi=120, format=ending[1:])
     return path
+
+
+def _write_json(table: pd.DataFrame, path: Path, *, lines: bool) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        write_json_table(table, file, lines=lines)
 
 
 def leaderboard_html(title: str, table: pd.DataFrame, top: int = 20) -> str:

@@ -48,6 +48,45 @@ def test_every_format_holds_the_rows_and_their_rankings(dataset, tiny_checkpoint
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([f"out.{suffix}", "prompts.jsonl"])
 
 
+def test_output_holds_all_digits_and_times(tiny_checkpoint, tmp_path):
+    rows = [
+        {
+            "prompt": "hi",
+            "p": 0.1234567890123456,
+            "weight": 1e-12,
+            "id": 1152921504606846977,
+            "time": "2025-01-01T00:00:00.123456789",
+        },
+        {"prompt": "ho", "p": 0.30000000000000004, "weight": 2.5e-11, "id": None, "time": None},
+    ]
+    path = tmp_path / "prompts.parquet"
+    frame = pd.DataFrame(rows, dtype=object).astype({"p": float, "weight": float, "time": "datetime64[ns]"})
+    frame["id"] = frame["id"].astype("Int64")
+    frame.to_parquet(path)
+    for suffix in ("json", "jsonl"):
+        text = run(PredictionJob(str(path), str(tmp_path / f"out.{suffix}")), tiny_checkpoint).read_text()
+        found = [json.loads(line) for line in text.splitlines()] if suffix == "jsonl" else json.loads(text)
+        assert [{name: row[name] for name in rows[0]} for row in found] == rows
+        expected = predict(tiny_checkpoint, ["hi", "ho"]).coefs.double().tolist()
+        np.testing.assert_allclose([row["coefs"] for row in found], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_names_and_ranks_on_request(dataset, tiny_checkpoint, tmp_path, suffix):
+    output = run(PredictionJob(dataset, str(tmp_path / f"out.{suffix}"), names=True), tiny_checkpoint)
+    if suffix == "csv":
+        frame = pd.read_csv(output)
+        for name in ("models", "ranks", "coefs"):
+            frame[name] = frame[name].map(json.loads)
+        assert json.loads(frame["prompt"][1]) == PROMPTS[1]
+    else:
+        frame = pd.read_parquet(output) if suffix == "parquet" else pd.read_json(output, lines=True)
+    for row, coefs in enumerate(predict(tiny_checkpoint, PROMPTS).coefs.tolist()):
+        assert tuple(frame["models"][row]) == tiny_checkpoint.models
+        assert frame["top_model"][row] == tiny_checkpoint.models[coefs.index(max(coefs))]
+        assert list(frame["ranks"][row]) == [sorted(coefs, reverse=True).index(coef) + 1 for coef in coefs]
+
+
 def test_hidden_states_give_the_coefficients(dataset, tiny_checkpoint, tmp_path):
     frame = pd.read_parquet(run(PredictionJob(dataset, str(tmp_path / "o.parquet"), keep_hidden=True), tiny_checkpoint))
     head = tiny_checkpoint.model.head.head

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +14,13 @@ from p2l.data.vote_table import VoteTable
 from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
 from p2l.evaluation.vote_scores import score_votes
 from p2l.files import write_whole
+from p2l.json_output import write_json_table
 from p2l.leaderboard import fit_votes
 from p2l.training.callbacks.ranking_callback import RankingCallback
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
-
-_JSON_LINES = {"orient": "records", "lines": True, "force_ascii": False, "date_format": "iso", "date_unit": "us"}
 
 
 class EvaluateVotes(RankingCallback):
@@ -86,12 +86,12 @@ def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
     if rankings.eta is not None:
         frame["eta"] = rankings.eta.double().numpy()[votes.prompt_index]
     with write_whole(path) as file:
-        frame.to_json(file, **_JSON_LINES)
+        write_json_table(frame, file, lines=True)
 
 
 def _fits_json(frame: pd.DataFrame) -> bool:
     try:
-        frame.to_json(**_JSON_LINES)
-    except (ValueError, OverflowError):  # bytes that are not text; recursive objects
+        write_json_table(frame, StringIO(), lines=True)
+    except (TypeError, ValueError, RecursionError):  # bytes that are not text; recursive objects
         return False
     return True
