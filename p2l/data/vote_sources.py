@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -63,8 +63,8 @@ class FileVotes:
     train_share: float = 1.0
     max_skipped_share: float = 0.05
     seed: int = 0
-    columns: Mapping[str, str] = field(default_factory=dict)
-    winner_map: WinnerMap = field(default_factory=dict)
+    columns: Mapping[str, str] | None = None
+    winner_map: WinnerMap | None = None
 
     def load(self) -> VoteSplits:
         """Read, validate and split; log skipped rows. DataError if too many rows are invalid."""

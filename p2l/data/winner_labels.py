@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ SPELLINGS = {
 }
 # Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
 SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, 0.5: Outcome.TIE.value}
-WinnerMap = Mapping[str, str | None]
+WinnerMap = Mapping[Any, str | None]  # labels that are numbers in a file are compared as text
 
 
 def read_winners(frame: pd.DataFrame, winner_map: WinnerMap | None = None) -> pd.DataFrame:

@@ -45,7 +45,7 @@ NAMES = (st.sampled_from(ODD) | st.text(LETTERS, min_size=1, max_size=8)).filter
     lambda name: name == name.strip() != ""
 )
 TEXTS = (
-    st.sampled_from(ODD) | st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1)
+    st.sampled_from(ODD) | st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\r"), min_size=1)
 ).filter(lambda text: bool(text.strip()) and not (text.strip().startswith("[") and text.strip().endswith("]")))
 IDS = st.none() | st.integers(-(2**63), 2**63 - 1)
 WEIGHTS = st.floats(0, 2.0**100, width=32) | st.integers(0, 1000)

@@ -92,3 +92,13 @@ def test_nothing_but_ties_is_an_error_under_bt() -> None:
     ties = VoteTable.from_frame(frame().query("winner == 'tie'"))
     with pytest.raises(DataError, match="no train vote carries evidence under 'bt'; all 5 are ties"):
         VoteSplits(ties).with_evidence_for(get_family("bt"))
+
+
+def test_columns_and_labels_are_mapped_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("question,model_a,model_b,winner\n007,0613,x,first\n8,x,0613,2\n")
+    source = FileVotes(
+        str(tmp_path / "v.csv"), columns={"prompt": "question"}, winner_map={"first": "model_a", 2: "model_b"}
+    )
+    train = source.load().train
+    assert (train.models, train.prompts) == (("0613", "x"), (("007",), ("8",)))
+    assert train.outcome_shares.argmax(axis=1).tolist() == [0, 1]
