@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom to the top: a package imports only from packages before it.
 ORDER = (
-    "extras", "types", "errors", "files", "sqlite", "html", "json_output",
+    "extras", "types", "errors", "options", "files", "sqlite", "html", "json_output",
     "outcomes", "ranking", "heads", "losses", "data", "models", "statistics", "leaderboard",
     "evaluation", "insight", "prediction", "scaling", "new_models",
     "routing", "training", "serving", "endpoint", "explorer",

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,16 @@ from p2l.leaderboard import leaderboard_table, plot_intervals
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint
 from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
-from p2l.new_models.row_fit import PENALTIES, Precision, PromptFeatures, RowFit, extract_features, fit_rows
+from p2l.new_models.row_fit import (
+    PENALTIES,
+    Precision,
+    PromptFeatures,
+    RowFit,
+    check_row_options,
+    extract_features,
+    fit_rows,
+)
+from p2l.options import check_choice, check_count, check_level, check_share
 from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
 from p2l.statistics.intervals import intervals, rank_ranges
 from p2l.types import Ranking
@@ -55,6 +64,13 @@ class AddModelsJob:
     level: float = 0.95
     token_budget: int = 4096
     precision: Precision = "bfloat16"
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_share("max_skipped_share", self.max_skipped_share)
+        check_count("token_budget", self.token_budget)
+        check_choice("precision", self.precision, get_args(Precision))
+        check_row_options(self.penalties, self.folds, self.seed)
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return a checkpoint that ranks the new models too; their names are appended to its list."""

@@ -20,6 +20,7 @@ from p2l.insight.html_report import render
 from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.ranked_prompts import Columns, RankedPrompts, align, rank_table, read_rankings
 from p2l.models import Checkpoint
+from p2l.options import check_count
 from p2l.outcomes import OutcomeFamily, get_family
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ class InsightJob:
     models: str | None = None
     family: str | None = None
     token_budget: int = 16384
+
+    def __post_init__(self) -> None:
+        check_count("token_budget", self.token_budget)
 
     def run(self, checkpoint: Checkpoint | None) -> Path:
         """Rank the prompts that are not ranked yet, analyse them, and return the path of the page.

@@ -23,9 +23,10 @@ from p2l.data.readers import read_table
 from p2l.errors import DataError
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard.cross_validation import cross_validate
-from p2l.leaderboard.fit_leaderboard import RIDGE, fit
+from p2l.leaderboard.fit_leaderboard import RIDGE, check_fit_options, fit
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.vote_counts import PairWeights
+from p2l.options import check_count, check_count_or_none, check_level, check_share
 from p2l.outcomes import get_family
 from p2l.ranking.leaderboard_plots import plot_intervals
 
@@ -64,6 +65,13 @@ class LeaderboardJob:
     folds: int = 0
     top: int = 20
 
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        check_share("max_skipped_share", self.max_skipped_share)
+        check_count_or_none("folds", self.folds, least=2, zero_is="no cross-validation")
+        check_count("top", self.top)
+        check_fit_options(self.ridge, self.pair_weights, self.bootstrap, self.seed)
+
     def run(self) -> dict[str, LeaderboardFit]:
         """Return the fit of each category; one without votes is skipped with a warning, ``DataError`` if all are."""
         families = [get_family(name) for name in (self.family, *self.compare)]
@@ -71,6 +79,8 @@ class LeaderboardJob:
         frame = adapt(read_table(self.votes, self.split))  # before rows are left out: labels point into the whole table
         battles, report = load_battles(frame, max_skipped_share=self.max_skipped_share)
         log.info("%s: %s", self.votes, report)
+        if self.folds:
+            check_count("folds", self.folds, least=2, most=len(battles), of="the number of votes")
         frame = frame.iloc[report.kept_rows()].reset_index(drop=True)
         fits: dict[str, LeaderboardFit] = {}
         left_out: dict[str, str] = {}
@@ -135,8 +145,10 @@ class LeaderboardJob:
             shown.add_column(column, justify="left" if column == "model" else "right")
         for row in found.table(self.level).head(self.top).itertuples():
             ranks = str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}-{row.rank_worst}"
-            interval = f"{row.elo_low:+.0f} to {row.elo_high:+.0f}"
-            shown.add_row(ranks, row.model, f"{row.elo:+.0f}", interval, f"{row.win_rate:.1%}", f"{row.votes:,.0f}")
+            known = getattr(row, "identified", True)
+            interval = f"{row.elo_low:+.0f} to {row.elo_high:+.0f}" if known else "not identified"
+            elo = f"{row.elo:+.0f}" if known else "?"
+            shown.add_row(ranks, row.model, elo, interval, f"{row.win_rate:.1%}", f"{row.votes:,.0f}")
         console.print(shown)
         for note in found.notes:
             console.print(f"note: {note}", markup=False, highlight=False)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
 from p2l.models.predict import predict
+from p2l.options import check_choice, check_count, check_seed
 from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
 from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.evaluation.routing_plots import plot_routing
@@ -56,6 +57,12 @@ class RoutingEvaluation:
     num_budgets: int = 12
     token_budget: int = 16384
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("optimizer", self.optimizer, get_args(Optimizer))
+        check_count("num_budgets", self.num_budgets, least=2)
+        check_count("token_budget", self.token_budget)
+        check_seed(self.seed)
 
     def run(self, checkpoint: Checkpoint) -> RoutingCurves:
         """Route, measure and write; DataError if the checkpoint and the table share fewer than two LLMs."""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 from omegaconf import DictConfig
@@ -15,6 +15,7 @@ from rich.table import Table
 from p2l.composition.config_objects import make
 from p2l.errors import ConfigError
 from p2l.files import whole_file, write_whole
+from p2l.options import check_choice, check_count, check_number, check_seed
 from p2l.scaling.held_out import errors, hold_out
 from p2l.scaling.law import observe
 from p2l.scaling.law_intervals import LawFit, fit_with_intervals
@@ -43,11 +44,18 @@ class ScalingJob:
     resamples: int = 200
     seed: int = 0
 
-    def run(self) -> LawFit:
-        """Return the fit; ``DataError`` if the points do not suffice, ``ConfigError`` if ``predict`` is malformed."""
+    def __post_init__(self) -> None:
+        check_choice("split", self.split, get_args(Split))
+        check_count("resamples", self.resamples, least=2)
+        check_seed(self.seed)
         for wanted in self.predict:
-            if set(wanted) != {"parameters", "votes"} or not all(value > 0 for value in wanted.values()):
+            if set(wanted) != {"parameters", "votes"}:
                 raise ConfigError(f"predict: expected parameters and votes, both above 0; got {dict(wanted)}")
+            for name, value in wanted.items():
+                check_number(f"predict: {name}", value, above=0)
+
+    def run(self) -> LawFit:
+        """Return the fit; ``DataError`` if the points do not suffice."""
         points = read_points(self.results)
         fit = fit_with_intervals(observe(points, self.split), resamples=self.resamples, seed=self.seed)
         held_out = hold_out(fit.seen)

@@ -88,8 +88,10 @@ def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
 def _conversations(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     if "conversation_id" not in frame.columns:
         raise DataError(f"no column conversation_id to split by; the columns are {', '.join(map(str, frame.columns))}")
-    _check_no_gaps(frame["conversation_id"], "conversation_id")
-    return pd.factorize(frame["conversation_id"])[0]
+    conversation = frame["conversation_id"]
+    blank = conversation.map(lambda value: isinstance(value, str) and not value.strip())
+    _check_no_gaps(conversation.mask(blank.astype(bool)), "conversation_id")
+    return pd.factorize(conversation)[0]
 
 
 def _check_no_gaps(column: pd.Series, name: str) -> None:

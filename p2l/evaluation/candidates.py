@@ -1,6 +1,6 @@
 """The candidates of an evaluation: the rankings of a P2L model, or one leaderboard for all prompts."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from p2l.data.battle_table import BattleTable
-from p2l.errors import ConfigError
 from p2l.evaluation.category_metrics import rated_models
 from p2l.evaluation.proper_metrics import Baseline
 from p2l.evaluation.ranked_votes import RankedVotes
@@ -25,12 +24,6 @@ MODEL_TYPES = ("p2l", *GROUND_TRUTHS)
 OfSubsets = Callable[[Int[Tensor, "subsets size"]], Ranking]
 
 RIDGE = 1e-6  # almost none, as in the published fits; keeps a model that never lost finite
-
-
-def check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    """Raise ``ConfigError`` if the value of an option is not one of its choices."""
-    if value not in choices:
-        raise ConfigError(f"{option} must be one of {', '.join(choices)}; got {value!r}")
 
 
 @dataclass(frozen=True, eq=False)

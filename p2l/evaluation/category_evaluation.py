@@ -12,10 +12,11 @@ from p2l.data.battle_table import BattleTable
 from p2l.data.categories import Category, find_category
 from p2l.errors import DataError
 from p2l.evaluation.arena_ratings import NATS_PER_POINT, ArenaRatings
-from p2l.evaluation.candidates import MODEL_TYPES, Leaderboards, check_choice
+from p2l.evaluation.candidates import MODEL_TYPES, Leaderboards
 from p2l.evaluation.metric_sections import EvaluationMetrics
 from p2l.evaluation.ranked_tables import EvaluationData
 from p2l.evaluation.simple_metrics import UndefinedError
+from p2l.options import check_choice
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)

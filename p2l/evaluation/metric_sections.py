@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2l.errors import ConfigError
-from p2l.evaluation.candidates import GROUND_TRUTHS, Candidate, Leaderboards, check_choice, make_candidate
+from p2l.evaluation.candidates import GROUND_TRUTHS, Candidate, Leaderboards, make_candidate
 from p2l.evaluation.category_metrics import CATEGORY_METRICS, TOP_K, LeaderboardPair
 from p2l.evaluation.proper_metrics import proper_metrics
 from p2l.evaluation.simple_metrics import SIMPLE_METRICS, ScoredVotes, UndefinedError, check_names, measure
 from p2l.evaluation.subset_comparisons import SubsetPlan, aggregation_scale, random_subsets
+from p2l.options import check_choice, check_seed
 
 SECTIONS = ("simple", "category", "random_subsets", "aggr_scale", "proper")
 Section = tuple[dict[str, Any], dict[str, str]]  # values by name, and reasons for omitted ones by name
@@ -41,6 +42,7 @@ class EvaluationMetrics:
         check_names(self.category, CATEGORY_METRICS)
         check_choice("ground_truth", self.ground_truth, GROUND_TRUTHS)
         check_choice("aggr_scale_gt", self.aggr_scale_gt, GROUND_TRUTHS)
+        check_seed(self.seed)
         unknown = [name for name in self.include if name not in SECTIONS]
         if unknown:
             raise ConfigError(f"unknown {', '.join(unknown)} in metrics_to_inc; known: {', '.join(SECTIONS)}")

@@ -134,5 +134,7 @@ def _against(sums: _Sums, baseline: Baseline, models: tuple[str, ...]) -> dict[s
 
 def _centred(value: float, samples: Float64[np.ndarray, " resamples"]) -> Interval:
     """Return the interval of a calibration error, shifted back by its bias: resampling adds noise to every bin."""
+    if not np.isfinite(samples).any():
+        return percentile_interval(value, samples)
     shifted = np.maximum(samples - (np.nanmean(samples) - value), 0)
     return percentile_interval(value, shifted)

@@ -16,6 +16,7 @@ from p2l.evaluation.category_metrics import COMPARISONS, LeaderboardPair
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.evaluation.simple_metrics import check_names, measure
 from p2l.leaderboard import fit_subsets
+from p2l.options import check_count
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -39,8 +40,9 @@ class SubsetPlan:
             raise ConfigError(
                 f"sizes and num_samples need the same length; got {len(self.sizes)} and {len(self.num_samples)}"
             )
-        if min((*self.sizes, *self.num_samples), default=1) < 1:
-            raise ConfigError("subset sizes and numbers of samples must be at least 1")
+        for name, counts in (("sizes", self.sizes), ("num_samples", self.num_samples)):
+            for count in counts:
+                check_count(f"each of the subset {name}", count)
 
 
 def random_subsets(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from p2l.data.battle_table import BattleTable
 from p2l.leaderboard.fit_leaderboard import fit_votes
+from p2l.options import check_count, check_seed
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battle_likelihood import battle_log_probs
 from p2l.types import Battle, Ranking
@@ -23,7 +24,11 @@ def cross_validate(
     Columns: family, fold, ``own`` (the family's own outcomes, over votes with evidence: not comparable between
     families), ``decisive`` (who won, given that someone did: comparable), ``with_ties`` (a wins, b wins or no winner:
     NaN if the family has no tie).
+
+    Raises ConfigError unless there are from 2 folds to as many as votes.
     """
+    check_count("folds", folds, least=2, most=len(votes), of="the number of votes")
+    check_seed(seed)
     fold_of = np.random.default_rng(seed).permutation(len(votes)) % folds
     rows = []
     for fold in range(folds):

@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,16 +14,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.column_values import factorize
 from p2l.data.readers import TableSource, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
-from p2l.leaderboard.comparison_graph import centring, components, notes
+from p2l.leaderboard.comparison_graph import centring, components
 from p2l.leaderboard.covariance import sandwich
+from p2l.leaderboard.fit_notes import fit_notes, resampling_notes
+from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
-from p2l.leaderboard.newton import minimise
+from p2l.leaderboard.newton import Minimum, minimise
+from p2l.leaderboard.vote_clusters import cluster_codes
 from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, shares_of
+from p2l.options import check_choice, check_count_or_none, check_number, check_seed
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.statistics.bootstrap import resampled_rows
 from p2l.types import OUTCOMES, Ranking
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 
 RIDGE = 1e-3
 MANY_RESAMPLES = 50  # a progress bar from here on
+_AT_BOUND = 0.1  # of eta: closer than this to its bound, the margin of a tie is the smallest within 1 %
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
 Votes: TypeAlias = BattleTable | VoteTable | TableSource
 Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
@@ -70,7 +74,9 @@ def fit(
         seed: of the resamples.
 
     Raises:
-        DataError: no vote carries evidence in the family, or there is not one covariate or cluster for each vote.
+        ConfigError: an option is not one of its choices, or out of its range.
+        DataError: no vote carries evidence in the family, there is not one covariate or cluster for each vote, or all
+            votes are of one cluster.
 
     >>> votes = [{"model_a": "ant", "model_b": "bee", "winner": winner} for winner in ["model_a"] * 3 + ["model_b"]]
     >>> leaderboard = fit(votes, family="bt")
@@ -79,41 +85,58 @@ def fit(
     >>> round(leaderboard.predict("ant", "bee")["a wins"], 2)
     0.75
     """
+    check_fit_options(ridge, pair_weights, bootstrap, seed)
     family = get_family(family) if isinstance(family, str) else family
     battles, columns = _read(votes)
-    codes = None if cluster is None else factorize(pd.Series(columns.get(cluster)))[0]
+    codes = None if cluster is None else columns.clusters(cluster)
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
     rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
-    minimum = minimise(likelihood, shares[None], ridge=ridge)
+    minimum = _minimum(likelihood, shares, ridge)
     component = components(rows, shares)
+    found = identify(rows, family, shares, component)
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
-    parameters = gauge @ minimum.parameters[0]
-    resamples = _progress(resampled_rows(len(battles), codes, bootstrap, seed), bootstrap)
     start = minimum.parameters[0]
+    parameters = gauge @ start
+    resamples = _progress(resampled_rows(len(battles), codes, bootstrap, seed), bootstrap)
     samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
-    converged = bool(minimum.converged[0])
-    effects = parameters[len(rows.models) + family.num_eta :].tolist()
     return LeaderboardFit(
         family=family,
         models=rows.models,
         ranking=likelihood.ranking(parameters),
         covariance=(gauge @ sandwich(rows, likelihood, minimum, ridge, codes) @ gauge.T).numpy(),
         samples=samples,
-        effects=dict(zip(rows.covariate_names, effects, strict=True)),
+        effects=dict(zip(rows.covariate_names, parameters[len(rows.models) + family.num_eta :].tolist(), strict=True)),
         votes=_votes_of_models(rows, shares),
         component=component,
+        identified=~found.loose,
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
-        converged=converged,
-        notes=notes(rows, family, shares, component, converged),
+        converged=bool(minimum.converged[0]),
+        notes=_notes(rows, likelihood, minimum, component, found) + resampling_notes(codes, bootstrap),
     )
+
+
+def _notes(
+    rows: VoteRows, likelihood: PairLikelihood, minimum: Minimum, component: np.ndarray, found: Identification
+) -> tuple[str, ...]:
+    family, converged = likelihood.family, bool(minimum.converged[0])
+    at_least_eta = _at_least_eta(likelihood, minimum)
+    return fit_notes(rows.models, family, component, found, converged=converged, at_least_eta=at_least_eta)
+
+
+def check_fit_options(ridge: float, pair_weights: str, bootstrap: int, seed: int) -> None:
+    """Raise ConfigError for options that ``fit`` does not take."""
+    check_number("ridge", ridge, least=0)
+    check_choice("pair_weights", pair_weights, get_args(PairWeights))
+    check_count_or_none("bootstrap", bootstrap, least=2, zero_is="no bootstrap")
+    check_seed(seed)
 
 
 def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
     """Fit a leaderboard without intervals: coefs (models,), eta () or None, float64."""
     rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
     likelihood = rows.likelihood(family)
-    minimum = minimise(likelihood, shares_of(rows.weight, family)[None], ridge=ridge)
+    minimum = _minimum(likelihood, shares_of(rows.weight, family), ridge)
     if not minimum.converged.all():
         log.warning("the fit of one leaderboard to the votes did not converge")
     return likelihood.ranking(likelihood.centred(minimum.parameters[0]))
@@ -152,6 +175,34 @@ class _Columns:
         if len(values) == len(self.frame):
             return values[self.kept]
         raise DataError(f"expected a value for each of the {len(self.kept):,} votes; got {len(values):,}")
+
+    def clusters(self, column: Column | str) -> Int64[np.ndarray, " votes"]:
+        return cluster_codes(self.get(column), column if isinstance(column, str) else "cluster")
+
+
+def _minimum(likelihood: PairLikelihood, shares: Float[Tensor, "rows outcomes"], ridge: float) -> Minimum:
+    """Minimise for one set of votes; if eta ends on the bound of its family, with eta fixed there.
+
+    The bound is a kink, which Newton's method cannot step over.
+    """
+    found = minimise(likelihood, shares[None], ridge=ridge)
+    if found.converged.all() or not _at_least_eta(likelihood, found):
+        return found
+    family, at = likelihood.family, likelihood.num_models
+    eta = torch.tensor(family.least_eta, dtype=shares.dtype)
+    fixed = replace(family, num_eta=0, formula=lambda a, b: family.formula(a, b, eta), formula_from_odds=None)
+    rest = torch.tensor([i for i in range(likelihood.num_parameters) if i != at])
+    minimum = minimise(replace(likelihood, family=fixed), shares[None], ridge=ridge, start=found.parameters[:, rest])
+    hessian = torch.eye(likelihood.num_parameters, dtype=shares.dtype)[None].clone()
+    hessian[:, rest[:, None], rest] = minimum.hessian
+    parameters = found.parameters.index_copy(1, rest, minimum.parameters)
+    parameters[:, at] = eta
+    return Minimum(parameters, hessian, minimum.converged)
+
+
+def _at_least_eta(likelihood: PairLikelihood, found: Minimum) -> bool:
+    least = likelihood.family.least_eta
+    return least is not None and float(found.parameters[0, likelihood.num_models]) <= least + _AT_BOUND
 
 
 def _read(votes: Votes) -> tuple[BattleTable, _Columns]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from p2l.errors import DataError
+from p2l.options import check_level
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking import ELO_POINTS_PER_NAT, leaderboard_table, pair_outcomes
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
@@ -42,9 +43,11 @@ class LeaderboardFit:
         effects: of the covariates, by name: nats for a difference of 1.
         votes: weight of the votes with evidence that each model took part in.
         component: of the comparison graph, for each model, 0 the largest; -1 for a model without votes.
+        identified: whether the votes bound the strength of each model; else only the ridge does.
         log_loss: nats a vote, on these votes.
         converged: whether Newton's method reached the minimum.
-        notes: warnings: models without votes, a disconnected comparison graph, a fit that did not converge.
+        notes: warnings: what is not identified, models without votes, a disconnected comparison graph, few clusters, a
+            fit that did not converge.
     """
 
     family: OutcomeFamily
@@ -55,6 +58,7 @@ class LeaderboardFit:
     effects: dict[str, float]
     votes: Float64[np.ndarray, " models"]
     component: Int64[np.ndarray, " models"]
+    identified: Bool[np.ndarray, " models"]
     log_loss: float
     converged: bool
     notes: tuple[str, ...]
@@ -64,8 +68,9 @@ class LeaderboardFit:
 
         Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef, low and high
         (nats), elo, elo_low and elo_high (points above the mean model), win_rate (against each other model, ties half),
-        votes, and component if the graph has several.
+        votes, component if the graph has several, and identified if a model is not.
         """
+        check_level(level)
         voted = np.flatnonzero(self.component >= 0)
         coefs = self.ranking.coefs.numpy()[voted]
         covariance = self.covariance[np.ix_(voted, voted)]
@@ -79,12 +84,13 @@ class LeaderboardFit:
                 "model": models,
                 **{"low": low, "high": high, "elo_low": elo_low, "elo_high": elo_high},
                 **{"rank_best": best, "rank_worst": worst, "votes": self.votes[voted]},
-                "component": self.component[voted],
+                **{"component": self.component[voted], "identified": self.identified[voted]},
             }
         )
         ranking = Ranking(torch.from_numpy(coefs), self.ranking.eta)
         table = leaderboard_table(models, ranking, self.family).merge(more, on="model")
-        return table[[*_COLUMNS, "component"] if self.component.max() > 0 else _COLUMNS]
+        shown = {"component": self.component.max() > 0, "identified": not self.identified[voted].all()}
+        return table[[*_COLUMNS, *(name for name, show in shown.items() if show)]]
 
     def predict(self, model_a: str, model_b: str) -> dict[str, float]:
         """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
@@ -133,6 +139,7 @@ class LeaderboardFit:
 
     def effect_table(self, level: float = 0.95) -> pd.DataFrame:
         """Return the effects of the covariates with intervals: covariate, effect, low, high (nats)."""
+        check_level(level)
         at = len(self.models) + self.family.num_eta
         effects = np.array(list(self.effects.values()), dtype=np.float64)
         samples = None if self.samples is None else self.samples[:, at:]

@@ -19,6 +19,7 @@ from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.new_models.extend_checkpoint import head_layers
 from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.new_models.row_prior import RowPrior
+from p2l.options import check_count, check_seed
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -108,10 +109,7 @@ def fit_rows(
 
     Raises ``ConfigError`` if a penalty is not positive, there are fewer than 2 folds, or no known model is left.
     """
-    if not penalties or min(penalties) <= 0:
-        raise ConfigError(f"one or more positive penalties are needed; got {list(penalties)}")
-    if folds < 2:
-        raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
+    check_row_options(penalties, folds, seed)
     prior = _prior(head, known, features, new)
     evidence = _evidence(head.family, known, votes, features, new, prior)
     held_out = _held_out(evidence, len(new), penalties, folds, seed) if len(penalties) > 1 else {}
@@ -130,6 +128,16 @@ def fit_rows(
         held_out=held_out,
         log_loss=evidence.log_loss(found),
     )
+
+
+def check_row_options(penalties: Sequence[float], folds: int, seed: int) -> None:
+    """Raise ConfigError for options that ``fit_rows`` does not take."""
+    if not penalties or not all(isinstance(penalty, (int, float)) and 0 < penalty < np.inf for penalty in penalties):
+        raise ConfigError(f"one or more positive penalties are needed; got {list(penalties)}")
+    if isinstance(folds, int) and folds < 2:
+        raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
+    check_count("folds", folds, least=2)
+    check_seed(seed)
 
 
 def _prior(head: RankingHead, known: Sequence[str], features: PromptFeatures, new: Sequence[str]) -> RowPrior:

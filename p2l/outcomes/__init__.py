@@ -20,6 +20,7 @@ from functools import partial
 from p2l.errors import ConfigError
 from p2l.outcomes.family import A_WINS, B_WINS, BOTH_BAD, TIE, OutcomeFamily, merge_ties
 from p2l.outcomes.formulas import (
+    RK_LEAST_ETA,
     bradley_terry,
     bradley_terry_from_odds,
     grounded_rao_kupper,
@@ -41,6 +42,7 @@ RK = OutcomeFamily(
     ((1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 1)),
     rao_kupper,
     rao_kupper_from_odds,
+    least_eta=RK_LEAST_ETA,
 )
 GRK = OutcomeFamily(
     "grk",

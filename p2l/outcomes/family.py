@@ -30,6 +30,7 @@ class OutcomeFamily:
         formula_from_odds: the same probabilities without logarithms, for means over many prompts; None derives them
             from ``formula``, which is slower.
         shift_invariant: whether adding a constant to all coefficients leaves every probability as it was.
+        least_eta: a smaller eta gives the same probabilities; None if there is no such bound.
         has_threshold: whether the head emits a per-prompt threshold gamma, subtracted from the coefficients.
     """
 
@@ -41,6 +42,7 @@ class OutcomeFamily:
     formula_from_odds: ProbsFromOdds | None = None
     shift_invariant: bool = True
     has_threshold: bool = False
+    least_eta: float | None = None
 
     def log_probs(
         self, coefs_a: Float[Tensor, "..."], coefs_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None

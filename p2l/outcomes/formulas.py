@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 # The link of the published "rk" checkpoints from the head's eta to the margin of a tie.
 RK_SOFTPLUS_BETA, RK_ETA_SHIFT, RK_MIN_MARGIN = 0.1, 22.5, 0.02
+RK_LEAST_ETA = RK_ETA_SHIFT + math.log(math.expm1(RK_SOFTPLUS_BETA * RK_MIN_MARGIN)) / RK_SOFTPLUS_BETA
 
 
 def bradley_terry(coefs_a: Tensor, coefs_b: Tensor) -> Tensor:

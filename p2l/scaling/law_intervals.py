@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 from tqdm.auto import tqdm
 
+from p2l.options import check_count, check_seed
 from p2l.scaling.law import (
     COEFFICIENTS,
     LARGEST_EXPONENT,
@@ -82,6 +83,8 @@ class LawFit:
 
 def fit_with_intervals(seen: Observations, *, resamples: int = 200, seed: int = 0) -> LawFit:
     """Fit the law to the points and to ``resamples`` sets of losses with resampled residuals."""
+    check_count("resamples", resamples, least=2)
+    check_seed(seed)
     law, generator = fit_law(seen), np.random.default_rng(seed)
     expected = np.log(law.loss(seen.parameters, seen.votes))
     residuals = np.log(seen.log_loss) - expected

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.sparse import csr_matrix
 
+from p2l.options import check_level
 from p2l.statistics.intervals import percentiles
 
 RESAMPLES = 2000
@@ -32,9 +33,12 @@ def resampled_sums(
     """Return the column sums of each table over resampled prompts; all tables share the draws.
 
     A resample has as many prompts as the table. The draws are exactly multinomial: first how many fall into a block of
-    prompts, then which prompts of the block, so that memory does not grow with the number of prompts.
+    prompts, then which prompts of the block, so that memory does not grow with the number of prompts. A single prompt
+    gives NaN: it says nothing about the spread between prompts.
     """
     num_prompts = columns[0].shape[0]
+    if num_prompts < 2:
+        return [np.full((resamples, table.shape[1]), np.nan) for table in columns]
     rng = np.random.default_rng(seed)
     edges = np.append(np.arange(0, num_prompts, max(1, _BLOCK // resamples)), num_prompts)
     drawn = rng.multinomial(num_prompts, np.diff(edges) / num_prompts, size=resamples)
@@ -76,6 +80,7 @@ def bootstrap_mean(
     seed: int = 0,
 ) -> Interval:
     """Return the weighted mean of ``values`` with a percentile interval from resampled clusters."""
+    check_level(level)
     sums = np.stack([np.bincount(cluster, weights=column) for column in (values * weight, weight)], axis=1)
     (samples,) = resampled_sums(sums, seed=seed)
     total = sums.sum(axis=0)

@@ -7,8 +7,9 @@ import torch
 from p2l.data.battle_table import BattleTable
 from p2l.errors import ConfigError
 from p2l.evaluation import UndefinedError
-from p2l.evaluation.candidates import MODEL_TYPES, RIDGE, Leaderboards, check_choice, make_candidate
+from p2l.evaluation.candidates import MODEL_TYPES, RIDGE, Leaderboards, make_candidate
 from p2l.leaderboard import fit_votes
+from p2l.options import check_choice
 from p2l.outcomes import BT, FAMILIES
 from p2l.types import Ranking
 

@@ -125,6 +125,7 @@ class MeasuredSource:
         if not kept.any():
             raise DataError(f"{self.scores}: no scored prompt is left (split={self.split}, key={self.key})")
         rows = rows[kept]
+        rows = rows.assign(**{column: _numbers(rows, column, self.scores) for column in [self.score_column, *cost]})
         return rows, texts[texts.index.isin(rows[self.key])]
 
     def _costs(self, rows: pd.DataFrame, texts: pd.Series) -> pd.Series:
@@ -157,6 +158,20 @@ def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> MeasuredScor
     score = np.divide(total, weight, out=np.zeros(shape), where=weight > 0)
     cost = np.broadcast_to([costs.get(model, np.nan) for model in votes.models], shape)
     return MeasuredScores(votes.models, votes.prompts, score, weight, np.array(cost, dtype=np.float64)).among(models)
+
+
+def _numbers(rows: pd.DataFrame, column: str, source: str) -> pd.Series:
+    """Return a column as numbers, NaN if it is empty; DataError, with row numbers, for any other value."""
+    values = rows[column]
+    empty = values.isna() | values.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+    found = pd.to_numeric(values.where(~empty), errors="coerce").astype(np.float64)
+    wrong = np.flatnonzero(~empty & ~np.isfinite(found))
+    if wrong.size:
+        places = ", ".join(f"{rows.index[at]} ({values.iloc[at]!r})" for at in wrong[:3])
+        raise DataError(
+            f"{source}: {column} must be a finite number, say 0.001, or empty; wrong in {wrong.size:,} rows: {places}"
+        )
+    return found
 
 
 def _check(frame: pd.DataFrame, name: str, columns: Sequence[str]) -> None:

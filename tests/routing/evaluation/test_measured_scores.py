@@ -71,3 +71,16 @@ def test_votes_tell_win_rates():
     np.testing.assert_allclose(measured.cost, [[1, 3], [1, 3]])
     with pytest.raises(ConfigError, match="none of unknown"):
         measured_votes(votes, {"unknown": 1.0})
+
+
+@pytest.mark.parametrize("column", ["score", "cost"])
+@pytest.mark.parametrize("value", ["$0.001", "inf", "-inf", "1,5"])
+def test_scores_and_costs_are_finite_numbers(files, tmp_path, column, value):
+    frame = pd.read_parquet(files["scores"]).astype({column: str})
+    frame.to_csv(tmp_path / "text.csv", index=False)
+    sound = MeasuredSource(str(tmp_path / "text.csv"), files["prompts"], split="test").load()
+    np.testing.assert_allclose(sound.score, [[1, 0], [0.5, 0]])
+    frame.loc[[1, 3], column] = value
+    frame.to_csv(tmp_path / "text.csv", index=False)
+    with pytest.raises(DataError, match=rf"{column} must be a finite number.*wrong in 2 rows: 1 \(.*, 3 \("):
+        MeasuredSource(str(tmp_path / "text.csv"), files["prompts"], split="test").load()

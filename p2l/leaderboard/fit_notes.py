@@ -1,0 +1,87 @@
+"""Warnings about a fit and its votes, in sentences: what is not identified, and why."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from p2l.leaderboard.identification import Identification
+from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
+from p2l.outcomes import OutcomeFamily
+
+FEW_RESAMPLES = 40  # of which one lies beyond each end of an interval at 95 %
+
+
+def fit_notes(
+    models: tuple[str, ...],
+    family: OutcomeFamily,
+    component: np.ndarray,
+    found: Identification,
+    *,
+    converged: bool,
+    at_least_eta: bool,
+) -> tuple[str, ...]:
+    """Return the warnings about a fit and its votes."""
+
+    def names(mask: Bool[np.ndarray, " models"]) -> str:
+        return _names([models[i] for i in np.flatnonzero(mask)])
+
+    notes = [] if converged else ["the fit did not converge; a larger ridge may help"]
+    if (component < 0).any():
+        silent = names(component < 0)
+        notes.append(f"no vote with evidence under {family.name} on {silent}: left out of the leaderboard")
+    if component.max() > 0 and family.shift_invariant:
+        notes.append(
+            f"the votes fall into {component.max() + 1} parts that never met; coefficients compare within a part only, "
+            f"outside the largest are {names(component > 0)}"
+        )
+    notes += _strengths(models, family, found)
+    notes += _eta(found, at_least_eta)
+    if found.no_level:
+        notes.append(
+            "the level of the coefficients is not identified: the ridge alone bounds the mean model against the "
+            "threshold of a usable answer, differences of models do not depend on it"
+        )
+    return tuple(notes)
+
+
+def resampling_notes(codes: Int64[np.ndarray, " votes"] | None, bootstrap: int) -> tuple[str, ...]:
+    """Return the warnings about few clusters and few resamples, which make intervals too narrow."""
+    notes = []
+    if codes is not None and (number := int(codes.max()) + 1) < FEW_CLUSTERS:
+        notes.append(f"only {number} clusters: intervals are too narrow with fewer than {FEW_CLUSTERS}")
+    if 0 < bootstrap < FEW_RESAMPLES:
+        notes.append(f"only {bootstrap} resamples: intervals at 95 % are too narrow with fewer than {FEW_RESAMPLES}")
+    return tuple(notes)
+
+
+def _strengths(models: tuple[str, ...], family: OutcomeFamily, found: Identification) -> Iterator[str]:
+    loose = _of(models, found.loose)
+    if not loose:
+        return
+    if found.only_ties:
+        yield f"the votes do not identify the strength of {_names(loose)}: ties and one-sided wins fit any margin"
+    elif family.shift_invariant:
+        yield f"won or lost every vote against the rest, so that only the ridge bounds them: {_names(loose)}"
+    else:
+        yield f"the votes do not bound the strength of {_names(loose)} against the rest; the ridge alone does"
+    for mask, why in ((found.never_lost, "without a loss"), (found.never_won, "without a win")):
+        if mask.any():
+            yield f"{why}: {_names(_of(models, mask))}"
+
+
+def _eta(found: Identification, at_least_eta: bool) -> Iterator[str]:
+    if at_least_eta:
+        yield "ties are so rare that the margin of a tie lies on its lower bound: eta has no interval"
+    elif found.no_ties:
+        yield "no vote is a tie: eta is not identified, the ridge alone bounds it"
+    elif found.only_ties:
+        yield "eta is not identified: a larger margin of a tie fits the votes as well; the ridge alone bounds it"
+
+
+def _of(models: tuple[str, ...], mask: Bool[np.ndarray, " models"]) -> list[str]:
+    return [models[i] for i in np.flatnonzero(mask)]
+
+
+def _names(models: list[str], shown: int = 5) -> str:
+    return ", ".join(models[:shown]) + (f" and {len(models) - shown} more" if len(models) > shown else "")
