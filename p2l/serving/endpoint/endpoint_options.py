@@ -15,7 +15,7 @@ YES_OR_NO = argparse.BooleanOptionalAction
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every published option, with its name, short flag and default (save --reload, which is off), and ours."""
+    """Return the parser: the published names, short flags and defaults (but --reload is off), and our options."""
     parser = argparse.ArgumentParser(
         prog="python -m p2l.endpoint",
         description="Score prompts over HTTP: POST /predict, GET /models, POST /v1/leaderboards; docs at /docs.",
@@ -31,17 +31,17 @@ def _add_published(parser: argparse.ArgumentParser) -> None:
     d = Settings()
     add = parser.add_argument
     add("--model-path", "-m", default=d.model_path, help="checkpoint: a folder or a hub id")
-    add("--model-type", "-mt", default="qwen2", help="accepted, not used: the checkpoint says what it is")
-    add("--head-type", "-ht", help="of a checkpoint that does not say it")
-    add("--loss-type", "-lt", help="of a checkpoint that does not say it")
+    add("--model-type", "-mt", default="qwen2", help="accepted and ignored: the checkpoint holds its type")
+    add("--head-type", "-ht", help="head of a checkpoint that does not store it")
+    add("--loss-type", "-lt", help="loss of a checkpoint that does not store it")
     add(
         "--api-key", "-a", action="append", metavar="KEY",
         help="key that a client must send in the header api-key; several by repetition or commas; also read from "
-        f"${KEYS_VARIABLE} and --api-key-file; '{PUBLISHED_KEY}' if none is given anywhere; '' lets everybody in",
+        f"${KEYS_VARIABLE} and --api-key-file; '{PUBLISHED_KEY}' if none is given anywhere; '' disables the check",
     )  # fmt: skip
     add("--host", "-H", default=d.host, help="address to listen on")
     add("--port", "-p", type=int, default=d.port, help="port to listen on; 0 takes a free one")
-    add("--reload", action=YES_OR_NO, default=d.reload, help="start again when the code of p2l changes; one worker")
+    add("--reload", action=YES_OR_NO, default=d.reload, help="restart when the code of p2l changes; needs --workers 1")
     add("--workers", type=int, default=d.workers, help="processes, each with the model in its memory")
     add("--cuda", action=YES_OR_NO, default=d.cuda, help="run on a GPU; without one, on the CPU with a warning")
 
@@ -54,7 +54,7 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
     add("--quantization", choices=["8bit", "4bit"], help="weights in 8 or 4 bits (bitsandbytes); saves memory")
     add("--attn-implementation", choices=["eager", "sdpa", "flash_attention_2", "flash_attention_3"],
         help="None: sdpa; flash attention needs a GPU and its package")  # fmt: skip
-    add("--compile", action=YES_OR_NO, default=d.compile, help="torch.compile: faster, a minute later ready")
+    add("--compile", action=YES_OR_NO, default=d.compile, help="torch.compile: faster, but ready a minute later")
     add("--threads", type=int, help="CPU threads of a worker's network; None: the cores shared by the workers")
     add("--lanes", type=int, help="batches that run side by side, each on its share of the threads; "
         "None: 2 on a CPU with two threads or more, else 1")  # fmt: skip
@@ -65,7 +65,12 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
 def _add_limits(group: "argparse._ArgumentGroup") -> None:
     d, add = Settings(), group.add_argument
     add("--max-queue", type=int, default=d.max_queue, help="prompts that may wait in a worker; over it, 429")
-    add("--max-queue-tokens", type=int, default=d.max_queue_tokens, help="tokens of them; over it, 429")
+    add(
+        "--max-queue-tokens",
+        type=int,
+        default=d.max_queue_tokens,
+        help="tokens that may wait; over it, 429",
+    )
     add("--timeout", type=float, default=d.timeout, help="seconds until a request without an answer gets 504")
     add("--max-body", type=int, default=d.max_body, help="bytes of a request; over it, 413")
     add("--max-turns", type=int, default=d.max_turns, help="user turns of a conversation; over it, 422")
@@ -74,7 +79,7 @@ def _add_limits(group: "argparse._ArgumentGroup") -> None:
 
 
 def read_options(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
-    """The settings of a command line; ConfigError names an option whose value does not fit."""
+    """Parse a command line. Raises ConfigError, with the option, if a value is out of range."""
     values = vars(parser().parse_args(arguments))
     options, file = values.pop("api_key"), values.pop("api_key_file")
     del values["model_type"]
@@ -83,7 +88,7 @@ def read_options(arguments: Sequence[str] | None, environment: Mapping[str, str]
         keys = [PUBLISHED_KEY]
     settings = Settings(**values, keys=tuple(keys))
     if keys in ([], [PUBLISHED_KEY]) and not _is_loopback(settings.host):
-        what = "the key is the published default" if keys else "no key is asked for"
+        what = "the key is the published default" if keys else "no key is required"
         log.warning("%s: anybody who reaches %s can use this server; give --api-key", what, settings.host)
     return settings
 

@@ -1,4 +1,4 @@
-"""From the rankings of many prompts to named leaderboards."""
+"""Render the rankings of many prompts as named leaderboards."""
 
 import difflib
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class UnknownModelError(ConfigError):
 
 
 class LeaderboardView:
-    """What one request wants to see of leaderboards: which models, how many, against whom.
+    """Selects the models, the number of entries and the comparisons that one request asks for.
 
-    UnknownModelError names the models of the checkpoint that are nearest to a name that it lacks.
+    Raises UnknownModelError, with the nearest names, if the checkpoint does not rank a model.
     """
 
     def __init__(self, request: LeaderboardsRequest, models: Sequence[str], family: OutcomeFamily) -> None:
@@ -39,7 +39,7 @@ class LeaderboardView:
         raise UnknownModelError(f"unknown model {name[:200]!r}{hint}")
 
     def show(self, rankings: Ranking) -> list[dict[str, Any]]:
-        """The leaderboard of each prompt, as ``schemas.Leaderboard`` has it."""
+        """Return one ``schemas.Leaderboard`` for each prompt, as plain containers."""
         coefs = rankings.coefs[:, self._columns]
         best, order = (values[:, : self._top_k] for values in coefs.sort(dim=-1, descending=True, stable=True))
         wins = self._wins(rankings, best)

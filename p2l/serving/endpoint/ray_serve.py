@@ -2,7 +2,7 @@
 
     serve run p2l.serving.endpoint.ray_serve:build model_path=<checkpoint> replicas=4 gpus=1
 
-Every option of ``python -m p2l.endpoint`` may be given by its name; keys are best left to P2L_API_KEYS.
+Takes every option of ``python -m p2l.endpoint`` by its name. Set keys through P2L_API_KEYS.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Endpoint:
-    """One replica: ready when its model is; a request that Ray sends it goes through the app of the other servers."""
+    """One replica: ready when its model is loaded. It passes the requests from Ray to the endpoint's app."""
 
     def __init__(self, settings: str) -> None:
         known = Settings.from_json(settings)
@@ -37,7 +37,7 @@ class Endpoint:
         async def send(message: Any) -> None:
             messages.append(message)
 
-        # Ray's routes stand before ours
+        # Ray's route prefix is not part of ours
         scope = {**request.scope, "root_path": ""}
         await self._app(scope, request.receive, send)
         start, *parts = messages
@@ -46,12 +46,12 @@ class Endpoint:
         return response
 
     def check_health(self) -> None:
-        """Ray asks; an exception would mean that the replica is to be replaced."""
+        """Raise NotReadyError if the model is not loaded; Ray then replaces the replica."""
         _ = self._service.batcher
 
 
 def build(options: dict[str, str | int | float | bool]) -> Application:
-    """The application of ``serve run``; beside the server's options, ``replicas`` and ``gpus`` of each."""
+    """Return the application for ``serve run``. Takes the server's options, ``replicas``, and ``gpus`` per replica."""
     options = dict(options)
     replicas, gpus = int(options.pop("replicas", 1)), float(options.pop("gpus", 0))
     options.setdefault("cuda", "true" if gpus else "false")
@@ -61,14 +61,14 @@ def build(options: dict[str, str | int | float | bool]) -> Application:
         Endpoint,
         num_replicas=replicas,
         ray_actor_options={"num_gpus": gpus},
-        max_ongoing_requests=settings.max_queue,  # what is over it waits in Ray's queue
+        max_ongoing_requests=settings.max_queue,  # further requests wait in Ray's queue
         graceful_shutdown_timeout_s=settings.timeout,
     )
     return deployment.bind(settings.to_json())
 
 
 def _argument(name: str, value: str | int | float | bool) -> str:
-    option, said = name.replace("_", "-"), str(value).lower()
-    if said in ("true", "false"):
-        return f"--{option}" if said == "true" else f"--no-{option}"
+    option, text = name.replace("_", "-"), str(value).lower()
+    if text in ("true", "false"):
+        return f"--{option}" if text == "true" else f"--no-{option}"
     return f"--{option}={value}"

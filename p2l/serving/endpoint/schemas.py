@@ -1,4 +1,4 @@
-"""What goes over the wire, with examples: the source of the OpenAPI document."""
+"""Schemas of requests and responses, with examples; the OpenAPI document is made from them."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 def _without_nul(turn: str) -> str:
     if "\0" in turn:
-        raise ValueError("the text holds a NUL character; take it out")
+        raise ValueError("the text contains a NUL character; remove it")
     return turn
 
 
@@ -17,7 +17,7 @@ Pair = tuple[str, str]
 
 
 class Wire(BaseModel):
-    """A message; fields it does not know are ignored, as published."""
+    """A request or response; unknown fields are ignored, as published."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -42,7 +42,7 @@ class ModelsResponse(Wire):
 
 
 class LeaderboardsRequest(Wire):
-    """Many prompts, and what of their leaderboards is wanted."""
+    """Many prompts, and which parts of their leaderboards to return."""
 
     prompts: Annotated[
         list[Turn | Turns],
@@ -53,9 +53,9 @@ class LeaderboardsRequest(Wire):
         ),
     ]
     models: Annotated[
-        list[str] | None, Field(min_length=1, description="Rank these alone; all where left out.", examples=[None])
+        list[str] | None, Field(min_length=1, description="Rank only these; all by default.", examples=[None])
     ] = None
-    top_k: Annotated[int | None, Field(ge=1, description="The best so many; all where left out.", examples=[3])] = None
+    top_k: Annotated[int | None, Field(ge=1, description="Return the best k; all by default.", examples=[3])] = None
     reference: Annotated[
         str | None, Field(description="Adds each model's probability of winning against this one.", examples=[None])
     ] = None
@@ -76,7 +76,7 @@ class Entry(Wire):
 
 
 class PairOutcome(Wire):
-    """How an answer of ``model_a`` would be judged beside one of ``model_b``."""
+    """Outcome probabilities of an answer of ``model_a`` against one of ``model_b``."""
 
     model_a: str
     model_b: str

@@ -87,7 +87,7 @@ def _check(args: argparse.Namespace) -> int:
     for name in snapshot.config.placeholders():
         event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
     event(
-        "the configuration is sound", {"models": len(snapshot.config.model_configs), "keys": len(snapshot.config.keys)}
+        "the configuration is valid", {"models": len(snapshot.config.model_configs), "keys": len(snapshot.config.keys)}
     )
     return 0
 
@@ -100,8 +100,8 @@ def _export(args: argparse.Namespace) -> int:
         written, without = asyncio.run(_exported(place, args.export_votes.absolute()))  # "." has no name
     except OSError as error:
         raise ConfigError(
-            f"--export-votes: {args.export_votes} cannot be written ({error.strerror}): a path in a folder that can be "
-            f"written to is needed"
+            f"--export-votes: {args.export_votes} cannot be written ({error.strerror}); give a path in a "
+            f"writable folder"
         ) from None
     event("votes were written", {"path": str(args.export_votes), "votes": written, "without_prompt": without})
     return 0
@@ -121,13 +121,13 @@ def _warn(args: argparse.Namespace, snapshot: Snapshot) -> None:
     config = snapshot.config
     if args.api_key == DEFAULT_KEY and not config.keys and args.host not in _LOOPBACK:
         event(
-            "anybody can use this router: --api-key has its published default",
+            "anybody can use this router: --api-key is the published default",
             {"host": args.host},
             level=logging.WARNING,
         )
     for name in config.placeholders():
         event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
     if args.state is None and any(key.budget is not None for key in config.keys):
-        event("budgets start anew with the server: --state keeps them", level=logging.WARNING)
+        event("budgets are reset when the server restarts; --state keeps them", level=logging.WARNING)
     if args.cost_optimizer == "optimal-lp" and args.router_type in ("grk-endpoint", "bag-endpoint"):
         event("optimal-lp was published for Bradley-Terry; here it counts ties as half a win", level=logging.WARNING)

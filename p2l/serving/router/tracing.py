@@ -1,12 +1,12 @@
-"""Spans of each chat where OpenTelemetry's API is installed; its SDK is set up as ``opentelemetry-instrument`` does.
+"""Trace each request if OpenTelemetry's API is installed; ``opentelemetry-instrument`` sets up its SDK.
 
     chat                the client's request, child of its ``traceparent``; ends with the last chunk of a stream
     ├── score           the ranking of the prompt; the P2L endpoint gets this span as its parent
-    ├── choose          the decision
+    ├── choose          the selection of models
     └── attempt         one call of one model, up to its first chunk; the upstream gets this span as its parent
 
-Spans hold configured names, numbers and statuses: nothing of a prompt, a key or the text of an error. Only W3C's trace
-context goes on to others; a client's ``baggage`` does not.
+Spans hold configured names, numbers and statuses, never prompts, keys or error texts. Only the W3C trace context is
+passed to upstreams; a client's ``baggage`` is not.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -30,13 +30,13 @@ else:
 
 
 class Tracer:
-    """Starts spans; does nothing where OpenTelemetry is not installed. ``provider``: None for the global one."""
+    """Starts spans; does nothing if OpenTelemetry is not installed. ``provider``: None for the global one."""
 
     def __init__(self, provider: Any = None) -> None:
         self._tracer = None if _trace is None else _trace.get_tracer("p2l.router", tracer_provider=provider)
 
     def request(self, name: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
-        """A client's request; its span ends by ``end``, or with an error here. Gives the span, None without tracing."""
+        """Start the span of a request; ``end`` or an error ends it. Yields the span, or None without tracing."""
         if self._tracer is None:
             return nullcontext()
         kind = _trace.SpanKind.SERVER
@@ -45,7 +45,7 @@ class Tracer:
     def span(
         self, name: str, attributes: Attributes | None = None, *, calls: bool = False
     ) -> AbstractContextManager[Any]:
-        """A step of the request; ``calls``: it asks another server."""
+        """Start the span of a step of the request; ``calls``: the step calls another server."""
         if self._tracer is None:
             return nullcontext()
         kind = _trace.SpanKind.CLIENT if calls else _trace.SpanKind.INTERNAL
@@ -66,14 +66,14 @@ def _within(span: Any, *, ends: bool) -> Iterator[Any]:
 
 
 def _kind(error: BaseException) -> str:
-    """A word of ours; messages and codes may be an upstream's."""
+    """Return a reason of our own; messages and codes may come from an upstream."""
     if isinstance(error, UpstreamError):
         return error.reason
     return str(error.status) if isinstance(error, ApiError) else type(error).__name__
 
 
 def tell(span: Any, attributes: Attributes) -> None:
-    """Add to a span."""
+    """Add attributes to a span, if there is one."""
     if span is not None:
         span.set_attributes(attributes)
 
@@ -86,6 +86,6 @@ def end(span: Any, attributes: Attributes) -> None:
 
 
 def inject(headers: MutableMapping[str, str]) -> None:
-    """Name the span of the moment in the headers of a call."""
+    """Add the trace context of the current span to the headers of a call."""
     if _propagator is not None:
         _propagator.inject(headers)

@@ -50,7 +50,7 @@ def test_keys_of_the_command_line(caplog):
     read_options(["-a", ""], {})
     assert [record.message.split(":")[0] for record in caplog.records] == [
         "the key is the published default",
-        "no key is asked for",
+        "no key is required",
     ]
 
 
