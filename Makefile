@@ -12,7 +12,7 @@ help: ## list the targets
 
 setup: $(VENV)/.installed ## build .venv with the tested versions
 
-# torch comes first, so that its CPU build is kept; TORCH=torch takes the CUDA build
+# torch comes first, so that a CPU build from your package index is kept; TORCH=torch takes the newest build
 TORCH ?= torch==2.13.0
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

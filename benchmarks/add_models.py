@@ -29,7 +29,7 @@ from p2l.data import VoteTable, load_votes
 from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import Checkpoint, load_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.new_models import extend_checkpoint, extract_features, fit_rows
 from p2l.new_models.row_fit import PromptFeatures, RowFit
 from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums

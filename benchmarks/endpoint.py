@@ -37,7 +37,7 @@ from p2l.data.readers import read_table
 from p2l.data.simulated import load_prompts
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, P2LModel, load_checkpoint, save_checkpoint
-from p2l.models.predict import Predictor, rank_encoded
+from p2l.models.predictor import Predictor, rank_encoded
 
 KEY = "benchmark"
 CONNECTIONS = (1, 16, 64)

@@ -31,9 +31,7 @@ LEAVES = {"p2l.serving.router.upstream.upstream_errors": "traces name the reason
 HTTP = {"aiohttp", "fastapi", "gradio", "httpx", "starlette", "uvicorn"}
 MAY_SPEAK_HTTP = ("serving", "endpoint", "explorer", "composition", "commands")
 # base name -> why two files have it
-TWICE: dict[str, str] = {
-    "predict.py": "`p2l predict` runs what p2l.models.predict does for one call",
-}
+TWICE: dict[str, str] = {}
 ANY_NUMBER = {"__init__.py", "__main__.py", "conftest.py"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 

@@ -13,7 +13,7 @@ from p2l.errors import ConfigError
 from p2l.explorer.prices import Prices
 from p2l.extras import missing_extra
 from p2l.models import Checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,7 @@ class PublishJob:
             raise CheckpointError(
                 f"{description} is missing; callbacks.publish of a run writes it when training starts"
             )
-        named = Path(self.run_folder) / "checkpoints" / self.checkpoint
-        weights = stored_weights(named if named.exists() else Path(self.checkpoint))
+        weights = stored_weights(self._checkpoint_path())
         recipe = json.loads((description / "training_config.json").read_text(encoding="utf-8"))
         merged = merge_adapters(weights, recipe)
         with whole_folder(self.output) as part:
@@ -62,6 +61,19 @@ class PublishJob:
             write_weights(part, merged, None if self.dtype is None else getattr(torch, self.dtype), self.max_shard_size)
         log.info("checkpoint: %s", self.output)
         return Path(self.output)
+
+    def _checkpoint_path(self) -> Path:
+        """Return the checkpoint of the run by its name, or the path as given."""
+        folder = Path(self.run_folder) / "checkpoints"
+        candidates = (folder / self.checkpoint, Path(self.checkpoint))
+        found = next((path for path in candidates if path.exists()), None)
+        if found is None:
+            names = ", ".join(sorted(path.name for path in folder.glob("*"))) if folder.is_dir() else ""
+            raise CheckpointError(
+                f"there is neither {candidates[0]} nor {candidates[1].absolute()}; "
+                f"{folder} contains {names or 'no checkpoint: the run ended before the first one was saved'}"
+            )
+        return found
 
 
 def write_weights(

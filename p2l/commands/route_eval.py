@@ -15,7 +15,7 @@ from p2l.composition.config_objects import make
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.options import check_choice, check_count, check_seed
 from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
 from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores

@@ -22,7 +22,7 @@ from p2l.files import write_whole
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.backbone import DTypeName
 from p2l.models.checkpoint_reader import model_names
-from p2l.models.predict import TOKEN_BUDGET, predict
+from p2l.models.predictor import TOKEN_BUDGET, predict
 from p2l.outcomes import get_family
 from p2l.types import Ranking
 

@@ -13,7 +13,7 @@ from p2l.explorer.prices import Prices
 from p2l.explorer.session import BEST, SECOND_BEST, TURN_BREAK, Controls, Explorer, RankedPrompt, read_prompt
 from p2l.explorer.views import message
 from p2l.html import Html, join, tag
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from p2l.explorer.prices import Prices
 from p2l.explorer.views import comparison_view, leaderboard_view, message, pair_view
 from p2l.html import Html, join, tag
 from p2l.leaderboard import leaderboard_table
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.types import Ranking
 
 TURN_BREAK = "---"

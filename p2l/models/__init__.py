@@ -6,7 +6,7 @@ from p2l.models.checkpoint_reader import is_p2l_checkpoint, load_checkpoint
 from p2l.models.hub import push_checkpoint
 from p2l.models.model_recipe import ModelRecipe
 from p2l.models.p2l_model import P2LModel
-from p2l.models.predict import Predictor, predict
+from p2l.models.predictor import Predictor, predict
 from p2l.models.readout import Readout, read_out
 from p2l.models.saving import save_checkpoint
 

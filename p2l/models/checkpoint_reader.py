@@ -28,7 +28,7 @@ from p2l.models.backbone import (
 )
 from p2l.models.checkpoint import Checkpoint
 from p2l.models.p2l_model import P2LModel
-from p2l.outcomes import OutcomeFamily, get_family
+from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
 
 PUBLISHED_MAX_LENGTH = 8192
 
@@ -145,8 +145,8 @@ def _family_of(
     name = description.get("family") or loss_type or recipe.get("loss_type")
     if name is None and has_eta and not has_gamma:
         raise CheckpointError(
-            f"{path} does not name its likelihood family, and its weights fit rk, rk-reparam and grk; "
-            f"give --loss-type rk, rk-reparam or grk"
+            f"{path} does not name its likelihood family, and its weights fit every family with eta; "
+            f"give --loss-type: {', '.join(name for name, family in FAMILIES.items() if family.num_eta)}"
         )
     try:
         family = get_family(name or head_type or ("ba" if has_gamma else "bt"))

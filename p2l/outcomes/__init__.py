@@ -1,17 +1,6 @@
 """Likelihood families: P(outcome | coefs of a, coefs of b, eta). No parameters, no labels, no torch.nn.
 
-To add a family:
-
-1. Write its log-probabilities in ``p2l/outcomes/formulas.py``: a function of the two coefficients (and of eta) that
-   returns one column an outcome, a wins first, b wins second. Use logsumexp forms; no ``1 - rest``, no clamp.
-2. Make one ``OutcomeFamily`` below, with a row of ``targets`` for each outcome of a vote. List it in ``FAMILIES``.
-   ``replace`` makes a variant of a family. Set ``shift_invariant=False`` if a constant added to all coefficients
-   changes a probability.
-3. Copy ``conf/head/bt.yaml`` to ``conf/head/<name>.yaml`` and set ``family: <name>``; ``head=<name>`` then trains it.
-4. Add its definition to ``naive`` in ``tests/outcomes/test_outcomes.py``. The laws there run over ``FAMILIES``.
-
-Losses, metrics, fits, aggregation, routing scores and plots follow. If the aggregation of many prompts is too slow,
-give ``formula_from_odds`` too: the same probabilities from e^coefs, which the tests compare with the first form.
+``docs/extending.md`` lists the steps to add a family.
 """
 
 from dataclasses import replace

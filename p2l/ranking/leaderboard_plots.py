@@ -33,7 +33,7 @@ def plot_leaderboards(titles: Sequence[str], tables: Sequence[pd.DataFrame], *, 
 def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95, top: int = 60) -> Figure:
     """Draw the table of a fit: Elo points with intervals, best model on top, and the range of its rank."""
     shown = table.head(top)
-    figure = Figure(figsize=(8.5, 1.4 + 0.2 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(8.5, max(3.0, 1.4 + 0.2 * len(shown))), layout="constrained")
     axis = figure.subplots()
     place = range(len(shown))
     error = [shown["elo"] - shown["elo_low"], shown["elo_high"] - shown["elo"]]
@@ -43,7 +43,7 @@ def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95,
     axis.set_ylim(len(shown) - 0.4, -0.6)
     ranks = axis.secondary_yaxis("right")
     ranks.set_yticks(place, [_range(row) for row in shown.itertuples()], fontsize=7)
-    ranks.set_ylabel("range of ranks, by the intervals of differences", fontsize=8)
+    ranks.set_ylabel("range of ranks", fontsize=8)
     axis.set_xlabel(f"Elo points above the mean model, with {level:.0%} intervals")
     axis.set_title(shorten(title, 80, placeholder=" ..."), fontsize=10, parse_math=False)
     axis.grid(axis="x", color="0.92")

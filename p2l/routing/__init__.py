@@ -2,14 +2,14 @@
 
 from p2l.routing.decision import Decision, Router, make_router
 from p2l.routing.envelope import Frontier
-from p2l.routing.planner import BatchPlan, Capacity, plan_batch
+from p2l.routing.planner import BatchAssignment, Capacity, assign_batch
 from p2l.routing.scores import Optimizer
 from p2l.routing.shrinkage import Shrinkage
 from p2l.routing.stream_budget import Spending, StreamBudget
 from p2l.routing.stream_budget_state import StreamBudgetState
 
 __all__ = [
-    "BatchPlan",
+    "BatchAssignment",
     "Capacity",
     "Decision",
     "Frontier",
@@ -19,6 +19,6 @@ __all__ = [
     "Spending",
     "StreamBudget",
     "StreamBudgetState",
+    "assign_batch",
     "make_router",
-    "plan_batch",
 ]

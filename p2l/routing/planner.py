@@ -27,7 +27,7 @@ class Capacity(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class BatchPlan:
+class BatchAssignment:
     """Which model answers each prompt.
 
     Attributes:
@@ -45,14 +45,14 @@ class BatchPlan:
     shadow_price: float
 
 
-def plan_batch(
+def assign_batch(
     scores: Float[np.ndarray, "prompts models"],
     costs: Float[np.ndarray, "*_ models"],
     budget: float | None = None,
     capacities: Mapping[int, Capacity] | None = None,
     *,
     time_limit: float = TIME_LIMIT,
-) -> BatchPlan:
+) -> BatchAssignment:
     """Return the assignment with the highest total score within the budget and the capacities.
 
     The linear relaxation has few fractional prompts, at most one for each row of the budget and the capacities. A small
@@ -73,7 +73,7 @@ def plan_batch(
     model = problem.round(relaxed.shares, time_limit)
     rows = np.arange(len(model))
     chosen = (float(problem.scores[rows, model].sum()), float(problem.costs[rows, model].sum()))
-    return BatchPlan(model, *chosen, relaxed.value, relaxed.price)
+    return BatchAssignment(model, *chosen, relaxed.value, relaxed.price)
 
 
 class _Relaxed(NamedTuple):

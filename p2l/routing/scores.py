@@ -16,11 +16,11 @@ from p2l.types import Ranking
 
 Optimizer = Literal["strict", "simple-lp", "optimal-lp"]
 
-_ODDS_HOLD = 200.0  # nats: products of three odds stay finite in float64
+_MAX_LOG_ODDS = 200.0  # nats: products of three odds stay finite in float64
 _PAIRS_AT_ONCE = 1 << 20
 _FEW_PAIRS = 1 << 10  # with more pairs, tensors of odds are faster than an exponential for each pair
-_CLOSE = 1e-12  # logits of a win rate
-_MOST_STEPS = 100
+_TOLERANCE = 1e-12  # logits of a win rate
+_MAX_STEPS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +106,11 @@ class _Scale(NamedTuple):
         eta = None if ranking.eta is None else ranking.eta.detach().double()
         ends = torch.aminmax(coefs)
         low, high, shift = ends.min.item(), ends.max.item(), 0.0
-        if family.shift_invariant and not -_ODDS_HOLD < low <= high < _ODDS_HOLD:
+        if family.shift_invariant and not -_MAX_LOG_ODDS < low <= high < _MAX_LOG_ODDS:
             shift = (low + high) / 2  # any zero serves
             coefs, low, high = coefs - shift, low - shift, high - shift
         largest = max(-low, high) if eta is None else max(-low, high, eta.abs().amax().item())
-        odds = largest < _ODDS_HOLD
+        odds = largest < _MAX_LOG_ODDS
         return cls(coefs.exp() if odds else coefs, eta, odds, shift)
 
 
@@ -140,13 +140,13 @@ def strength(
     (low, low_rate), (high, high_rate) = ((coef - scale.shift, rate) for coef, rate in between)
     below, above = _logit(low_rate) - target, _logit(high_rate) - target
     theta, side = (low + high) / 2, 0
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         theta = high - above * (high - low) / (above - below) if above > below else math.nan
         if not low < theta < high:  # saturated
             theta = (low + high) / 2
         level = second.new_tensor([math.exp(theta) if scale.odds else theta])
         excess = _logit(_wins(family, level, second, scale.eta, scale.odds).mv(opponents.weights).item()) - target
-        if abs(excess) < _CLOSE or high - low < _CLOSE:
+        if abs(excess) < _TOLERANCE or high - low < _TOLERANCE:
             break
         if excess < 0:
             low, below, above, side = theta, excess, above / (2 if side < 0 else 1), -1

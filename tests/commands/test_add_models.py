@@ -7,7 +7,7 @@ import torch
 
 from p2l.commands.add_models import AddModelsJob
 from p2l.models import load_checkpoint, save_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.types import OUTCOMES
 from tests.running import run_script
 

@@ -13,7 +13,7 @@ from p2l.commands.predict import PredictionJob
 from p2l.data.prompt_encoder import PromptFormat
 from p2l.errors import ConfigError, DataError
 from p2l.models import Checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.prediction.prediction_parts import PredictionParts
 
 PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]

@@ -12,7 +12,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundE
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation import EvaluationSource
 from p2l.models import Checkpoint, save_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 
 MODELS = ["alpha", "beta", "delta", "gamma"]
 

@@ -9,7 +9,7 @@ import pytest
 from p2l.explorer import Explorer, Prices
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, ModelRecipe
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 
 NAMES = ("alpha", "beta", "delta", "gamma")
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "${alert(1)}{{value}}", "$x_1^{2}$ & co")

@@ -8,7 +8,7 @@ import pytest
 
 from p2l.errors import ConfigError
 from p2l.explorer import Explorer, Prices, read_prompt
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from tests.explorer.conftest import PRICES
 
 gr = pytest.importorskip("gradio")

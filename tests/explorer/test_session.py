@@ -3,7 +3,7 @@ import torch
 
 from p2l.errors import ConfigError
 from p2l.explorer import Controls, Explorer, Prices, read_prompt
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.outcomes import FAMILIES
 from tests.explorer.conftest import EVIL
 

@@ -9,7 +9,7 @@ from p2l.insight.embeddings import embed
 from p2l.insight.ranked_prompts import Columns, align, rank_table, read_rankings
 from p2l.models import Checkpoint
 from p2l.models.hidden_states import rank_with_hidden_states
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.outcomes import BT, GRK
 
 PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]

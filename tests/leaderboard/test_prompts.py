@@ -2,7 +2,7 @@ import torch
 
 from p2l.leaderboard import leaderboard_table, rank_prompts
 from p2l.models import Checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.types import Ranking
 
 

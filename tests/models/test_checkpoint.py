@@ -38,7 +38,7 @@ def edit(path: Path, **values: object) -> None:
 @pytest.mark.parametrize("name", ["qwen2_rk", "qwen2_grk"])
 def test_a_head_with_eta_needs_the_loss_type(name: str, copy_of: Callable[..., Path]) -> None:
     folder = copy_of(name, "training_config.json")
-    load_fails(folder, "weights fit rk, rk-reparam and grk; give --loss-type rk, rk-reparam or grk")
+    load_fails(folder, "weights fit every family with eta; give --loss-type: rk, rk-reparam, grk, ba")
     load_fails(folder, "give --loss-type", head_type="rk")  # the published head type of all three
     assert load_checkpoint(str(folder), loss_type="bag").family.name == "grk"
     assert load_checkpoint(str(folder), head_type="rk", loss_type="rk").family.name == "rk"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from p2l.models import load_checkpoint, save_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 
 FAMILY_OF = {
     "llama_bt_tie": "bt-tie",

@@ -4,7 +4,7 @@ import torch
 from p2l.data.encoding import encode_prompts
 from p2l.errors import PromptError
 from p2l.models import Checkpoint
-from p2l.models.predict import predict, rank_encoded
+from p2l.models.predictor import predict, rank_encoded
 
 PROMPTS = ["hi", "a longer prompt " * 5, ["one", "two"], "", "hi", "mid length", "法国的首都是哪里?"]
 

@@ -8,7 +8,7 @@ import torch
 from p2l.errors import CheckpointError, ConfigError
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, LoRA, ModelRecipe, P2LModel, load_checkpoint, save_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 
 GRK = partial(RankingHead, family="grk")
 MODELS = ("alpha", "beta", "delta", "gamma")  # of tiny_checkpoint

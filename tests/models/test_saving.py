@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, LoRA, ModelRecipe, load_checkpoint, save_checkpoint, saving
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 
 PROMPTS = ["hello", ["first", "second"], "a much longer prompt " * 9]
 

@@ -7,7 +7,7 @@ import torch
 
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
 from p2l.outcomes import FAMILIES
 

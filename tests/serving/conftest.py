@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from p2l.models import Checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.endpoint.endpoint_app import create_app
 from p2l.serving.endpoint.scoring_service import ScoringService
 

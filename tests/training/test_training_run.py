@@ -12,7 +12,7 @@ from p2l.errors import ConfigError
 from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import load_checkpoint
-from p2l.models.predict import predict
+from p2l.models.predictor import predict
 from p2l.training import train
 from p2l.training.callbacks.rank_in_training import rank_in_training
 from tests.running import build, largest_difference, run, weights, write_votes

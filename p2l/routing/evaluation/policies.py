@@ -7,7 +7,7 @@ from jaxtyping import Float64
 
 from p2l.routing.envelope import Mixture, Point, mix, pareto, upper_envelope
 from p2l.routing.evaluation.measured_scores import MeasuredScores
-from p2l.routing.planner import plan_batch
+from p2l.routing.planner import assign_batch
 from p2l.routing.stream_budget import StreamBudget
 
 Shares = Float64[np.ndarray, "budgets prompts models"]  # share of each model in each answer, at each budget
@@ -58,10 +58,10 @@ def stream(score: Scores, cost: Vector, budgets: Budgets, measured: MeasuredScor
 
 
 def batch(score: Scores, cost: Vector, budgets: Budgets) -> Shares:
-    """Plan all prompts at once under their total budget (``plan_batch``)."""
+    """Plan all prompts at once under their total budget (``assign_batch``)."""
     shares, least = np.zeros((len(budgets), *score.shape)), float(cost.min()) * len(score) * (1 + 1e-12)
     for at, budget in enumerate(budgets.tolist()):
-        planned = plan_batch(score, cost, max(budget * len(score), least))
+        planned = assign_batch(score, cost, max(budget * len(score), least))
         shares[at, np.arange(len(score)), planned.model] = 1.0
     return shares
 

@@ -16,9 +16,16 @@ import torch
 
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.errors import P2LError
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.batching.prompt_queue import PromptQueue, split_by_wanted
-from p2l.serving.batching.rank_request import PendingPrompt, RankRequest, call_soon, deliver, each_or_alone, ranking_of
+from p2l.serving.batching.rank_request import (
+    PendingPrompt,
+    RankRequest,
+    call_soon,
+    deliver,
+    ranking_of,
+    run_batch_or_each,
+)
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
@@ -188,7 +195,7 @@ class Batcher:
         self._waiting.close()
 
     def _encode(self, items: list[PendingPrompt]) -> None:
-        done = each_or_alone(items, self._encode_together, self._blame)
+        done = run_batch_or_each(items, self._encode_together, self._fail_prompt)
         with self._lock:
             self._tokens += sum(len(item.ids) - item.tokens for item in done)
         for item in done:
@@ -215,7 +222,7 @@ class Batcher:
 
     def _forward(self, items: list[PendingPrompt], side_by_side: int) -> None:
         start = time.perf_counter()
-        done = each_or_alone(items, self._forward_together, self._blame)
+        done = run_batch_or_each(items, self._forward_together, self._fail_prompt)
         seconds = time.perf_counter() - start
         tokens, widest = sum(item.tokens for item in items), max(item.tokens for item in items)
         rate = side_by_side * tokens / max(seconds, 1e-9)
@@ -235,7 +242,7 @@ class Batcher:
         for i, item in enumerate(items):
             item.request.rows[item.position] = (coefs[i], etas[i])
 
-    def _blame(self, item: PendingPrompt, error: Exception) -> None:
+    def _fail_prompt(self, item: PendingPrompt, error: Exception) -> None:
         log.error("a prompt of %d tokens failed: %s: %s", item.tokens, type(error).__name__, error)
         self._leave([item])
         reason = error if isinstance(error, P2LError) else ForwardError("this prompt cannot be ranked")

@@ -23,7 +23,7 @@ class RankRequest:
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[list[Row]]"
     rows: list[Row | None]
-    left: int
+    num_pending: int
     is_abandoned: bool = False
 
     @classmethod
@@ -54,19 +54,19 @@ class PendingPrompt:
         return not self.request.is_abandoned
 
 
-def each_or_alone(
+def run_batch_or_each(
     items: list[PendingPrompt],
     run: Callable[[list[PendingPrompt]], None],
-    blame: Callable[[PendingPrompt, Exception], None],
+    on_error: Callable[[PendingPrompt, Exception], None],
 ) -> list[PendingPrompt]:
-    """Run all prompts together, or each alone if that fails; returns those that succeeded, ``blame`` gets the rest."""
+    """Run all prompts together, or each alone if that fails; return those that succeed. ``on_error`` gets the rest."""
     try:
         run(items)
     except Exception as error:
         if len(items) == 1:
-            blame(items[0], error)
+            on_error(items[0], error)
             return []
-        return [item for one in items for item in each_or_alone([one], run, blame)]
+        return [item for one in items for item in run_batch_or_each([one], run, on_error)]
     return items
 
 
@@ -74,8 +74,8 @@ def deliver(items: Sequence[PendingPrompt]) -> None:
     """Deliver the requests that are complete, with one wake-up of each event loop."""
     complete: dict[asyncio.AbstractEventLoop, list[RankRequest]] = {}
     for item in items:
-        item.request.left -= 1
-        if not item.request.left:
+        item.request.num_pending -= 1
+        if not item.request.num_pending:
             complete.setdefault(item.request.loop, []).append(item.request)
     for loop, requests in complete.items():
         call_soon(loop, _set_results, requests)

@@ -15,7 +15,7 @@ YES_OR_NO = argparse.BooleanOptionalAction
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser: the published names, short flags and defaults (but --reload is off), and our options."""
+    """Return the parser: published names, short flags and defaults, except that --reload is off; then our options."""
     parser = argparse.ArgumentParser(
         prog="python -m p2l.endpoint",
         description="Score prompts over HTTP: POST /predict, GET /models, POST /v1/leaderboards; docs at /docs.",

@@ -11,7 +11,7 @@ import torch
 import uvicorn
 
 from p2l.errors import P2LError
-from p2l.serving.endpoint.assembly import choose_device, load_predictor, make_app, make_service, request_limits
+from p2l.serving.endpoint.build_endpoint import choose_device, load_predictor, make_app, make_service, request_limits
 from p2l.serving.endpoint.endpoint_settings import Settings
 from p2l.serving.endpoint.error_handlers import detail_error
 from p2l.serving.http.json_logs import log_as_json

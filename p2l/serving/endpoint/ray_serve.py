@@ -14,7 +14,7 @@ from ray.serve import Application
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2l.serving.endpoint.assembly import choose_device, load_predictor, make_app, make_service
+from p2l.serving.endpoint.build_endpoint import choose_device, load_predictor, make_app, make_service
 from p2l.serving.endpoint.endpoint_options import read_options
 from p2l.serving.endpoint.endpoint_settings import Settings
 

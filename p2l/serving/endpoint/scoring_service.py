@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from p2l.errors import P2LError
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.batching.batcher import Batcher, QueueLimits, share_of
 from p2l.serving.endpoint.endpoint_metrics import EndpointMetrics
 

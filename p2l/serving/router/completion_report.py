@@ -8,7 +8,7 @@ from p2l.serving.http.request_response import header_text
 from p2l.serving.router.completion_context import CompletionContext
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.router_metrics import RouterMetrics
-from p2l.serving.router.tracing import end, tell
+from p2l.serving.router.tracing import end_span, set_attributes
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError
 
 _MAX_DROPPED = 500  # characters of the header x-p2l-dropped
@@ -31,7 +31,7 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext, cost: floa
     for kind, attribute in _TOKEN_KINDS:
         if isinstance(count := usage.get(kind), int):
             metrics.tokens.labels(result.model, kind).inc(count)
-            tell(context.span, {f"gen_ai.usage.{attribute}": count})
+            set_attributes(context.span, {f"gen_ai.usage.{attribute}": count})
     seconds = time.perf_counter() - context.started
     metrics.latency.labels(context.request.api).observe(seconds)
     fields: dict[str, str | int | float | bool] = {
@@ -42,7 +42,7 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext, cost: floa
         "status": context.status,
         "cost": cost,
     }
-    end(context.span, {f"p2l.{name}": value for name, value in fields.items()})
+    end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {"id": context.id, "key": context.key.name, "failures": result.failures, "seconds": round(seconds, 4)}
     event("answered", {**request, **fields})
 

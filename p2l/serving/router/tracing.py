@@ -36,7 +36,7 @@ class Tracer:
         self._tracer = None if _trace is None else _trace.get_tracer("p2l.router", tracer_provider=provider)
 
     def request(self, name: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
-        """Start the span of a request; ``end`` or an error ends it. Yields the span, or None without tracing."""
+        """Start the span of a request; ``end_span`` or an error ends it. Yields the span, or None without tracing."""
         if self._tracer is None:
             return nullcontext()
         kind = _trace.SpanKind.SERVER
@@ -72,13 +72,13 @@ def _kind(error: BaseException) -> str:
     return str(error.status) if isinstance(error, ApiError) else type(error).__name__
 
 
-def tell(span: Any, attributes: Attributes) -> None:
+def set_attributes(span: Any, attributes: Attributes) -> None:
     """Add attributes to a span, if there is one."""
     if span is not None:
         span.set_attributes(attributes)
 
 
-def end(span: Any, attributes: Attributes) -> None:
+def end_span(span: Any, attributes: Attributes) -> None:
     """End the span of a request."""
     if span is not None:
         span.set_attributes(attributes)

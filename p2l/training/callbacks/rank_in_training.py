@@ -8,7 +8,7 @@ from torch import Tensor
 
 from p2l.data.encoding import EncodedPrompts
 from p2l.data.packing import pack_within
-from p2l.models.predict import evaluating
+from p2l.models.predictor import evaluating
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 

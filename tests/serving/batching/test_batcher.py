@@ -8,7 +8,7 @@ import torch
 
 from p2l.errors import PromptError
 from p2l.models import load_checkpoint, save_checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.batching.batcher import Batcher, ForwardError, OverloadedError, QueueLimits, TimedOutError
 from p2l.types import Ranking
 from tests.serving.conftest import PROMPTS

@@ -11,7 +11,7 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 from p2l.models import load_checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.batching.batcher import QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.scoring_service import ScoringService

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from p2l.models import Checkpoint, save_checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 
 pytest.importorskip("ray")
 

@@ -13,7 +13,7 @@ import requests
 
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.http.api_keys import KEYS_VARIABLE
 from tests.serving.endpoint_process import KEY, Endpoint, endpoint
 

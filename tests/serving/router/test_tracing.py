@@ -121,7 +121,7 @@ def test_nothing_is_needed_of_opentelemetry(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tracing, "_propagator", None)
     tracer, headers = tracing.Tracer(), dict(FROM)
     with tracer.request("chat", headers) as span, tracer.span("score", {"a": 1}):
-        tracing.tell(span, {"b": 2})
+        tracing.set_attributes(span, {"b": 2})
         tracing.inject(headers)
-    tracing.end(span, {})
+    tracing.end_span(span, {})
     assert span is None and headers == FROM

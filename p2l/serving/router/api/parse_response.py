@@ -12,9 +12,9 @@ MAX_RESPONSE_ID = 256
 # part types of the Responses API -> chat completions
 _PART_TYPES = {"input_text": "text", "input_image": "image_url", "input_file": "file", "output_text": "text"}
 _UNSUPPORTED = {
-    "conversation": "conversations are made at one provider, past this router; use previous_response_id",
+    "conversation": "conversations are stored at one provider; use previous_response_id",
     "prompt": "stored prompts belong to one provider; send instructions and input",
-    "background": "what a response in the background will cost could not be billed; leave it out",
+    "background": "not supported, since its cost cannot be billed; leave it out",
 }
 
 

@@ -95,7 +95,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_not_negative(self.cost, "cost")
         if not (self.api_key or "").strip().isprintable():
-            raise ConfigError("api_key holds a line end or another character that no key has")
+            raise ConfigError("api_key contains a line end or another non-printable character")
         if self.base_url is not None and not _is_plain_url(self.base_url):
             raise ConfigError("base_url must start with http:// or https://, name a host, and hold no user or password")
         try:

@@ -17,7 +17,7 @@ from p2l.serving.router.selection.ranked_models import RankedModels
 from p2l.serving.router.selection.routing_plan import RoutingPlan
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
-from p2l.serving.router.tracing import Tracer, tell
+from p2l.serving.router.tracing import Tracer, set_attributes
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
 from p2l.serving.router.upstream_error import UpstreamError
 from p2l.types import Ranking
@@ -118,7 +118,9 @@ class ModelSelector:
         is_available = self._state.circuit_breaker.is_available
         with self._tracer.span("choose") as span:
             plan = ranked.plan(ranking, eligibility, is_available, self._rng, stream_budget)
-            tell(span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)})
+            set_attributes(
+                span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)}
+            )
         return plan
 
     def _named_model(self, config: ServerConfig, request: ChatRequest) -> str | None:

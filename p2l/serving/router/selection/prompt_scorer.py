@@ -10,10 +10,10 @@ import torch
 
 from p2l.errors import CheckpointError, ConfigError, P2LError
 from p2l.models import is_p2l_checkpoint, load_checkpoint, local_folder
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.outcomes import BT, GRK, OutcomeFamily
 from p2l.serving.batching.batcher import Batcher, OverloadedError
-from p2l.serving.endpoint.assembly import choose_lanes
+from p2l.serving.endpoint.build_endpoint import choose_lanes
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.upstream.client import UpstreamClient

@@ -9,7 +9,7 @@ from p2l.serving.http.api_error import invalid
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.token_estimates import max_output_tokens
-from p2l.serving.router.upstream.providers.translation import (
+from p2l.serving.router.upstream.providers.openai_messages import (
     alternating,
     arguments_of,
     chosen_function,

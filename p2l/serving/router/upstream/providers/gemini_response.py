@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import orjson
 
 from p2l.serving.router.chat_request import JSON
-from p2l.serving.router.upstream.providers.translation import chunk
+from p2l.serving.router.upstream.providers.openai_messages import chunk
 from p2l.serving.router.upstream_error import UpstreamError, malformed
 
 _BLOCKED = frozenset(

@@ -6,7 +6,7 @@ from typing import Any
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.providers.openai_chat import with_system
-from p2l.serving.router.upstream.providers.translation import first_set, without_none
+from p2l.serving.router.upstream.providers.openai_messages import first_set, without_none
 from p2l.serving.router.upstream_error import UpstreamError
 
 # the only fields that a client may set: LiteLLM's arguments also select hosts, keys and models

@@ -8,7 +8,7 @@ import orjson
 
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.translation import first_set
+from p2l.serving.router.upstream.providers.openai_messages import first_set
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError, malformed
 

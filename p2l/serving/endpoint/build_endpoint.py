@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from p2l.models import load_checkpoint
 from p2l.models.backbone import DTypeName
-from p2l.models.predict import Predictor
+from p2l.models.predictor import Predictor
 from p2l.serving.batching.batcher import QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.endpoint_settings import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, DTypeChoice, Settings

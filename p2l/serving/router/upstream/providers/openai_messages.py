@@ -1,4 +1,4 @@
-"""Shared by the translations to Anthropic's and Gemini's APIs."""
+"""Read the messages and fields of an OpenAI request, and make OpenAI chunks, for the providers' translations."""
 
 import re
 from collections.abc import Iterable
