@@ -100,7 +100,7 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": {**MODEL, "base_url": "http://h:99999"}}}, "base_url must"),
         ({"model_configs": {"m": {**MODEL, "base_url": "http://[::1"}}}, "base_url must"),
         ({"model_configs": {"m": {**MODEL, "base_url": "http://user:pass@h/v1"}}}, "no user or password"),
-        ({"model_configs": {"m": {**MODEL, "api_key": "sk-a\nb"}}}, "api_key holds a line end"),
+        ({"model_configs": {"m": {**MODEL, "api_key": "sk-a\nb"}}}, "api_key contains a line end"),
         ({"model_configs": {"m": {**MODEL, "extra_fields": {"logit_bias": {50256: -100}}}}}, "must be JSON"),
         ("model_configs: {m: {name: m, type: openai, cost: 1, extra_fields: &x {a: *x}}}", "must be JSON"),
         ({"model_configs": {"m": {**MODEL, "max_tokens": 10**30}}}, "must be JSON"),
