@@ -15,7 +15,7 @@ import pandas as pd
 def write_json_table(frame: pd.DataFrame, file: TextIO | TextIOBase, *, lines: bool) -> None:
     """Write one object a row: a line each, or as one list. Missing values and NaN become null, times ISO 8601.
 
-    Raises ``TypeError``, ``ValueError`` or ``RecursionError`` for values that JSON cannot hold, such as bytes.
+    Raises ``TypeError``, ``ValueError`` or ``RecursionError`` for values that JSON cannot hold, such as bytes that are not UTF-8.
     """
     rows = (dict(zip(map(str, frame.columns), row, strict=True)) for row in zip(*map(_values, frame.items())))
     if lines:
@@ -32,6 +32,8 @@ def json_value(value: Any) -> Any:
     """Return a value as ``json.dumps`` takes it."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+    if isinstance(value, bytes):
+        return value.decode()  # UnicodeDecodeError, a ValueError, if it is not text
     if isinstance(value, (np.ndarray, np.generic)):
         return json_value(value.tolist())
     if isinstance(value, (list, tuple)):

@@ -47,6 +47,7 @@ VOTES = {
     "an empty file": (lambda rows: [], "has no rows|is empty|the table contains no valid votes"),
     "a missing column": (drop("winner"), "has no column winner"),
     "no known winner": (change_all(winner="who knows"), "unknown winner: 192"),
+    "one unknown winner": (change_first(winner="who knows"), "1 of 192 rows: 'who knows' 1"),
     "models against themselves": (change_all(model_a="x", model_b="x"), "model against itself: 192"),
     "empty prompts": (change_all(prompt=""), "empty prompt: 192"),
     "prompts of numbers": (change_all(prompt=[1, 2]), "non-string turn: 192"),
@@ -129,7 +130,7 @@ def test_a_damaged_checkpoint(tmp_path, caplog, checkpoint, file, how):
 
 
 SKIPPED = {
-    "an unknown winner": ("votes", change_first(winner="who knows"), "unknown winner: 1 (row 0)"),
+    "a missing winner": ("votes", change_first(winner=None), "missing value: 1 (row 0)"),
     "a model against itself": ("votes", change_first(model_a="x", model_b="x"), "model against itself: 1 (row 0)"),
     "an empty prompt": ("votes", change_first(prompt=""), "empty prompt: 1 (row 0)"),
     "a model that only validation has": ("val", change_first(model_a="unheard of"), "unknown model: 1 (row 0)"),
