@@ -15,7 +15,8 @@ import pandas as pd
 def write_json_table(frame: pd.DataFrame, file: TextIO | TextIOBase, *, lines: bool) -> None:
     """Write one object a row: a line each, or as one list. Missing values and NaN become null, times ISO 8601.
 
-    Raises ``TypeError``, ``ValueError`` or ``RecursionError`` for values that JSON cannot hold, such as bytes that are not UTF-8.
+    Raises ``TypeError``, ``ValueError`` or ``RecursionError`` for values that JSON cannot hold, such as bytes that are
+    not UTF-8.
     """
     rows = (dict(zip(map(str, frame.columns), row, strict=True)) for row in zip(*map(_values, frame.items())))
     if lines:
