@@ -23,6 +23,7 @@ from p2l.training import P2LModule, train
 from tests.forked_script import ForkedScript
 
 ROOT = Path(__file__).parents[1]
+HEADS = sorted(path.stem for path in (ROOT / "conf" / "head").glob("*.yaml"))
 
 # sizes of a decoder that is made in no time, for AutoConfig.for_model
 DECODER_SIZES = {

@@ -11,7 +11,7 @@ import pytest
 from p2l.commands.cli import CONFIGURED, SERVERS, main
 from p2l.composition.hydra_task import HydraTask
 from p2l.composition.option_names import nearest
-from tests.running import ROOT
+from tests.running import HEADS, ROOT
 
 HEAVY = ("torch", "lightning", "transformers", "pandas", "numpy", "datasets", "matplotlib")
 # runs its argument as a program, and lists the heavy modules that it imported
@@ -35,7 +35,7 @@ def call(program: Path, *arguments: str) -> tuple[int, str]:
 
 LIGHT = {
     "help": (P2L, ["--help"], 0, "leaderboard  Fit leaderboards to votes"),
-    "help of train": (P2L, ["train", "--help"], 0, "head: ba, bt, bt_tie, grk, rk, rk_reparam"),
+    "help of train": (P2L, ["train", "--help"], 0, f"head: {', '.join(HEADS)}"),
     "help of a script": (TRAIN, ["--help"], 0, "batch_size: 512 # votes in an optimizer step"),
     "another project's name": (P2L, ["train", "learning_rate=1e-5"], 2, "did you mean optimizer.lr=1e-5?"),
     "a key without its node": (P2L, ["train", "batch_size=8"], 2, "did you mean batching.batch_size=8?"),

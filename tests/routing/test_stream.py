@@ -154,7 +154,7 @@ def test_budgets_that_share_a_file_at_the_same_time_lose_nothing(tmp_path):
 
 
 def test_a_missing_folder_is_reported(tmp_path):
-    with pytest.raises(DataError, match="folder has to exist"):
+    with pytest.raises(DataError, match="folder must exist"):
         StreamBudget(8.0, tmp_path / "none" / "state.sqlite")
 
 

@@ -15,7 +15,7 @@ from p2l.models import load_checkpoint
 from p2l.models.predictor import predict
 from p2l.training import train
 from p2l.training.callbacks.rank_in_training import rank_in_training
-from tests.running import build, largest_difference, run, weights, write_votes
+from tests.running import HEADS, build, largest_difference, run, weights, write_votes
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_limited_validation_scores_the_votes_of_the_prompts_that_were_run(tmp_pa
     assert math.isfinite(finished.metrics["val/log_loss"])
 
 
-@pytest.mark.parametrize("head", ["bt", "bt_tie", "rk", "rk_reparam", "grk", "ba"])
+@pytest.mark.parametrize("head", HEADS)
 def test_every_head_trains(tmp_path, head):
     finished = run(tmp_path, f"head={head}", "trainer.max_steps=2", "callbacks=none", "~callbacks.last")
     assert all(math.isfinite(value) for value in (*finished.curve(), finished.metrics["val/log_loss"]))

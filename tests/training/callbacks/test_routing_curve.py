@@ -68,6 +68,6 @@ def test_unknown_answers_do_not_end_a_run(tmp_path, votes, caplog, monkeypatch):
     chosen = np.array([[0.0, 1.0], [1.0, 0.0]])
     monkeypatch.setattr("p2l.training.callbacks.routing_curve.route_scores", lambda *_: chosen)
     finished = run_on(tmp_path, val, {cheap: 1.0, dear: 10.0})
-    assert "nothing is known of the answers it chose" in caplog.text
+    assert "no answer that it chose has a known score" in caplog.text
     assert not (finished.folder / "routing.png").exists()
     assert (finished.folder / "test_report.json").exists()
