@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from tests.serving.router.conftest import Starter
+from tests.serving.router.fakes import Reply, Running, model
+
 USAGE = {
     "input_tokens": 9,
     "input_tokens_details": {"cached_tokens": 0},
@@ -52,3 +55,17 @@ def events(*texts: str, end: str = "response.completed") -> list[dict[str, Any]]
         {"type": end, "response": response(message("".join(texts)))},
     ]
     return [{**event, "sequence_number": number} for number, event in enumerate(found)]
+
+
+ABLE: dict[str, Any] = {"capabilities": {"responses": True}}
+
+
+def answering(text: str = "Hello!", **rest: Any) -> Any:
+    return lambda seen: Reply(body=response(message(text), **rest))
+
+
+def two(start: Starter, rest: dict[str, Any] | None = None, **options: Any) -> tuple[Running, Any, Any]:
+    """A router over a better and a worse model that both declare the API; their upstreams."""
+    fakes = {name: start.upstream(answering(id=f"resp_{name}")) for name in ("better", "worse")}
+    models = {name: model(f"{fake.url}/v1", 3.0 - i, **ABLE) for i, (name, fake) in enumerate(fakes.items())}
+    return start.router(models, rest, **options), *fakes.values()

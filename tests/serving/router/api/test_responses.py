@@ -9,21 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from tests.serving.router.conftest import Starter
-from tests.serving.router.fakes import KEY, Reply, Running, Seen, model, stream
-from tests.serving.router.fakes_responses import events, message, response
-
-ABLE: dict[str, Any] = {"capabilities": {"responses": True}}
-
-
-def answering(text: str = "Hello!", **rest: Any) -> Any:
-    return lambda seen: Reply(body=response(message(text), **rest))
-
-
-def two(start: Starter, rest: dict[str, Any] | None = None, **options: Any) -> tuple[Running, Any, Any]:
-    """A router over a better and a worse model that both declare the API; their upstreams."""
-    fakes = {name: start.upstream(answering(id=f"resp_{name}")) for name in ("better", "worse")}
-    models = {name: model(f"{fake.url}/v1", 3.0 - i, **ABLE) for i, (name, fake) in enumerate(fakes.items())}
-    return start.router(models, rest, **options), *fakes.values()
+from tests.serving.router.fakes import KEY, Reply, Seen, model, stream
+from tests.serving.router.fakes_responses import ABLE, answering, events, message, response, two
 
 
 class TestPassThrough:
