@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= demo,insight,serve,ui,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs wheel smoke format clean
+.PHONY: help setup demo test check docs wheel smoke bench format clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ wheel: setup ## build dist/p2l-<version>-py3-none-any.whl
 
 smoke: wheel ## install the wheel into an empty environment and run its commands there
 	$(BIN)/python .ci/smoke_wheel.py dist/*.whl
+
+bench: setup ## measure every performance claim on this machine and write docs/performance.md (PEERS="--litellm ...")
+	$(BIN)/python benchmarks/report.py $(PEERS)
 
 format: setup ## format and fix
 	$(BIN)/ruff format .

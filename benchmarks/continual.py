@@ -31,6 +31,7 @@ from p2l.data import BatchPlan, GeometricBuffer, ReplayBuffer
 from p2l.data.simulated import SimulatedStream
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
+from p2l.drawing import finish, key_below, new_figure, tidy
 from p2l.evaluation.vote_scores import score_votes
 from p2l.heads import RankingHead
 from p2l.insight.embeddings import sentence_vectors
@@ -44,7 +45,13 @@ PUBLISHED_DELAY = 1000 / 4390  # mean delay under the published epsilon, as a sh
 WINDOWS, POINTS = 10, 24
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 TUNE_SEED = 1000
-COLOURS = {"in time": "#c0392b", "replay": "#d68910", "geometric": "#1f5fa8", "shuffled": "0.35"}
+COLOURS = {"in time": "#c0392b", "replay": "#d68910", "geometric": "#1f5fa8", "shuffled": "#555555"}
+LABELS = {
+    "in time": "in order of time",
+    "replay": "replay buffer",
+    "geometric": "geometric buffer",
+    "shuffled": "shuffled, after the year",
+}
 
 
 @dataclass(frozen=True)
@@ -151,24 +158,21 @@ def removed(curves: dict[str, list[Curve]], name: str) -> np.ndarray:
 
 
 def plot(curves: dict[str, list[Curve]]) -> Figure:
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = new_figure(11, 4.2)
     over_time, by_window = figure.subplots(1, 2)
     for name, of_seeds in curves.items():
         mean = np.mean([c.log_loss for c in of_seeds], axis=0)
-        over_time.plot(of_seeds[0].share, mean, color=COLOURS[name], label=name)
+        over_time.plot(of_seeds[0].share, mean, color=COLOURS[name], label=LABELS[name])
         windows = np.array([c.by_window for c in of_seeds])
-        by_window.plot(
-            np.arange(WINDOWS) + 1, windows.mean(axis=0), "o-", markersize=4, color=COLOURS[name], label=name
-        )
+        by_window.plot(np.arange(WINDOWS) + 1, windows.mean(axis=0), "o-", markersize=4, color=COLOURS[name])
     over_time.set(xlabel="share of the run", ylabel="log loss on the whole year, nats a vote")
-    over_time.set_ylim(top=1.45)  # skip the first steps, which are worse under every order
     by_window.set(xlabel="tenth of the year", ylabel="log loss at the end, nats a vote")
+    by_window.set_xticks(np.arange(WINDOWS) + 1)
     for axis in (over_time, by_window):
-        axis.grid(color="0.92")
-        axis.spines[["top", "right"]].set_visible(False)
-    over_time.legend(frameon=False)
-    figure.suptitle(f"votes in order of time while models come and go: mean of {len(of_seeds)} seeds", fontsize=10)
-    return figure
+        tidy(axis)
+    figure.suptitle("votes in order of time while models come and go", fontsize=11)
+    key_below(figure, f"mean of {len(of_seeds)} seeds")
+    return finish(figure)
 
 
 def main() -> None:

@@ -3,9 +3,13 @@
 All run the same random 38M-parameter bf16 Qwen2 checkpoint on the same machine, in turns. Load comes from wrk. Then all
 answers are compared with those to the same prompts one at a time.
 
-    python benchmarks/endpoint.py [--one] [--prompts votes.parquet]
+    python benchmarks/endpoint.py [--one] [--prompts votes.parquet] [--before <checkout of another commit>]
         [--upstream <folder of lmarena/p2l> --upstream-python <python that runs it>]
     python benchmarks/endpoint.py --overload 60    # four times the sustainable rate for 60 s
+    python benchmarks/endpoint.py --conversations  # prompts that repeat what came before, with and without caches
+
+All but ``--conversations`` runs without caches, since its prompts repeat. The status is 1 if an answer differs by more
+than BOUND from that of its prompt alone, without caches.
 """
 
 import argparse
@@ -14,11 +18,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +34,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from endpoint_conversations import CALL_TURNS, TURNS, Repeats, agent_loop, conversation, measure, turns_of
 from endpoint_load import offer, post
+from figures import Figure, save
+from processes import cpu_seconds, largest_mb
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
@@ -40,6 +49,8 @@ from p2l.models import Checkpoint, P2LModel, load_checkpoint, save_checkpoint
 from p2l.models.predictor import Predictor, rank_encoded
 
 KEY = "benchmark"
+BOUND = 1e-3  # of a coefficient in bfloat16, in nats
+NO_CACHES = ["--answer-cache", "0", "--prefix-cache", "0"]
 CONNECTIONS = (1, 16, 64)
 ONE_PROMPT = (
     "Write a short story about a robot who learns to paint, and explain what it teaches us about creativity. "
@@ -62,7 +73,7 @@ import huggingface_hub
 huggingface_hub.hf_hub_download = lambda repo_id, filename, **_: os.path.join(repo_id, filename)
 import uvicorn
 import p2l.endpoint
-uvicorn.run(p2l.serving.endpoint.endpoint_app, host="127.0.0.1", port=p2l.endpoint.parse_args().port)
+uvicorn.run(p2l.endpoint.app, host="127.0.0.1", port=p2l.endpoint.parse_args().port)
 """
 WRK_SCRIPT = """
 local bodies, i = {}, 0
@@ -135,20 +146,15 @@ class Server:
         with urllib.request.urlopen(request, timeout=120) as response:
             return response.status, json.load(response)
 
-    def rss(self) -> float:
-        """Megabytes of its largest process."""
-        family = subprocess.run(
-            ["ps", "-o", "rss=", "--ppid", str(self.process.pid), "-p", str(self.process.pid)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return max(int(line) for line in family.stdout.split()) / 1024
-
 
 @contextmanager
-def serving(name: str, port: int, command: Sequence[str], log: Path) -> Iterator[Server]:
-    """Start a server, wait until it answers, stop it at the end."""
+def serving(name: str, port: int, command: Sequence[str], log: Path, cwd: str | None = None) -> Iterator[Server]:
+    """Start a server, wait until it answers, stop it at the end; ``python -m`` finds the package of ``cwd``."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:  # it would be measured in place of ours
+            raise SystemExit(f"port {port} is taken, maybe by a server of an earlier run; stop it or give --port")
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, cwd=cwd)
     server = Server(name, port, process)
     try:
         for _ in range(240):
@@ -157,8 +163,15 @@ def serving(name: str, port: int, command: Sequence[str], log: Path) -> Iterator
             try:
                 server.post(ONE_PROMPT)
                 break
+            except urllib.error.HTTPError as error:
+                if error.code == 503:  # ours, until a worker has loaded the model
+                    time.sleep(0.5)
+                    continue
+                raise SystemExit(f"{name} answers {error}: {log.read_text()[-2000:]}") from error
             except OSError:
                 time.sleep(0.5)
+        else:
+            raise SystemExit(f"{name} does not answer within two minutes: {log.read_text()[-2000:]}")
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -221,8 +234,10 @@ def come_to_rest(servers: Sequence[Server]) -> None:
     time.sleep(0.3)
 
 
-def compare(servers: Sequence[Server], predictor: Predictor, prompts: Sequence[str], args: argparse.Namespace) -> None:
-    """Rounds of every side at every number of connections; prints medians and ratios."""
+def compare(
+    servers: Sequence[Server], predictor: Predictor, prompts: Sequence[str], args: argparse.Namespace
+) -> list[Figure]:
+    """Rounds of every side at every number of connections; prints medians and ratios, and returns the rates."""
     bodies, script = args.folder / "bodies", args.folder / "load.lua"
     bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
     script.write_text(WRK_SCRIPT)
@@ -257,13 +272,84 @@ def compare(servers: Sequence[Server], predictor: Predictor, prompts: Sequence[s
             f"({', '.join(f'{speed.rate / rate:4.2f}' for rate in limit.values())} of the limits)  "
             f"p50 {speed.p50:7.1f} ms  p99 {speed.p99:7.1f} ms  {speed.errors} errors"
         )
-    if len(servers) > 1:
+    for other in servers[1:]:
         for connections in CONNECTIONS:
-            ours, theirs = median["p2l", connections], median["upstream", connections]
+            ours, theirs = median["p2l", connections], median[other.name, connections]
             print(
-                f"{connections:3d} connections: {ours.rate / theirs.rate:.2f} times upstream's requests/s, "
+                f"{connections:3d} connections: {ours.rate / theirs.rate:.2f} times the requests/s of {other.name}, "
                 f"{ours.p50 / theirs.p50:.2f} times its p50"
             )
+    return [
+        Figure(
+            f"endpoint, {'one prompt' if args.one else 'a mix of prompts'}, {connections} connections",
+            "requests/s",
+            median["p2l", connections].rate,
+            {server.name: median[server.name, connections].rate for server in servers[1:]}
+            | ({"the same batches in process": limit[False, max(limit)[1]]} if connections == max(CONNECTIONS) else {}),
+        )
+        for connections in CONNECTIONS
+    ]
+
+
+def converse(
+    servers: Sequence[Server], predictor: Predictor, texts: Sequence[str], args: argparse.Namespace
+) -> tuple[float, list[Figure]]:
+    """Rounds of conversations and agents' loops on every server.
+
+    Returns the largest difference from uncached answers, and the rates. A round has new texts, the same for each
+    server. Prints medians, and the ratios of the first server to the others.
+    """
+    speeds: dict[tuple[str, str], list[Repeats]] = {}
+    difference = 0.0
+    for number in range(args.rounds):
+        turns = [
+            turns_of(texts, lambda text: len(predictor.encoder.encode(text)), TURNS, 10 * number + client)
+            for client in range(4)
+        ]
+        loads = {
+            f"one conversation of {TURNS} turns": [conversation(turns[0])],
+            f"{len(turns) - 1} conversations at once": [conversation(own) for own in turns[1:]],
+            f"an agent's loop on {CALL_TURNS} turns": [agent_loop(turns[0][::-1])],
+        }
+        alone = predictor.rank(conversation(turns[0]), token_budget=1).coefs.numpy()
+        for kind, clients in loads.items():
+            for server in servers:
+                come_to_rest([server])
+                before = cpu_seconds(server.process.pid)
+                speed, coefs = measure(server.port, KEY, clients)
+                cost = (cpu_seconds(server.process.pid) - before) / sum(map(len, clients)) * 1e3
+                speeds.setdefault((kind, server.name), []).append(speed._replace(cpu=cost))
+                if server is servers[0] and len(coefs) == len(alone):
+                    difference = max(difference, float(np.abs(coefs - alone).max()))
+    medians = {
+        key: Repeats(*(statistics.median(column) for column in zip(*rounds, strict=True)))
+        for key, rounds in speeds.items()
+    }
+    first = servers[0].name
+    for (kind, name), theirs in medians.items():
+        ours = medians[kind, first]
+        print(
+            f"{kind}: {name:9s} {theirs.rate:7.1f} requests/s, p50 {theirs.p50:6.1f} ms, {theirs.cpu:6.1f} CPU ms a "
+            f"request; {first} {ours.rate / theirs.rate:5.1f} times the requests/s, "
+            f"{theirs.p50 / ours.p50:5.1f} times as fast at p50, {ours.cpu / max(theirs.cpu, 0.1):.3f} of the CPU time"
+        )
+    kinds = list(dict.fromkeys(kind for kind, _ in medians))
+    return difference, [
+        Figure(
+            f"endpoint, {kind}",
+            "requests/s",
+            medians[kind, first].rate,
+            {server.name: medians[kind, server.name].rate for server in servers[1:]},
+        )
+        for kind in kinds
+    ]
+
+
+def check_difference(difference: float) -> None:
+    """Print the largest difference from the answer to the prompt alone; end with status 1 if it is over BOUND."""
+    print(f"largest difference from the answer to the prompt alone: {difference:.1e}; bound {BOUND:.0e}")
+    if not difference <= BOUND:
+        raise SystemExit("FAILED: the answers depend on the other prompts of their batch")
 
 
 def overload(server: Server, prompts: Sequence[str], args: argparse.Namespace) -> None:
@@ -273,11 +359,11 @@ def overload(server: Server, prompts: Sequence[str], args: argparse.Namespace) -
     bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
     script.write_text(WRK_SCRIPT)
     rate = load(server, 64, bodies, script, args.seconds).rate
-    memory = [server.rss()]
+    memory = [largest_mb(server.process.pid)]
     print(f"sustainable: {rate:.0f} requests/s; offered: {4 * rate:.0f} for {args.overload:g} s")
     for _ in range(4):
         outcome = asyncio.run(offer(server.port, requests, 4 * rate, args.overload / 4))
-        memory.append(server.rss())
+        memory.append(largest_mb(server.process.pid))
         taken = np.array(outcome.seconds) * 1e3
         p50, p99 = np.percentile(taken, (50, 99)) if len(taken) else (np.nan, np.nan)
         print(
@@ -292,14 +378,17 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--prompts", help="table whose prompts make the mix of lengths; default: those of p2l")
     parser.add_argument("--one", action="store_true", help="one prompt of about 40 tokens instead of the mix")
+    parser.add_argument("--before", help="folder of another commit of this project, measured in the same run")
     parser.add_argument("--upstream", help="folder of lmarena/p2l")
     parser.add_argument("--upstream-python", help="python that runs it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--overload", type=float, metavar="SECONDS", help="measure overload instead")
+    parser.add_argument("--conversations", action="store_true", help="conversations and agents' loops instead")
     parser.add_argument("--compile", action="store_true", help="torch.compile, in process and in the server")
     parser.add_argument("--port", type=int, default=18200)
     parser.add_argument("--options", default="", help="more options of python -m p2l.endpoint")
+    parser.add_argument("--json", help="file for the figures, for benchmarks/report.py")
     return parser.parse_args()
 
 
@@ -321,22 +410,35 @@ def main() -> None:
             f"{lengths.mean():.0f} tokens each ({lengths.min()} to {lengths.max()})"
         )
         extra = [*args.options.split(), *(["--compile"] if args.compile else [])]
-        ours = [sys.executable, "-m", "p2l.endpoint", "-m", str(checkpoint), "-p", str(args.port), "-a", KEY]
-        ours += ["--no-cuda", "-H", "127.0.0.1", *extra]
-        servers = [stack.enter_context(serving("p2l", args.port, ours, args.folder / "p2l.log"))]
+        ours = [sys.executable, "-m", "p2l.endpoint", "-m", str(checkpoint), "-a", KEY, "--no-cuda", "-H", "127.0.0.1"]
+        caches = [] if args.conversations else NO_CACHES
+        command = [*ours, *caches, *extra, "-p", str(args.port)]
+        servers = [stack.enter_context(serving("p2l", args.port, command, args.folder / "p2l.log"))]
         if args.overload:
             overload(servers[0], prompts, args)
             return
+        if args.conversations:
+            command = [*ours, *NO_CACHES, *extra, "-p", str(args.port + 3)]
+            servers.append(
+                stack.enter_context(serving("no caches", args.port + 3, command, args.folder / "no_caches.log"))
+            )
+        if args.before:
+            command = [*ours, *extra, "-p", str(args.port + 2)]
+            log = args.folder / "before.log"
+            servers.append(stack.enter_context(serving("before", args.port + 2, command, log, args.before)))
         if args.upstream:
             theirs = [args.upstream_python, "-c", UPSTREAM, args.upstream, "-m", str(checkpoint), "--no-cuda"]
             theirs += ["-a", KEY, "-p", str(args.port + 1)]
             servers.append(
                 stack.enter_context(serving("upstream", args.port + 1, theirs, args.folder / "upstream.log"))
             )
-        compare(servers, predictor, prompts, args)
-        print(
-            f"largest difference from the answer to the prompt alone: {largest_error(servers[0], predictor, mix):.1e}"
-        )
+        if args.conversations:
+            difference, figures = converse(servers, predictor, mix, args)
+            save(args.json, figures)
+            check_difference(difference)
+            return
+        save(args.json, compare(servers, predictor, prompts, args))
+        check_difference(largest_error(servers[0], predictor, mix))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ There are three jobs. Each side runs in its own process, so that first calls and
   compared to arena-rank and evalica if they are installed.
 - scale: the aggregation-scale section of the evaluation suite with its defaults: 41,507 random rankings of 100 models.
 
-    python benchmarks/leaderboards.py [--upstream <folder of auto_eval_utils.py>] [--repeat 5]
+    python benchmarks/leaderboards.py [--upstream <folder of lmarena/p2l>] [--repeat 5]
 """
 
 import argparse
@@ -19,11 +19,13 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from figures import Figure, save
 
 PROMPTS, MODELS = 2_000, 100
 VOTES, VOTED_MODELS = 1_000_000, 130
@@ -61,7 +63,7 @@ def our_aggregate(_: str) -> Callable[[], list[float]]:
 
 
 def upstream_aggregate(folder: str) -> Callable[[], list[float]]:
-    sys.path.insert(0, folder)
+    sys.path.insert(0, str(Path(folder) / "p2l"))
     from auto_eval_utils import train_aggr_prob
     from model import HeadOutputs
 
@@ -177,23 +179,41 @@ def compare(ours: dict[str, Any], peer: dict[str, Any], name: str) -> None:
     print(f"  {name}: {first:.1f} x our time at the first call, {median:.1f} x at the median; coefs within {apart:.1e}")
 
 
+def beside(job: str, ours: str, others: dict[str, str], args: argparse.Namespace) -> list[Figure]:
+    """Measure our side of a job, then each other one; return the first and the median call and the memory of all."""
+    mine = measure(ours, "", args.repeat)
+    theirs = {name: measure(side, args.upstream, args.repeat) for name, side in others.items()}
+    for name, result in theirs.items():
+        compare(mine, result, name)
+    kinds: dict[str, tuple[str, Callable[[dict[str, Any]], float]]] = {
+        "first call": ("s", lambda side: float(side["seconds"][0])),
+        "median call": ("s", lambda side: float(np.median(side["seconds"]))),
+        "memory added": ("MB", lambda side: float(side["mb"])),
+    }
+    return [
+        Figure(f"{job}: {kind}", unit, value(mine), {name: value(result) for name, result in theirs.items()})
+        for kind, (unit, value) in kinds.items()
+        if all(map(value, (mine, *theirs.values())))  # none is added if making the votes took more
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--upstream", default="", help="folder of the published auto_eval_utils.py and model.py")
+    parser.add_argument("--upstream", default="", help="folder of lmarena/p2l")
     parser.add_argument("--repeat", type=int, default=5, help="calls of each side")
     parser.add_argument("--skip-scale", action="store_true", help="leave the job of minutes out")
+    parser.add_argument("--json", help="file for the figures, for benchmarks/report.py")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         return run_side(args.side, args.upstream, args.repeat)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    ours = measure("aggregate ours", "", args.repeat)
-    if args.upstream:
-        compare(ours, measure("aggregate upstream", args.upstream, args.repeat), "published code")
-    ours = measure("marginal ours", "", args.repeat)
-    for module, name in (("arena_rank", "arena-rank"), ("evalica", "evalica")):
-        if find_spec(module):
-            compare(ours, measure(f"marginal {name}", "", args.repeat), name)
+    sides = {"published code": "aggregate upstream"} if args.upstream else {}
+    figures = beside(f"{PROMPTS:,} rankings of {MODELS} LLMs to one leaderboard", "aggregate ours", sides, args)
+    modules = {"arena-rank": "arena_rank", "evalica": "evalica"}
+    sides = {name: f"marginal {name}" for name, module in modules.items() if find_spec(module)}
+    figures += beside(f"{VOTES:,} votes over {VOTED_MODELS} LLMs to one leaderboard", "marginal ours", sides, args)
+    save(args.json, figures)
     if not args.skip_scale:
         measure("scale ours", "", 1)
     return None

@@ -16,6 +16,7 @@ from statistics import median
 
 import numpy as np
 import pandas as pd
+from figures import Figure, save
 
 from p2l.data import load_votes
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
@@ -48,7 +49,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--votes", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", help="file for the figures, for benchmarks/report.py")
     options = parser.parse_args()
+    figures = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_files(folder, options.votes)
@@ -61,6 +64,8 @@ def main() -> None:
             ]
             plain, ours = (float(median(times)) for times in np.array(rounds).T)
             print(f"{file:14} {plain:6.2f} {ours:6.2f} {ours / plain:6.1f}")
+            figures.append(Figure(f"{options.votes:,} votes, {file}, CPU", "s", ours, {"pandas, read alone": plain}))
+    save(options.json, figures)
 
 
 if __name__ == "__main__":

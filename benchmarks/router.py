@@ -6,7 +6,7 @@ shown, since other work on the machine only ever slows one down. Ours is measure
 and with scores by HTTP, which the published router also asks for and the others do not have. Needs wrk.
 
     python benchmarks/router.py [--rounds 3] [--seconds 4]
-        [--upstream p2l --upstream-python venv/bin/python] [--litellm venv/bin/litellm]
+        [--before checkout] [--upstream p2l --upstream-python venv/bin/python] [--litellm venv/bin/litellm]
         [--portkey node_modules/@portkey-ai/gateway/build/start-server.js]
 """
 
@@ -28,6 +28,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from figures import Figure, save
+from processes import cpu_seconds
 
 CONNECTIONS = (1, 16, 64)
 KEY = "sk-" + hashlib.sha256(b"a key for loopback").hexdigest()  # LiteLLM refuses to start with a weak one
@@ -167,7 +170,7 @@ def measure(
     script = folder / "request.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in _headers(target)]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = [[{_body(target).decode()}]]", *lines]))
-    before = _cpu(process.pid)
+    before = cpu_seconds(process.pid)
     url = f"http://127.0.0.1:{target.port}{target.path}"
     command = [
         "wrk",
@@ -189,23 +192,13 @@ def measure(
         p50=_milliseconds(text, "50%"),
         p99=_milliseconds(text, "99%"),
         errors=int(bad[1]) if bad else 0,
-        cpu=1000 * (_cpu(process.pid) - before) / max(requests, 1),
+        cpu=1000 * (cpu_seconds(process.pid) - before) / max(requests, 1),
     )
 
 
 def _milliseconds(text: str, quantile: str) -> float:
     value, unit = re.search(rf"{quantile}\s+([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
     return float(value) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
-
-
-def _cpu(pid: int) -> float:
-    """Return the processor time in seconds of a process and its children, by /proc."""
-    try:
-        pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-        fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in pids]
-    except OSError:
-        return 0.0
-    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def targets(args: argparse.Namespace, folder: Path) -> list[Target]:
@@ -228,6 +221,11 @@ def targets(args: argparse.Namespace, folder: Path) -> list[Target]:
         _ours("p2l", config, ["--router-type", "random"]),
         _ours("p2l with scores", config, scored),
     ]
+    if args.before:
+        found += [
+            _ours("before", config, ["--router-type", "random"], args.before),
+            _ours("before with scores", config, scored, args.before),
+        ]
     if args.upstream:
         port = free_port()
         options = [
@@ -253,10 +251,10 @@ def targets(args: argparse.Namespace, folder: Path) -> list[Target]:
     return found
 
 
-def _ours(name: str, config: Path, options: list[str]) -> Target:
+def _ours(name: str, config: Path, options: list[str], checkout: str | None = None) -> Target:
     port = free_port()
     fixed = ["--api-key", KEY, "--host", "127.0.0.1", "--port", str(port), "-c", str(config), "--log-level", "warning"]
-    return Target(name, port, [sys.executable, "-m", "p2l.routing.openai_server", *fixed, *options])
+    return Target(name, port, [sys.executable, "-m", "p2l.routing.openai_server", *fixed, *options], cwd=checkout)
 
 
 def _litellm(command: str, url: str, folder: Path) -> Target:
@@ -273,10 +271,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--before", help="folder of another commit of this project, measured in the same run")
     parser.add_argument("--upstream", help="folder of the published code, which holds route/")
     parser.add_argument("--upstream-python", default=sys.executable)
     parser.add_argument("--litellm", help="command of the LiteLLM proxy")
     parser.add_argument("--portkey", help="start-server.js of the Portkey gateway")
+    parser.add_argument("--json", help="file for the figures, for benchmarks/report.py")
     parser.add_argument("--instant", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.instant:
@@ -293,7 +293,18 @@ def main() -> None:
                     got = measure(target, process, connections, args.seconds, Path(folder))
                     key = (target.name, connections)
                     best[key] = max(best.get(key, got), got, key=lambda one: one.rate)
-        show([target.name for target, _ in started], best)
+        names = [target.name for target, _ in started]
+        show(names, best)
+        save(args.json, [one for ours in names[1:3] for c in CONNECTIONS for one in figures(ours, names[3:], c, best)])
+
+
+def figures(ours: str, others: list[str], connections: int, best: dict[tuple[str, int], Measured]) -> Iterator[Figure]:
+    """Yield the rate and, at one connection, the time of one request."""
+    at = f"router, instant upstream, {ours.removeprefix('p2l').strip() or 'random choice'}, {connections} connections"
+    rates = {name: best[name, connections].rate for name in others}
+    yield Figure(at, "requests/s", best[ours, connections].rate, rates)
+    if connections == 1:
+        yield Figure(f"{at}: p50", "ms", best[ours, 1].p50, {name: best[name, 1].p50 for name in others})
 
 
 def show(names: list[str], best: dict[tuple[str, int], Measured]) -> None:
@@ -308,6 +319,8 @@ def show(names: list[str], best: dict[tuple[str, int], Measured]) -> None:
     print(f"\np50 added at 1 connection, scores included: {added:.2f} ms")
     for ours in names[1:3]:
         for name in names[3:]:
+            if name.startswith("before") and name.endswith("scores") != ours.endswith("scores"):
+                continue
             ratios = [f"{best[ours, c].rate / best[name, c].rate:.1f}x" for c in CONNECTIONS]
             print(f"{ours} over {name}: {', '.join(ratios)} at {', '.join(map(str, CONNECTIONS))} connections")
 

@@ -1,8 +1,10 @@
 """Run the router before failing upstreams: what clients get, what keys are charged, and how memory grows.
 
-Each answer of an upstream fails with a given chance, as one of: 429, 500, silence, a reset, death in mid-answer and
-malformed JSON. A third of the requests are streams, a tenth belong to sessions; keys ask unequally often. The router is
-the real command in a process of its own, with its accounts and votes in files; upstreams and clients share another.
+Each answer of an upstream fails with a given chance, in one of nine ways. Sound ones report their tokens in one of
+eleven forms (``faulty_upstream``). A third of the requests are streams, a fifth ask for three choices, a tenth belong
+to sessions; keys ask unequally often. The router is the real command in a process of its own, with its accounts and
+votes in files; upstreams and clients share another. Every second upstream has no prices. Bills are checked against the
+upstreams' own account: each answer by its header or last chunk, each key by its sum.
 
     python benchmarks/router_faults.py [--requests 10000] [--upstreams 1] [--faults 0.2] [--connections 24]
 """
@@ -18,87 +20,33 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yaml
 from aiohttp import web
+from faulty_upstream import PRICES, SILENCE, Account, FaultyUpstream
 from router import free_port
 
 COSTS = (1.0, 2.5, 7.0)
 KEYS = {f"key-{i}": f"sk-client-{i}-00000000" for i in range(5)}
 SHARES = (50, 25, 15, 7, 3)
-CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-ANSWER = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello!"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12},
-}
 PATIENCE = 30.0  # seconds after which a client counts as hung; the router gives up after 10
-SILENCE = 0.4
 
 
 @dataclass
 class Tally:
-    """``got``: outcomes; ``due``: cost of each key's answers by their headers; ``memory``: MB by number of requests."""
+    """``got``: outcomes; ``due``: cost of each key's answers by the upstreams; ``memory``: MB by number of requests."""
 
     got: Counter[str] = field(default_factory=Counter)
     due: Counter[str] = field(default_factory=Counter)
-    seen: Counter[str] = field(default_factory=Counter)
+    account: Account = field(default_factory=Account)
+    misstated: int = 0
     memory: list[tuple[int, float]] = field(default_factory=list)
     done: int = 0
-
-
-def upstream(faults: float, seed: int, tally: Tally) -> web.Application:
-    """Return an upstream that answers or fails."""
-    rng = random.Random(seed)
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        streamed = bool((await request.json()).get("stream"))
-        names = ("429", "500", "silence", "reset", "death", "malformed")
-        fault = rng.choice(names) if rng.random() < faults else None
-        tally.seen[fault or "sound"] += 1
-        if fault in ("429", "500"):
-            return web.json_response({"error": {"message": "no"}}, status=int(fault))
-        if fault == "silence":
-            await asyncio.sleep(SILENCE)  # longer than the router waits
-            return cut(request)
-        if fault == "malformed":
-            return web.Response(body=b'{"id": "chatcmpl-', content_type="application/json")
-        if fault == "reset":
-            return cut(request)
-        if streamed:
-            return await stream(request, dies=fault == "death")
-        return cut(request) if fault == "death" else web.json_response(ANSWER)
-
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    return app
-
-
-def cut(request: web.Request) -> web.Response:
-    if request.transport is not None:
-        request.transport.abort()
-    return web.Response()
-
-
-async def stream(request: web.Request, *, dies: bool) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-    await response.prepare(request)
-    for text in ("Hel", "lo!"):
-        choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-        await response.write(b"data: " + json.dumps({**CHUNK, "choices": [choice]}).encode() + b"\n\n")
-    if dies:
-        await asyncio.sleep(0.01)
-        cut(request)
-        return response
-    end = {**CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    await response.write(b"data: " + json.dumps(end).encode() + b"\n\ndata: [DONE]\n\n")
-    return response
 
 
 async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally, rng: random.Random) -> None:
@@ -107,7 +55,11 @@ async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally
     headers = {"authorization": f"Bearer {KEYS[name]}"}
     if index % 10 == 0:
         headers["x-p2l-session"] = f"session {rng.randrange(1000)}"
-    body = {"messages": [{"role": "user", "content": f"request {index}"}], "stream": index % 3 == 0}
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": f"request {index} " + "y" * 2000}]}
+    if index % 3 == 0:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if index % 5 == 0:
+        body["n"] = 3
     try:
         async with session.post(f"{url}/v1/chat/completions", json=body, headers=headers) as answer:
             text = await answer.text()
@@ -117,24 +69,48 @@ async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally
         tally.got["cut off by the router"] += 1
     else:
         if answer.status == 200:
-            tally.due[name] += float(answer.headers["x-p2l-cost"])
-        tally.got[outcome(answer.status, body["stream"] is True, text)] += 1
+            due = tally.account.due[index]
+            tally.due[name] += due
+            stated = stated_cost(answer.headers, text)
+            tally.misstated += stated is not None and abs(stated - due) > 1e-6 * max(1.0, due)
+        sent = tally.account.answers.get(index, "")
+        tally.got[outcome(answer.status, "stream" in body, text, sent, body.get("n", 1))] += 1
 
 
-def outcome(status: int, streamed: bool, text: str) -> str:
-    """Return the outcome as the client sees it."""
+def stated_cost(headers: Mapping[str, str], text: str) -> float | None:
+    """Return the cost that the client reads; None for a stream without usage."""
+    if "x-p2l-cost" in headers:
+        return float(headers["x-p2l-cost"])
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+    return next((event["cost"] for event in reversed(events) if "cost" in event), None)
+
+
+def outcome(status: int, streamed: bool, text: str, sent: str, num_choices: int) -> str:
+    """Return the outcome as the client sees it; "unclear" unless it got what was sent, or one error."""
     try:
         if status != 200:
             error = json.loads(text)["error"]
             return "clear error" if set(error) == {"message", "type", "param", "code"} else "unclear"
         if not streamed:
-            return "answered" if json.loads(text)["choices"][0]["message"]["content"] == "Hello!" else "unclear"
+            got = [choice["message"]["content"] for choice in json.loads(text)["choices"]]
+            return "answered" if got == [sent] * num_choices else "unclear"
     except (ValueError, KeyError, TypeError):
         return "unclear"
     if not text.endswith("data: [DONE]\n\n"):
         return "unclear"
     errors, ends = text.count('"error":{'), text.count('"finish_reason":"stop"')
-    return {(0, 1): "answered", (1, 0): "clear error in a stream"}.get((errors, ends), "unclear")
+    if not errors and pieces_of(text) != [sent] * num_choices:
+        return "unclear"
+    return {(0, num_choices): "answered", (1, 0): "clear error in a stream"}.get((errors, ends), "unclear")
+
+
+def pieces_of(text: str) -> list[str]:
+    """Return the text of each choice of a stream."""
+    texts: dict[int, str] = {}
+    for line in text.splitlines():
+        for choice in json.loads(line[6:]).get("choices", ()) if line.startswith("data: {") else ():
+            texts[choice["index"]] = texts.get(choice["index"], "") + (choice["delta"].get("content") or "")
+    return [texts[index] for index in sorted(texts)]
 
 
 async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> None:
@@ -165,18 +141,19 @@ async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, 
     tally, runners = Tally(), []
     models = {}
     for i in range(args.upstreams):
-        runner = web.AppRunner(upstream(args.faults, i, tally))
+        cost, priced = COSTS[i % len(COSTS)], i % 2 == 0
+        runner = web.AppRunner(FaultyUpstream(args.faults, i, tally.account, cost, priced).app())
         await runner.setup()
         port = free_port()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         runners.append(runner)
-        cost = COSTS[i % len(COSTS)]
         models[f"m{i}"] = {
             "name": "m",
             "type": "openai",
             "cost": cost,
             "api_key": "sk-upstream",
             "base_url": f"http://127.0.0.1:{port}/v1",
+            **({"prices": PRICES} if priced else {}),
         }
     process, url = await start(models, folder)
     try:
@@ -214,20 +191,23 @@ async def start(models: dict[str, object], folder: Path) -> tuple["subprocess.Po
 
 def show(tally: Tally, spent: dict[str, float], seconds: float) -> int:
     """Print the figures; return 1 if one of them is wrong."""
-    total = sum(tally.seen.values())
+    seen = tally.account.seen
+    total = sum(seen.values())
     print(
         f"{tally.done} requests in {seconds:.0f} s; upstreams were asked {total} times, "
-        f"and failed {total - tally.seen['sound']} times:"
+        f"and failed {total - seen['sound']} times:"
     )
-    print("  " + ", ".join(f"{name} {count}" for name, count in sorted(tally.seen.items()) if name != "sound"))
+    print("  " + ", ".join(f"{name} {count}" for name, count in sorted(seen.items()) if name != "sound"))
     for name in ("answered", "clear error", "clear error in a stream", "unclear", "cut off by the router", "hung"):
         print(f"{name:26} {tally.got[name]:8d}")
-    wrong = [name for name in KEYS if abs(spent.get(name, 0.0) - tally.due[name]) > 1e-6]
+    wrong = [name for name in KEYS if abs(spent.get(name, 0.0) - tally.due[name]) > 1e-6 * max(1.0, tally.due[name])]
     billed = ", ".join(f"{name} {spent.get(name, 0.0):g} of {tally.due[name]:g}" for name in KEYS)
     print(f"{'keys billed wrongly':26} {len(wrong):8d}   ({billed})")
+    print(f"{'answers with a wrong cost':26} {tally.misstated:8d}   ({dict(tally.account.usages)})")
     marks = [mark for mark in tally.memory if mark[0] >= tally.done // 10] or tally.memory
     print(f"memory: {marks[0][1]:.1f} MB after {marks[0][0]} requests, {marks[-1][1]:.1f} MB after {marks[-1][0]}")
-    return int(bool(wrong or tally.got["unclear"] or tally.got["cut off by the router"] or tally.got["hung"]))
+    mistakes = [tally.got[name] for name in ("unclear", "cut off by the router", "hung")]
+    return int(bool(wrong or tally.misstated or any(mistakes)))
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 import yaml
 
+from p2l.data.measured_scores import MeasuredScores, MeasuredSource
 from p2l.files import whole_file, write_whole
 from p2l.heads import RankingHead
 from p2l.losses import NegativeLogLikelihood
@@ -38,7 +39,6 @@ from p2l.outcomes import GRK
 from p2l.routing import StreamBudget
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
-from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
 from p2l.routing.evaluation.routing_evaluation import (
     SINGLE_MIXTURE,
     GeneralScores,
@@ -47,7 +47,7 @@ from p2l.routing.evaluation.routing_evaluation import (
     route_scores,
 )
 from p2l.routing.evaluation.routing_plots import plot_routing
-from p2l.routing.shrinkage import Shrinkage
+from p2l.routing.shrinkage_fit import fit_shrinkage
 from p2l.types import OUTCOMES, Outcome, Ranking
 
 FOLDS, ORDERS, BUDGETS = 10, 5, 12
@@ -203,7 +203,7 @@ def shrunk(measured: MeasuredScores, folds: np.ndarray, score: np.ndarray) -> np
     found = np.zeros_like(score)
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)
-        shrinkage = Shrinkage.fit("optimal-lp", score[others], measured.rows(others))
+        shrinkage = fit_shrinkage("optimal-lp", score[others], measured.rows(others))
         found[folds == fold] = shrinkage(score[folds == fold])
     return found
 

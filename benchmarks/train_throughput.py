@@ -4,20 +4,24 @@ Both train the same model on the same votes with the same steps and loss, altern
 The plain loop pads micro-batches of 4 rows in the order of the file, as a Hugging Face Trainer does with
 ``per_device_train_batch_size=4``. The gradients of one step are compared first.
 
-    python benchmarks/train_throughput.py --votes votes_train.parquet [--model minilm] [--batch-size 512] [--steps 3]
+    python benchmarks/train_throughput.py [--votes votes_train.parquet] [--model minilm] [--batch-size 512] [--steps 3]
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
+from figures import Figure, save
 from torch import Tensor
 
 from p2l.data import BatchPlan, EncodedPrompts, VoteBatch, VoteLoader, VoteTable, encode_prompts, load_votes
+from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
 from p2l.heads import RankingHead
 from p2l.losses import NegativeLogLikelihood
 from p2l.models import ModelRecipe, P2LModel
@@ -115,17 +119,37 @@ def total(speeds: list[Speed]) -> Speed:
     return Speed(*(sum(getattr(s, field) for s in speeds) for field in ("votes", "tokens", "padded", "seconds")))
 
 
+def simulated_votes() -> VoteTable:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "votes.parquet"
+        votes = simulate_votes(SimulatedArena.from_seed(), load_prompts(), 20)
+        votes.sort_values("prompt", kind="stable").to_parquet(path)  # so that a part of it has all votes of its prompts
+        return load_votes(path)[0]
+
+
+def figures(what: str, model: P2LModel, ours: Speed, plain: Speed) -> list[Figure]:
+    """Votes and tokens a second; a token costs 6 FLOP for each weight of the layers, forward and backward."""
+    weights = sum(p.numel() for part, p in model.named_parameters() if "embed" not in part)
+    rates = [(side.votes / side.seconds, side.tokens / side.seconds) for side in (ours, plain)]
+    units = (("votes/s", 0.0), ("tokens/s", 6.0 * weights))
+    return [
+        Figure(what, unit, mine, {"a plain loop, one vote a row": theirs}, flop=flop)
+        for (unit, flop), mine, theirs in zip(units, *rates, strict=True)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--votes", required=True, help="vote table, any format that p2l reads")
+    parser.add_argument("--votes", help="vote table, any format that p2l reads; default: 20 simulated votes a prompt")
     parser.add_argument("--model", choices=MODELS, default="minilm")
     parser.add_argument("--batch-size", type=int, default=512, help="votes in an optimizer step")
     parser.add_argument("--token-budget", type=int, default=2048, help="tokens in a micro-batch of ours")
+    parser.add_argument("--json", help="file for the figures, for benchmarks/report.py")
     parser.add_argument("--steps", type=int, default=3, help="timed optimizer steps of each side")
     args = parser.parse_args()
 
     torch.manual_seed(0)
-    table, _ = load_votes(args.votes)
+    table = load_votes(args.votes)[0] if args.votes else simulated_votes()
     needed = (args.steps + 1) * args.batch_size
     table = table.select(np.arange(min(needed, len(table))))
     recipe = MODELS[args.model]
@@ -161,6 +185,8 @@ def main() -> None:
     tokens = [o.tokens / o.seconds / (p.tokens / p.seconds) for o, p in zip(sides["ours"], sides["plain"], strict=True)]
     for unit, ratios in (("votes/s", votes), ("tokens/s", tokens)):
         print(f"ratio {unit:8s} median {np.median(ratios):.2f}, from {min(ratios):.2f} to {max(ratios):.2f}")
+    what = f"training {args.model}, {len(table) / len(prompts):.0f} votes a prompt"
+    save(args.json, figures(what, model, total(sides["ours"]), total(sides["plain"])))
 
 
 if __name__ == "__main__":

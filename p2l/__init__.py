@@ -9,8 +9,9 @@
 Every public name is imported when it is first used, because most bring torch: ``import p2l`` alone takes no time.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from p2l.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from p2l.data import SkipReport, VoteTable, load_votes, read_prompts, read_table, split_votes
@@ -57,7 +58,7 @@ __all__ = [
     "train",
 ]
 
-_NAMES_OF_PACKAGE = {
+_NAMES_OF_MODULE = {
     "p2l.data": ("SkipReport", "VoteTable", "load_votes", "read_prompts", "read_table", "split_votes"),
     "p2l.errors": ("CheckpointError", "ConfigError", "DataError", "P2LError", "PromptError"),
     "p2l.leaderboard": ("LeaderboardFit", "aggregate", "fit", "rank", "rank_prompts"),
@@ -67,16 +68,7 @@ _NAMES_OF_PACKAGE = {
     "p2l.training": ("train",),
     "p2l.types": ("Outcome", "Ranking"),
 }
-_PACKAGE_OF_NAME = {name: package for package, names in _NAMES_OF_PACKAGE.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used (PEP 562)."""
-    if name not in _PACKAGE_OF_NAME:
-        raise AttributeError(f"module 'p2l' has no attribute {name!r}")
-    value = getattr(import_module(_PACKAGE_OF_NAME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_names(__name__, _NAMES_OF_MODULE)
 
 
 def __dir__() -> list[str]:

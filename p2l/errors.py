@@ -5,6 +5,7 @@ P2LError
 ├── PromptError      one prompt cannot be encoded
 ├── ConfigError      an option or name is unknown or does not fit the others
 ├── CheckpointError  a checkpoint folder or hub repository cannot be read or written
+├── DivergedError    a loss, gradient, weight or prediction of a training run is not finite
 ├── InfeasibleBudget every allowed model costs more than the budget
 └── InfeasiblePlan   no assignment of a batch meets the budget and the capacities
 """
@@ -28,6 +29,10 @@ class ConfigError(P2LError):
 
 class CheckpointError(P2LError):
     """A checkpoint folder or hub repository cannot be read or written."""
+
+
+class DivergedError(P2LError):
+    """A loss, gradient, weight or prediction of a training run is not finite."""
 
 
 class InfeasibleBudget(P2LError):  # noqa: N818

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 
 _NUMBER_STARTS = set("0123456789+-−–.")
 
@@ -31,6 +32,31 @@ def tag(name: str, *content: object, attributes: Mapping[str, object] | None = N
     of = {**({"class": classes.replace(".", " ")} if classes else {}), **(attributes or {})}
     written = "".join(f' {key}="{safe(value)}"' for key, value in of.items())
     return Html(f"<{element}{written}>{join(content)}</{element}>")
+
+
+def document(title: str, *body: Html) -> str:
+    """Return a whole page in the style of all reports; it needs no script and no network."""
+    style = Html(files("p2l").joinpath("report.css").read_text(encoding="utf-8"))
+    meta = Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">')
+    head = tag("head", meta, tag("title", title), tag("style", style))
+    return "<!doctype html>\n" + tag("html", head, tag("body", *body), attributes={"lang": "en"})
+
+
+def sections(found: Sequence[tuple[str, Html | None]]) -> Html:
+    """Return the sections that have content, after links to them."""
+    shown = [(name, content) for name, content in found if content]
+    links = (tag("a", name, attributes={"href": f"#{_anchor(name)}"}) for name, _ in shown)
+    parts = (tag("section", tag("h2", name), content, attributes={"id": _anchor(name)}) for name, content in shown)
+    return join((tag("nav", *links), tag("main", *parts)))
+
+
+def tiles(named: Iterable[tuple[str, object]]) -> Html:
+    """Return values in large print, each above its name."""
+    return tag("div.tiles", *(tag("div.tile", tag("strong", value), tag("small", name)) for name, value in named))
+
+
+def _anchor(name: str) -> str:
+    return name.lower().replace(" ", "-")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, wide: Collection[str] = ()) -> Html:

@@ -1,8 +1,9 @@
 """Check the values of options at the boundary: numbers, levels, seeds and choices, each with a clear error."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 from p2l.errors import ConfigError
 
@@ -14,12 +15,15 @@ def check_level(level: object, name: str = "level") -> None:
         raise ConfigError(f"{name} must lie between 0 and 1, say 0.95; got {level!r}{meant}")
 
 
-def check_number(name: str, value: object, *, least: float = -math.inf, above: float = -math.inf) -> None:
-    """Raise ConfigError unless the value is a finite number, at least ``least`` and above ``above``."""
-    if _is_finite(value) and value >= least and value > above:  # type: ignore[operator]
+def check_number(
+    name: str, value: object, *, least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> None:
+    """Raise ConfigError unless the value is a finite number, at least ``least``, above ``above``, below ``below``."""
+    if _is_finite(value) and value >= least and above < value < below:  # type: ignore[operator]
         return
     bound = f" of at least {least:g}" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
-    raise ConfigError(f"{name} must be a finite number{bound}; got {value!r}")
+    end = f"{' and' if bound else ''} below {below:g}" if below < math.inf else ""
+    raise ConfigError(f"{name} must be a finite number{bound}{end}; got {value!r}")
 
 
 def check_share(name: str, value: object) -> None:
@@ -51,6 +55,24 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     """Raise ConfigError if the value is not one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise ConfigError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+
+
+def check_any(name: str, values: Collection[object]) -> None:
+    """Raise ConfigError if a list is empty that needs at least one entry."""
+    if not values:
+        raise ConfigError(f"{name} is empty; name at least one, or leave the option out")
+
+
+def check_prices(prices: Mapping[Any, Any]) -> None:
+    """Raise ConfigError unless each name is text, with two finite numbers of 0 or more: input and output."""
+    for name, price in prices.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"prices: {name!r} is a number to YAML; quote the name, as in '0613': [1, 2]")
+        pair = isinstance(price, Sequence) and not isinstance(price, str) and len(price) == 2
+        if not pair or not all(_is_finite(dollars) and dollars >= 0 for dollars in price):
+            raise ConfigError(
+                f"prices: dollars per million tokens are needed, [input, output], each 0 or more; {name} has {price!r}"
+            )
 
 
 def _is_finite(value: object) -> bool:

@@ -1,8 +1,9 @@
 """Open SQLite files that several processes write to."""
 
+import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,8 @@ _WAIT = 10.0
 def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqlite3.Connection:
     """Open a connection for all threads, in autocommit mode, to a file with a write-ahead log.
 
+    A new file is readable by its owner alone, and so is its log: it may hold prompts, or names of keys.
+
     Args:
         path: the file, created if missing; ``:memory:`` for none.
         synchronous: what a crash of the machine may lose: OFF the last moments, NORMAL nothing after a checkpoint of
@@ -24,6 +27,7 @@ def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqli
         DataError: not a SQLite file, a folder that is not writable, or a lock held for longer than 10 seconds.
     """
     try:
+        _create_private(path)
         connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT, check_same_thread=False)
         _log_ahead(connection)
         connection.execute(f"PRAGMA synchronous={synchronous}")
@@ -33,6 +37,13 @@ def open_sqlite(path: str | Path, synchronous: Literal["OFF", "NORMAL"]) -> sqli
             f"that is already there must be a SQLite file that no other program locks"
         ) from None
     return connection
+
+
+def _create_private(path: str | Path) -> None:
+    """Create a missing file with mode 0600; SQLite gives the files of its log the mode of the file."""
+    if str(path) != ":memory:":
+        with suppress(OSError):  # it is there already, or SQLite says what is wrong with the path
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:

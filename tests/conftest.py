@@ -1,5 +1,6 @@
 """Offline, quiet and on one thread; shapes and types are checked at every call of p2l while tests run."""
 
+import logging
 import os
 
 os.environ |= {
@@ -14,6 +15,7 @@ from jaxtyping import install_import_hook
 # the numeric tower of PEP 484: an int will do for a float
 install_import_hook("p2l", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +39,19 @@ TINY_QWEN = {
     "num_key_value_heads": 2,
     "initializer_range": 0.3,  # wide, so that prompts differ visibly
 }
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command that runs in this process sets up logging for it; the handler would outlive the captured stream."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in handlers:
+            root.removeHandler(handler)
+            handler.close()
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

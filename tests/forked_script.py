@@ -37,6 +37,14 @@ class ForkedScript:
     def kill(self) -> None:
         self._process.kill()
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    @property
+    def sentinel(self) -> int:
+        """What ``multiprocessing.connection.wait`` waits for: ready when the script has ended."""
+        return self._process.sentinel
+
     def communicate(self, timeout: float = 180) -> tuple[str, None]:
         """All output, once the script has ended; ``subprocess.TimeoutExpired`` if it does not end in time."""
         if not wait([self._process.sentinel], timeout):

@@ -3,12 +3,13 @@
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from traceback import format_exc
 from typing import Any
+
+from tests.ports import free_port
 
 # the server imports these once, and every process is forked from it
 PRELOADED = (
@@ -34,9 +35,7 @@ def on_ranks(world_size: int, function: Callable[..., Any], *arguments: Any) -> 
 
 def start_on_ranks(world_size: int, function: Callable[..., Any], *arguments: Any) -> list[Connection]:
     """The processes of ``on_ranks``, started; ``finish`` waits for them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     pipes = []
     for rank in range(world_size):
         ours, theirs = context.Pipe(duplex=False)

@@ -36,7 +36,33 @@ DECODER_SIZES = {
     "head_dim": 4,
 }
 
-# a network of some thousand weights on short prompts; everything else as in conf/train.yaml
+# the same for encoders
+ENCODER_SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 80,
+    "pad_token_id": 0,
+    "initializer_range": 0.3,
+}
+# what some of them need beside that
+ENCODERS = {
+    "bert": {},
+    "camembert": {},
+    "distilbert": {"hidden_dim": 32},
+    "electra": {"embedding_size": 8},
+    "ernie": {},
+    "eurobert": {},
+    "modernbert": {"local_attention": 6, "num_hidden_layers": 4, "initializer_cutoff_factor": 3.0},
+    "nomic_bert": {},
+    "roberta": {},
+    "xlm-roberta": {"pad_token_id": 1},
+}
+
+# a network of some thousand weights on short prompts, one rate for all of them, one epoch in the order of the file from
+# random weights; everything else as in conf/train.yaml
 TINY = (
     "model=tiny",
     "model.max_length=32",
@@ -49,6 +75,12 @@ TINY = (
     "logger=csv",
     "callbacks.progress=null",
     "optimizer.lr=0.01",
+    "optimizer.head_lr=null",
+    "scheduler=constant",
+    "trainer.max_epochs=1",
+    "trainer.gradient_clip_val=null",
+    "head.init=reset_parameters",
+    "batching.shuffle=none",
     "batching.batch_size=48",
     "batching.token_budget=256",
 )
@@ -107,7 +139,7 @@ def on_votes(folder: Path) -> list[str]:
     if not train_file.exists():
         write_votes(train_file)
         write_votes(val_file, num_prompts=6, seed=1)
-    return ["data=local", f"data.train={train_file}", f"data.val={val_file}"]
+    return ["data=local", f"data.train={train_file}", f"data.val={val_file}", "data.val_share=0"]
 
 
 def start_script(*arguments: str, script: str = "train", **environment: str) -> ForkedScript:

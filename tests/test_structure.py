@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom to the top: a package imports only from packages before it.
 ORDER = (
-    "extras", "types", "errors", "options", "files", "sqlite", "html", "json_output",
-    "outcomes", "ranking", "heads", "losses", "data", "models", "statistics", "leaderboard",
-    "evaluation", "insight", "prediction", "scaling", "new_models",
-    "routing", "training", "serving", "endpoint", "explorer",
+    "lazy_names", "errors", "extras", "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
+    "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "outcomes", "ranking", "heads",
+    "losses", "data", "models", "statistics", "leaderboard", "evaluation", "insight", "run_page", "prediction",
+    "scaling",
+    "new_models", "routing", "training", "serving", "endpoint", "explorer",
     "composition", "commands", "__main__", "eval", "auto_evals",
 )  # fmt: skip
 # module -> what it may import from above, and why

@@ -2,23 +2,28 @@
 
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from p2l.composition.config_objects import make
 from p2l.data.vote_table import VoteTable
+from p2l.data.winner_labels import WinnerMap
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint
 from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
+from p2l.new_models.placement_notes import Notes, loss_notes, placement_notes
 from p2l.new_models.row_fit import (
     PENALTIES,
     Precision,
@@ -29,6 +34,7 @@ from p2l.new_models.row_fit import (
     fit_rows,
 )
 from p2l.options import check_choice, check_count, check_level, check_share
+from p2l.outcomes import OutcomeFamily
 from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
 from p2l.statistics.intervals import intervals, rank_ranges
 from p2l.types import Ranking
@@ -45,7 +51,7 @@ class AddModelsJob:
         output_dir: folder for all of these.
         new: the models to add; None for all that the checkpoint does not rank.
         refit: whether ``new`` may name models that the checkpoint ranks already, to fit their rows again.
-        split, max_skipped_share: as in ``p2l.data.FileVotes``.
+        split, max_skipped_share, columns, winner_map: as in ``p2l.data.FileVotes``.
         penalties, folds, seed: as in ``p2l.new_models.fit_rows``.
         level: of the intervals.
         token_budget: most tokens, padding included, in a batch of prompts.
@@ -58,6 +64,8 @@ class AddModelsJob:
     refit: bool = False
     split: str = "train"
     max_skipped_share: float = 0.05
+    columns: Mapping[str, str] | None = None
+    winner_map: WinnerMap | None = None
     penalties: Sequence[float] = PENALTIES
     folds: int = 5
     seed: int = 0
@@ -73,7 +81,11 @@ class AddModelsJob:
         check_row_options(self.penalties, self.folds, self.seed)
 
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return a checkpoint that ranks the new models too; their names are appended to its list."""
+        """Return a checkpoint that ranks the new models too; their names are appended to its list.
+
+        Raises DataError if the votes place no new model among the known ones; doubts about single ones are in the
+        column ``note`` of the table.
+        """
         votes, new = load_new_model_votes(
             self.votes,
             checkpoint.models,
@@ -82,7 +94,10 @@ class AddModelsJob:
             split=self.split,
             refit=self.refit,
             max_skipped_share=self.max_skipped_share,
+            columns=self.columns,
+            winner_map=self.winner_map,
         )
+        notes = placement_notes(votes, new, checkpoint.models, checkpoint.family)
         log.info("%d votes on %d prompts with %s", len(votes), len(votes.prompts), ", ".join(new))
         if torch.cuda.is_available():
             checkpoint.model.to("cuda")
@@ -98,7 +113,9 @@ class AddModelsJob:
             seed=self.seed,
         )
         larger = extend_checkpoint(checkpoint, new, fitted.weight, fitted.bias)
-        table = leaderboard_with(larger, reading, fitted, self.level)
+        doubts = loss_notes(fitted.held_out_of, checkpoint.family)
+        notes = {name: notes[name] + doubts[name] for name in new}
+        table = leaderboard_with(larger, reading, fitted, self.level, notes)
         self._write(larger, votes, fitted, table)
         return larger
 
@@ -108,23 +125,29 @@ class AddModelsJob:
         with write_whole(folder / "leaderboard.csv") as file:
             table.to_csv(file, index=False)
         with whole_file(folder / "leaderboard.png") as path:
-            shown = table.assign(model=table["model"] + np.where(table["new"], "  (new)", ""))
             title = f"{len(fitted.models)} new models, {len(votes):,} votes"
-            plot_intervals(shown, title=title, level=self.level, top=len(shown)).savefig(path, dpi=120, format="png")
+            _picture(table, title, self.level).savefig(path, dpi=120, format="png")
         with write_whole(folder / "report.json") as file:
-            json.dump(_report(votes, fitted, table, self.level), file, indent=1)
+            json.dump(_report(checkpoint.family, votes, fitted, table, self.level), file, indent=1)
         for row in table[table["new"]].itertuples():
             log.info("%s: rank %d to %d, %+.0f Elo points", row.model, row.rank_best, row.rank_worst, row.elo)
+            if row.note:
+                log.warning("%s: %s", row.model, row.note)
         log.info("checkpoint: %s", folder / "checkpoint")
 
 
 def leaderboard_with(
-    checkpoint: Checkpoint, reading: PromptFeatures, fitted: RowFit, level: float = 0.95
+    checkpoint: Checkpoint,
+    reading: PromptFeatures,
+    fitted: RowFit,
+    level: float = 0.95,
+    notes: Notes | None = None,
 ) -> pd.DataFrame:
     """Return the mean coefficients over the prompts read, best first, with intervals of the fitted models.
 
     Columns: rank, rank_best, rank_worst, model, new, coef, low, high (nats), elo, elo_low, elo_high (points above the
-    mean of the models) and win_rate. The known models are taken as exact, so their own intervals are points.
+    mean of the models), win_rate and note (why the place of a new model is doubtful; else empty). The known models are
+    taken as exact, so their own intervals are points.
     """
     positions = [checkpoint.models.index(name) for name in fitted.models]
     num_models = len(checkpoint.models)
@@ -142,13 +165,34 @@ def leaderboard_with(
     for end in ("low", "high"):
         table[f"elo_{end}"] = table["elo"] + (table[end] - table["coef"]) * ELO_POINTS_PER_NAT
     columns = ["rank", "rank_best", "rank_worst", "model", "new", "coef", "low", "high", "elo", "elo_low", "elo_high"]
-    return table[[*columns, "win_rate"]]
+    table["note"] = ["; ".join((notes or {}).get(model, [])) for model in table["model"]]
+    return table[[*columns, "win_rate", "note"]]
 
 
-def _report(votes: VoteTable, fitted: RowFit, table: pd.DataFrame, level: float) -> dict[str, Any]:
+def _picture(table: pd.DataFrame, title: str, level: float) -> Figure:
+    """Draw the table; notes stand below it, numbered beside the names."""
+    noted = table.loc[table["note"] != "", "model"].tolist()
+    marks = [f"  (new{f', note {noted.index(name) + 1}' if name in noted else ''})" for name in table["model"]]
+    shown = table.assign(model=table["model"] + np.where(table["new"], marks, ""))
+    figure = plot_intervals(shown, title=title, level=level, top=len(shown))
+    if noted:
+        notes = table.set_index("model")["note"]
+        lines = [fill(f"note {i}: {name}: {notes[name]}", 130) for i, name in enumerate(noted, start=1)]
+        figure.supxlabel("\n".join(lines), fontsize=7, x=0.01, ha="left", parse_math=False)
+    return figure
+
+
+def _report(
+    family: OutcomeFamily, votes: VoteTable, fitted: RowFit, table: pd.DataFrame, level: float
+) -> dict[str, Any]:
     counts = dict(zip(votes.models, votes_of_models(votes), strict=True))
+    notes = table.set_index("model")["note"]
     return {
-        "new": {name: {"votes": counts[name]} for name in fitted.models},
+        "new": {
+            name: {"votes": counts[name], "held_out_log_loss": fitted.held_out_of[name], "note": notes[name]}
+            for name in fitted.models
+        },
+        "equal_chances_log_loss": math.log(len(family.outcomes)),
         "votes": len(votes),
         "prompts": len(votes.prompts),
         "penalty": fitted.penalty,

@@ -17,8 +17,13 @@ CONFIGURED = (
     "route_eval",
     "explore",
     "publish",
+    "run_page",
     "add_models",
+    "calibrate",
+    "fit_costs",
     "scaling_law",
+    "validate",
+    "wandb_workspace",
 )
 SERVERS = {
     "endpoint": "Serve the scores of a checkpoint over HTTP",

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from p2l.composition.config_objects import make
@@ -13,7 +12,9 @@ from p2l.errors import ConfigError
 from p2l.explorer.prices import Prices
 from p2l.extras import missing_extra
 from p2l.models import Checkpoint
-from p2l.models.predictor import Predictor
+from p2l.models.predictor import Predictor, fastest_device
+from p2l.options import check_count, check_number
+from p2l.types import Backend
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ExplorerJob:
         prices: LLM -> dollars per million input and output tokens; without it the page shows no costs.
         output_tokens: tokens of an answer, for its cost.
         device: of the model; None takes a GPU if there is one.
+        backend: what computes the model, see ``Predictor``; other than torch on the CPU.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +35,12 @@ class ExplorerJob:
     prices: Mapping[str, Any] | None = None
     output_tokens: float = 500.0
     device: str | None = None
+    backend: Backend = "torch"
+
+    def __post_init__(self) -> None:
+        check_number("output_tokens", self.output_tokens, least=0)
+        if self.port is not None:
+            check_count("port", self.port, least=0, most=65535)
 
     def run(self, checkpoint: Checkpoint) -> None:
         """Show the page; ``ConfigError`` without Gradio, if prices are unusable, or if the port is taken."""
@@ -42,8 +50,8 @@ class ExplorerJob:
         except ImportError as error:
             raise ConfigError(f"the explorer needs Gradio: {missing_extra('ui')} ({error})") from error
         prices = Prices(self.prices, self.output_tokens) if self.prices else None
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        page = build_page(Predictor(checkpoint, device=device), prices)
+        device = self.device or fastest_device(self.backend)
+        page = build_page(Predictor(checkpoint, device=device, backend=self.backend), prices)
         serve(page, self.host, self.port)
 
 

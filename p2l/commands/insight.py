@@ -87,7 +87,8 @@ class InsightJob:
     def _ranked(
         self, source: str, checkpoint: Checkpoint | None, categories: tuple[str, ...] = (), embedding: str | None = None
     ) -> RankedPrompts:
-        frame, columns = read_table(source, self.split), Columns(self.column, categories)
+        frame = read_table(source, self.split, text=categories, prompt=self.column)
+        columns = Columns(self.column, categories)
         if "coefs" in frame.columns:
             models, family = self._who(checkpoint)
             return read_rankings(
@@ -141,6 +142,8 @@ def write_tables(insight: Insight, folder: Path) -> None:
         if table is None or table.empty:
             path.unlink(missing_ok=True)  # of an earlier run
             continue
+        if insight.ranked.warning:
+            table = table.assign(warning=insight.ranked.warning)
         with whole_file(path) as part:
             table.to_csv(part, index=False, encoding="utf-8", errors="replace")
     with write_whole(folder / "prompts.jsonl") as file:

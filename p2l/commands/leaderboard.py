@@ -9,24 +9,23 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from p2l.commands.leaderboard_votes import LeaderboardSource, Stream
 from p2l.composition.config_objects import make
-from p2l.data.adapters import adapt
-from p2l.data.battle_table import load_battles
-from p2l.data.categories import Category, find_category
-from p2l.data.readers import read_table
+from p2l.data.battle_counts import BattleCounts
+from p2l.data.categories import find_category
+from p2l.data.winner_labels import WinnerMap
 from p2l.errors import DataError
 from p2l.files import whole_file, write_whole
-from p2l.leaderboard.cross_validation import cross_validate
+from p2l.leaderboard.cross_validation import LOSSES, cross_validate
 from p2l.leaderboard.fit_leaderboard import RIDGE, check_fit_options, fit
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.vote_counts import PairWeights
-from p2l.options import check_count, check_count_or_none, check_level, check_share
+from p2l.options import check_any, check_count, check_count_or_none, check_level, check_share
 from p2l.outcomes import get_family
 from p2l.ranking.leaderboard_plots import plot_intervals
 
@@ -42,9 +41,12 @@ class LeaderboardJob:
         family: published name of the likelihood family that is fitted.
         compare, folds: the families to compare by cross-validation, and its folds; 0: none.
         categories: names of ``known_categories``, or ``column=value``; "all" for all votes.
+        split, max_skipped_share, columns, winner_map: as in ``p2l.data.FileVotes``.
         level: of the intervals.
         pair_weights, covariates, cluster, ridge, bootstrap, seed: as in ``p2l.leaderboard.fit``.
         top: how many models are printed.
+        stream: whether votes are counted in blocks: true, false, or auto for large tables.
+        engine: ``ray`` counts the files of the table apart, with ``workers`` processes of a Ray cluster.
     """
 
     votes: str
@@ -55,6 +57,8 @@ class LeaderboardJob:
     known_categories: Mapping[str, Mapping[str, Any]] | None = None
     split: str = "train"
     max_skipped_share: float = 0.05
+    columns: Mapping[str, str] | None = None
+    winner_map: WinnerMap | None = None
     level: float = 0.95
     pair_weights: PairWeights = "votes"
     covariates: Sequence[str] = ()
@@ -64,50 +68,67 @@ class LeaderboardJob:
     seed: int = 0
     folds: int = 0
     top: int = 20
+    stream: Stream = "auto"
+    engine: str = "local"
+    workers: int = 2
 
     def __post_init__(self) -> None:
         check_level(self.level)
         check_share("max_skipped_share", self.max_skipped_share)
         check_count_or_none("folds", self.folds, least=2, zero_is="no cross-validation")
         check_count("top", self.top)
+        check_any("categories", self.categories)
+        self._source()
         check_fit_options(self.ridge, self.pair_weights, self.bootstrap, self.seed)
 
     def run(self) -> dict[str, LeaderboardFit]:
         """Return the fit of each category; one without votes is skipped with a warning, ``DataError`` if all are."""
         families = [get_family(name) for name in (self.family, *self.compare)]
         categories = [find_category(name, self.known_categories or {"all": {}}) for name in self.categories]
-        frame = adapt(read_table(self.votes, self.split))  # before rows are left out: labels point into the whole table
-        battles, report = load_battles(frame, max_skipped_share=self.max_skipped_share)
-        log.info("%s: %s", self.votes, report)
+        loaded = self._source().load(categories)
         if self.folds:
-            check_count("folds", self.folds, least=2, most=len(battles), of="the number of votes")
-        frame = frame.iloc[report.kept_rows()].reset_index(drop=True)
+            check_any("compare", self.compare)
+            check_count("folds", self.folds, least=2, most=len(loaded.all), of="the number of votes")
         fits: dict[str, LeaderboardFit] = {}
         left_out: dict[str, str] = {}
-        for category in categories:
+        for name, votes in loaded.by_category:
             try:
-                fits[category.name] = self._fit(frame, category)
+                fits[name] = self._fit(votes)
             except DataError as reason:
-                left_out[category.name] = str(reason)
-                log.warning("category %s is left out: %s", category.name, reason)
+                left_out[name] = str(reason)
+                log.warning("category %s is left out: %s", name, reason)
         if not fits:
             raise DataError("; ".join(f"category {name}: {reason}" for name, reason in left_out.items()))
         for name, found in fits.items():
             self._show(name, found)
         self._save(fits, left_out)
         if self.folds:
-            scores = cross_validate(battles, families[1:], folds=self.folds, seed=self.seed)
+            scores = cross_validate(loaded.all, families[1:], folds=self.folds, seed=self.seed)
             with write_whole(Path(self.output_dir) / "cross_validation.csv") as file:
                 scores.to_csv(file, index=False)
             _print_scores(scores)
         return fits
 
-    def _fit(self, frame: pd.DataFrame, category: Category) -> LeaderboardFit:
-        rows = np.flatnonzero(category.rows(frame))
-        if not len(rows):
-            raise DataError("no vote is in it")
+    def _source(self) -> LeaderboardSource:
+        needs = {"covariates": self.covariates, "cluster": self.cluster}
+        return LeaderboardSource(
+            self.votes,
+            self.split,
+            self.max_skipped_share,
+            self.columns,
+            self.winner_map,
+            self.stream,
+            each_vote=[name for name, value in needs.items() if value],
+            redrawn=bool(self.bootstrap or self.folds),
+            engine=self.engine,
+            workers=self.workers,
+        )
+
+    def _fit(self, votes: pd.DataFrame | BattleCounts | DataError) -> LeaderboardFit:
+        if isinstance(votes, DataError):
+            raise votes
         return fit(
-            frame.iloc[rows],
+            votes,
             self.family,
             ridge=self.ridge,
             pair_weights=self.pair_weights,
@@ -176,9 +197,17 @@ def _print_scores(scores: pd.DataFrame) -> None:
     for column in ("family", "own outcomes", "who won, if someone did", "win, loss or neither"):
         shown.add_column(column, justify="left" if column == "family" else "right")
     for family, of_family in scores.groupby("family", sort=False):
-        columns = (of_family[name] for name in ("own", "decisive", "with_ties"))
-        shown.add_row(str(family), *("" if c.isna().any() else f"{c.mean():.4f} ({c.sem():.4f})" for c in columns))
+        shown.add_row(str(family), *(_mean_of_folds(of_family[name]) for name in LOSSES))
     Console().print(shown)
+
+
+def _mean_of_folds(losses: pd.Series) -> str:
+    """Show the mean over the folds that have evidence, and how many these are if some have none."""
+    known = losses.dropna()
+    if known.empty:
+        return ""
+    error = f" ({known.sem():.4f})" if len(known) > 1 else ""
+    return f"{known.mean():.4f}{error}" + (f", {len(known)} folds" if len(known) < len(losses) else "")
 
 
 def run(cfg: DictConfig) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
+from p2l.commands.predict_shards import predict_shards
 from p2l.composition.build_run import make_trainer
 from p2l.composition.config_objects import make
 from p2l.data.adapters import with_text_prompts
@@ -26,14 +28,18 @@ from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
 from p2l.json_output import json_value, write_json_table
 from p2l.models import Checkpoint
+from p2l.models.prompt_states import PromptStates, backend_states, states_without_padding
+from p2l.options import check_choice, check_count, check_number
 from p2l.prediction.predict_module import PredictModule, SaveParts
 from p2l.prediction.prediction_parts import PredictionParts
+from p2l.types import Backend
 
 log = logging.getLogger(__name__)
 
 FORMATS = (".parquet", ".json", ".jsonl", ".csv")
-PREDICTED = ("coefs", "eta", "last_hidden_state")
+PREDICTED = ("coefs", "eta", "costs", "last_hidden_state")
 NAMED = ("models", "top_model", "ranks")
+WARNING = "warning"  # a column that only predictions of such a checkpoint have
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ class PredictionJob:
         column: holds the prompts: strings, or lists of user turns.
         names: also write ``models`` (in the order of ``coefs``), ``top_model`` and ``ranks`` (1 is best).
         keep_hidden: also write ``last_hidden_state``, the hidden state that the head reads.
+        costs: also write ``costs``, the expected cost of each model's answer; NaN for a model without a prediction.
         token_budget: most tokens, padding included, in a batch.
+        backend: what computes the hidden states, see ``Predictor``; other than torch on the CPU.
     """
 
     dataset: str
@@ -55,19 +63,25 @@ class PredictionJob:
     split: str = "train"
     column: str = "prompt"
     keep_hidden: bool = False
+    costs: bool = False
     names: bool = False
     token_budget: int = 16384
+    backend: Backend = "torch"
 
     def __post_init__(self) -> None:
         if Path(self.output).suffix not in FORMATS:
             raise ConfigError(f"output must end in one of {', '.join(FORMATS)}; got {self.output}")
+        check_count("token_budget", self.token_budget)
+        check_choice("backend", self.backend, get_args(Backend))
 
     def run(self, checkpoint: Checkpoint, trainer: Trainer, model_path: str) -> Path:
         """Predict the prompts that are left, then write ``output``: the data set with ``coefs`` and ``eta``.
 
         A row whose prompt is not text gets nulls; how many is logged. On all ranks; rank 0 writes.
         """
-        frame = self._read()
+        if self.costs and checkpoint.cost_facts is None:
+            raise ConfigError(f"costs: {model_path} predicts no costs; p2l fit-costs adds them")
+        frame = self._read((WARNING,) if checkpoint.warning else ())
         rows, prompts = _unique_prompts(frame[self.column])
         parts = PredictionParts(Path(f"{self.output}.parts"))
         if trainer.is_global_zero:
@@ -77,18 +91,21 @@ class PredictionJob:
         trainer.strategy.barrier()
         if trainer.is_global_zero:
             predictions = parts.read() if prompts else pd.DataFrame({"prompt": []})
+            if checkpoint.warning:
+                frame[WARNING] = checkpoint.warning
             self._write(frame, rows, _with_names(predictions, checkpoint.models) if self.names else predictions)
             parts.remove()
             log.info("%d rows, %d distinct prompts: %s", len(frame), len(prompts), self.output)
         return Path(self.output)
 
-    def _read(self) -> pd.DataFrame:
-        frame = read_table(self.dataset, self.split)
+    def _read(self, more: tuple[str, ...]) -> pd.DataFrame:
+        frame = read_table(self.dataset, self.split, prompt=self.column)
         if self.column not in frame.columns:
             raise DataError(
                 f"{self.dataset} has no column {self.column!r}; give column=<one of {', '.join(map(str, frame))}>"
             )
-        new = (*PREDICTED, *(NAMED if self.names else ()))
+        predicted = [name for name in PREDICTED if name != "costs" or self.costs]
+        new = (*predicted, *(NAMED if self.names else ()), *more)
         taken = [name for name in new if name in frame.columns]
         if taken:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
@@ -108,7 +125,9 @@ class PredictionJob:
     def _describe(self, frame: pd.DataFrame) -> dict[str, object]:
         text = frame[self.column].astype(str).str.cat(sep="\0").encode("utf-8", "replace")
         digest = hashlib.sha256(text).hexdigest()
-        return {"dataset": self.dataset, "column": self.column, "prompts": digest, "keep_hidden": self.keep_hidden}
+        job = {"dataset": self.dataset, "column": self.column, "prompts": digest, "keep_hidden": self.keep_hidden}
+        job |= {"costs": True} if self.costs else {}  # older jobs name neither this nor a backend
+        return job if self.backend == "torch" else {**job, "backend": self.backend}
 
     def _predict(self, checkpoint: Checkpoint, trainer: Trainer, parts: PredictionParts, prompts: list[Prompt]) -> None:
         done = parts.done()
@@ -126,8 +145,18 @@ class PredictionJob:
             world_size=trainer.world_size,
         )
         trainer.callbacks.append(SaveParts(parts))  # type: ignore[attr-defined]
-        module = PredictModule(checkpoint.model, keep_hidden=self.keep_hidden)
+        states = self._states(checkpoint, trainer)
+        module = PredictModule(checkpoint.model, keep_hidden=self.keep_hidden, keep_costs=self.costs, states=states)
         trainer.predict(module, loader, return_predictions=False)
+
+    def _states(self, checkpoint: Checkpoint, trainer: Trainer) -> PromptStates | None:
+        """Return what computes the hidden states in place of the network; None on a GPU or in mixed precision."""
+        plain = trainer.strategy.root_device.type == "cpu" and trainer.precision == "32-true"
+        if self.backend == "torch":
+            return states_without_padding(checkpoint) if plain else None
+        if not plain:
+            raise ConfigError(f"backend={self.backend} runs on a CPU in the precision of dtype=; give trainer=cpu")
+        return backend_states(checkpoint, self.backend)[0]
 
     def _write(self, frame: pd.DataFrame, rows: np.ndarray, predictions: pd.DataFrame) -> None:
         path = Path(self.output)
@@ -171,6 +200,8 @@ def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
     for name, weight in checkpoint.model.state_dict().items():
         numbers = weight.flatten()[:256].cpu().contiguous().view(torch.uint8).numpy()
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + numbers.tobytes())
+    if (cost_head := checkpoint.model.head.cost_head) is not None:
+        digest.update(b"".join(part.tobytes() for part in cost_head.weights))
     return {**checkpoint.encoder.format.to_dict(), "weights": digest.hexdigest()}
 
 
@@ -198,5 +229,11 @@ def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
 
 
 def run(cfg: DictConfig) -> None:
+    check_choice("engine", cfg.engine, ("local", "ray"))
+    check_count("workers", cfg.workers)
+    check_number("gpus", cfg.gpus, least=0)
+    if cfg.engine == "ray":
+        predict_shards(cfg)
+        return
     job, trainer = make(cfg.job), make_trainer(cfg.trainer, [RichProgressBar()])
     job.run(make(cfg.checkpoint), trainer, cfg.model_path)

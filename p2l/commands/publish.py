@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,12 @@ from tqdm.auto import tqdm
 from p2l.composition.config_objects import make
 from p2l.errors import CheckpointError
 from p2l.models.backbone import DTypeName
-from p2l.models.saving import whole_folder
+from p2l.models.card import CardFacts
+from p2l.models.finite_weights import check_weights
+from p2l.models.saving import whole_checkpoint, write_recipe
+from p2l.outcomes import get_family
+from p2l.training.marginal_verdict import warning_about
+from p2l.training.resume_point import saved_step, validated_metrics
 from p2l.training.stored_weights import StoredTensor, stored_weights
 
 log = logging.getLogger(__name__)
@@ -53,12 +60,16 @@ class PublishJob:
             raise CheckpointError(
                 f"{description} is missing; callbacks.publish of a run writes it when training starts"
             )
-        weights = stored_weights(self._checkpoint_path())
-        recipe = json.loads((description / "training_config.json").read_text(encoding="utf-8"))
+        source = self._checkpoint_path()
+        weights = stored_weights(source)
+        recipe = _read_object(description / "training_config.json")
         merged = merge_adapters(weights, recipe)
-        with whole_folder(self.output) as part:
+        facts = describe_published(description, recipe, source, merged)
+        with whole_checkpoint(self.output) as part:
             shutil.copytree(description, part, dirs_exist_ok=True)
-            write_weights(part, merged, None if self.dtype is None else getattr(torch, self.dtype), self.max_shard_size)
+            write_recipe(part, facts)
+            dtype = None if self.dtype is None else getattr(torch, self.dtype)
+            write_weights(part, merged, dtype, self.max_shard_size, source)
         log.info("checkpoint: %s", self.output)
         return Path(self.output)
 
@@ -76,10 +87,45 @@ class PublishJob:
         return found
 
 
+def describe_published(
+    description: Path, recipe: dict[str, Any], source: Path, weights: Mapping[str, StoredTensor]
+) -> CardFacts:
+    """Return the facts of a card whose metrics are those of these weights, or none if they were not validated."""
+    known, own = recipe.get("metrics") or {}, validated_metrics(source)
+    if own and math.isclose(known.get("val/log_loss", math.nan), own["val/log_loss"], rel_tol=1e-6):
+        own = known  # the run published these weights itself, with more metrics
+    step = saved_step(source)
+    recipe = {name: value for name, value in recipe.items() if name not in ("metrics", "warning")}
+    recipe["published_from"] = (
+        f"{source.name}{'' if step is None else f', step {step}'}{'' if own else ', without validation'}"
+    )
+    if own:
+        recipe |= {"metrics": own} | ({"warning": warning} if (warning := warning_about(own)) else {})
+    facts, config = (_read_object(description / name) for name in ("p2l.json", "config.json"))
+    return CardFacts(
+        get_family(facts["family"]),
+        json.loads((description / "model_list.json").read_text(encoding="utf-8")),
+        recipe,
+        config["model_type"],
+        sum(torch.Size(tensor.shape).numel() for tensor in weights.values()),
+        facts["rank"],
+        facts["readout"],
+        facts["prompt_format"]["max_length"],
+    )
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
 def write_weights(
-    folder: Path, weights: dict[str, StoredTensor], dtype: torch.dtype | None, max_shard_size: str
+    folder: Path, weights: dict[str, StoredTensor], dtype: torch.dtype | None, max_shard_size: str, source: Path
 ) -> None:
-    """Write safetensors files, named as the hub names them, holding one of them at a time."""
+    """Write safetensors files, named as the hub names them, holding one of them at a time.
+
+    Raises CheckpointError, which names ``source`` and the tensor, if a weight is not finite.
+    """
     sized = {name: t if dtype is None else t._replace(dtype=dtype) for name, t in weights.items()}
     plan = split_state_dict_into_shards_factory(
         sized,
@@ -90,6 +136,7 @@ def write_weights(
     for file, names in tqdm(plan.filename_to_tensors.items(), desc="weights", unit="file"):
         # a copy, since a mapped tensor is a view of the whole file
         tensors = {name: weights[name].read().to(sized[name].dtype, copy=True).contiguous() for name in names}
+        check_weights(source, tensors.items())
         save_file(tensors, folder / file, metadata={"format": "pt"})
     if plan.is_sharded:
         index = {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename}

@@ -4,6 +4,9 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 
+from p2l.composition.config_check import list_options
+from p2l.composition.config_folder import config_folder
+
 # option of the published command -> ours; None where a checkpoint or the machine decides today
 EVAL_OPTIONS = {
     "model": "model_path",
@@ -28,7 +31,8 @@ def explain_auto_evals(arguments: Sequence[str]) -> int:
 
 def _explain(module: str, command: str, arguments: Sequence[str], names: Mapping[str, str | None]) -> int:
     found = [(names.get(option, option), values) for option, values in _options(arguments)]
-    overrides = [f"{name}={_value(values)}" for name, values in found if name is not None]
+    lists = list_options(config_folder() / f"{command}.yaml")
+    overrides = [f"{name}={_value(values, name in lists)}" for name, values in found if name is not None]
     rewritten = shlex.join(["p2l", command, *overrides])
     sys.stderr.write(f"python -m {module} is now p2l {command}; run: {rewritten}\n")
     return 2
@@ -46,5 +50,7 @@ def _options(arguments: Sequence[str]) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _value(values: list[str]) -> str:
-    return ("true" if not values else values[0]) if len(values) < 2 else f"[{','.join(values)}]"
+def _value(values: list[str], is_list: bool) -> str:
+    if is_list or len(values) > 1:
+        return f"[{','.join(values)}]"
+    return values[0] if values else "true"

@@ -5,23 +5,30 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from p2l.composition.config_objects import make
+from p2l.data.measured_scores import MeasuredScores, MeasuredSource
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
 from p2l.models.predictor import predict
 from p2l.options import check_choice, check_count, check_seed
-from p2l.routing.evaluation.measured_scores import MeasuredScores, MeasuredSource
-from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
+from p2l.routing.cost_optimizer import Optimizer
+from p2l.routing.evaluation.routing_evaluation import (
+    GeneralScores,
+    RoutingCurves,
+    evaluate_routing,
+    predicted_costs,
+    route_scores,
+)
 from p2l.routing.evaluation.routing_plots import plot_routing
-from p2l.routing.scores import Optimizer
 from p2l.routing.shrinkage import Shrinkage
+from p2l.routing.shrinkage_fit import fit_shrinkage
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +40,7 @@ class RoutingEvaluation:
     """Measure cost against quality of every policy on prompts with measured scores.
 
     Attributes:
-        title: of the picture.
+        title: of the picture; None: the name of the file of scores, without folder and ending.
         test: the prompts to route.
         known: other prompts, for each LLM's mean score and expected cost before routing.
         optimizer: whose scores are maximised: optimal-lp (win rates) or simple-lp (coefficients, P(usable) for grk).
@@ -41,17 +48,20 @@ class RoutingEvaluation:
             are comparable between prompts, which one price for all of them needs.
         output_dir: gets route_eval.json, route_eval.csv and route_eval.png, and shrinkage.json.
         unit: of costs.
+        costs: "mean": an LLM's answers are expected to cost its mean over the known prompts; "predicted": what the
+            checkpoint predicts for each prompt.
         calibration: scores, prompts or split, if they differ from those of ``known``: prompts that are neither
             trained on nor tested. A ``Shrinkage`` is fitted to them, written, and shown in two more curves.
         beside: route_eval.json files of other runs, drawn to the left in the picture.
     """
 
-    title: str
+    title: str | None
     test: MeasuredSource
     known: MeasuredSource
     optimizer: Optimizer
     output_dir: str
     unit: str
+    costs: Literal["mean", "predicted"] = "mean"
     calibration: Mapping[str, Any] | None = None
     beside: Sequence[str] = ()
     num_budgets: int = 12
@@ -60,6 +70,7 @@ class RoutingEvaluation:
 
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, get_args(Optimizer))
+        check_choice("costs", self.costs, ("mean", "predicted"))
         check_count("num_budgets", self.num_budgets, least=2)
         check_count("token_budget", self.token_budget)
         check_seed(self.seed)
@@ -76,18 +87,20 @@ class RoutingEvaluation:
             tables.append(replace(self.known, **self.calibration).load())
         test, known, *other = _shared(tables, checkpoint.models)
         log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
-        score = self._scores(checkpoint, test)
+        score, cost = self._scores(checkpoint, test)
         shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
         found = evaluate_routing(
-            score, GeneralScores.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk
+            score, GeneralScores.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk, cost=cost
         )
         self._write(found, earlier)
         return found
 
-    def _scores(self, checkpoint: Checkpoint, measured: MeasuredScores) -> np.ndarray:
+    def _scores(self, checkpoint: Checkpoint, measured: MeasuredScores) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the scores, and the predicted costs if they are asked for."""
         rankings = predict(checkpoint, measured.prompts, token_budget=self.token_budget)
         columns = [checkpoint.models.index(model) for model in measured.models]
-        return route_scores(self.optimizer, checkpoint.family, rankings, columns)
+        score = route_scores(self.optimizer, checkpoint.family, rankings, columns)
+        return score, None if self.costs == "mean" else predicted_costs(rankings, columns) * self.test.per
 
     def _shrinkage(
         self, checkpoint: Checkpoint, calibration: MeasuredScores, known: MeasuredScores, test: MeasuredScores
@@ -100,14 +113,14 @@ class RoutingEvaluation:
             log.warning("calibration: %d of %d prompts are tested too, and left out", (~apart).sum(), len(apart))
             calibration = calibration.rows(np.flatnonzero(apart))
         general = known.mean_score() if len(known) > len(calibration) else None
-        found = Shrinkage.fit(self.optimizer, self._scores(checkpoint, calibration), calibration, general)
+        found = fit_shrinkage(self.optimizer, self._scores(checkpoint, calibration)[0], calibration, general)
         found.save(Path(self.output_dir) / "shrinkage.json")
         return found
 
     def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]]) -> None:
         folder = Path(self.output_dir)
         result = {
-            **found.plot_data(self.title, self.unit),
+            **found.plot_data(self.title or Path(self.test.scores).stem, self.unit),
             "optimizer": self.optimizer,
             "summary": found.summary(),
         }

@@ -49,8 +49,8 @@ class ScalingJob:
         check_count("resamples", self.resamples, least=2)
         check_seed(self.seed)
         for wanted in self.predict:
-            if set(wanted) != {"parameters", "votes"} or not all(value > 0 for value in wanted.values()):
-                raise ConfigError(f"predict: expected parameters and votes, both above 0; got {dict(wanted)}")
+            if not isinstance(wanted, Mapping) or set(wanted) != {"parameters", "votes"}:
+                raise ConfigError(f"predict: expected parameters and votes, both above 0; got {wanted}")
             for name, value in wanted.items():
                 check_number(f"predict: {name}", value, above=0)
 

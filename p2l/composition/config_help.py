@@ -1,5 +1,6 @@
 """Help of a command: its groups and their choices, its options with their values and the comments of the files."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,5 +75,7 @@ def _lines(node: dict[Any, Any], comments: Comments, parent: str, depth: int) ->
 
 
 def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        value = re.sub(r"\$\{p2l\.output_dir:([^${}]*)\}", r"\1", value)  # what it is outside of a sweep
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -22,6 +22,16 @@ def make(node: DictConfig, **options: Any) -> Any:
     return instantiate(node, _convert_="all", **options)
 
 
+def in_sweep() -> bool:
+    """Return whether a job of a sweep runs in this process."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def is_trial() -> bool:
+    """Return whether a search, as of Optuna, minimises what the command in this process returns."""
+    return in_sweep() and "n_trials" in HydraConfig.get().sweeper
+
+
 def _choice(group: str, *, _root_: DictConfig) -> str:
     """Return the choice of a group; also for the folder of a sweep, which Hydra makes before it sets its config."""
     hydra = _root_.hydra if "hydra" in _root_ else HydraConfig.get()
@@ -36,8 +46,7 @@ def _auto_precision() -> str:
 
 def _output_dir(folder: str) -> str:
     """Return ``folder``, or in a sweep the folder that Hydra gives to the job."""
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    return hydra.runtime.output_dir if hydra is not None and hydra.mode == RunMode.MULTIRUN else folder
+    return str(HydraConfig.get().runtime.output_dir) if in_sweep() else folder
 
 
 def _file_name(text: object) -> str:

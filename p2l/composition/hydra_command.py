@@ -11,6 +11,7 @@ from p2l.composition.config_folder import config_folder
 from p2l.composition.config_help import format_help
 from p2l.composition.hydra_options import read_options
 from p2l.composition.hydra_task import hydra_task
+from p2l.composition.implied_overrides import as_hydra_takes_them
 from p2l.errors import ConfigError
 
 
@@ -19,6 +20,7 @@ def run_command(command: str, arguments: Sequence[str], program: str) -> int:
     original = list(sys.argv)
     task = hydra_task(command, original)
     try:
+        arguments = as_hydra_takes_them(command, arguments)
         options = read_options(arguments)
         folder = _folder(options.config_path)
         if not options.question:

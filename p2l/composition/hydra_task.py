@@ -1,5 +1,6 @@
 """A command as the task function of Hydra, which its launchers may send to other processes."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -9,6 +10,7 @@ from omegaconf import DictConfig
 
 from p2l.composition.config_objects import register_resolvers
 from p2l.composition.one_line_errors import errors_in_one_line, quiet_libraries
+from p2l.waiting_policy import set_waiting_policy
 
 
 class HydraTask:
@@ -26,6 +28,7 @@ class HydraTask:
     def __call__(self, cfg: DictConfig) -> Any:
         if self.arguments is not None:
             sys.argv = list(self.arguments)
+        set_waiting_policy(os.environ)
         with errors_in_one_line():
             run: Callable[[DictConfig], Any] = import_module(f"p2l.commands.{self.command}").run
             quiet_libraries()

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hydra.errors import InstantiationException
+from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
-from p2l.errors import P2LError
+from p2l.composition.config_objects import in_sweep
+from p2l.errors import DivergedError, P2LError
+from p2l.extras import missing_package
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +23,29 @@ CHATTY_LOGGERS = (
 )
 
 
+class FailedJob(CompactHydraException):
+    """One job of a sweep failed; Hydra runs the others, Optuna counts the trial as failed, and the exit status is 1."""
+
+
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """Log an error that options or data cause as one message and exit with status 2.
 
-    HYDRA_FULL_ERROR=1 shows where it was raised.
+    In a sweep, training that diverges or is out of memory raises FailedJob: other values may do. HYDRA_FULL_ERROR=1
+    shows where it was raised.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        sys.exit(130)
     except Exception as error:
         reason = _reason(error)
         if reason is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
+        if in_sweep() and (isinstance(error, DivergedError) or _is_out_of_memory(error)):
+            log.error("%s; this job of the sweep failed, the others run", reason)
+            raise FailedJob(reason) from None
         log.error("%s", reason)
         sys.exit(2)
 
@@ -62,6 +75,8 @@ def _loggers_of_hub_files() -> list[str]:
 
 def _reason(error: Exception) -> str | None:
     """Return the message for the user; None for a fault of ours."""
+    if isinstance(error, InstantiationException) and (missing := _missing_package(error)):
+        return missing
     if isinstance(error, InstantiationException):
         cause = error.__cause__
         return (_reason(cause) if isinstance(cause, Exception) else None) or _on_one_line(error)
@@ -70,6 +85,16 @@ def _reason(error: Exception) -> str | None:
     if isinstance(error, P2LError):
         return str(error)
     return _on_one_line(error) if _is_of_a_library(error) else None
+
+
+def _missing_package(error: BaseException | None) -> str | None:
+    """Return what to install if an object could not be made because a package of an extra is missing."""
+    while error is not None:
+        names_one = isinstance(error, ImportError) or "install" in str(error)
+        if names_one and (missing := missing_package(str(error))):
+            return missing
+        error = error.__cause__
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -90,5 +115,5 @@ def _is_of_a_library(error: Exception) -> bool:
     return isinstance(error, MisconfigurationException)
 
 
-def _on_one_line(error: Exception) -> str:
+def _on_one_line(error: BaseException) -> str:
     return " ".join(str(error).split())

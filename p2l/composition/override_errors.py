@@ -14,6 +14,7 @@ from p2l.composition.option_names import nearest
 from p2l.extras import missing_extra
 
 PLUGINS = ("hydra/launcher/", "hydra/sweeper/")
+OFF_BY_DEFAULT = ("buffer", "lora")  # groups whose options lie in a node of another name
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ def explain(error: HydraException, composition: Composition, overrides: list[Ove
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_choice(error)
     return _explain_key(composition, overrides) or str(error)
+
+
+def explain_null(overrides: list[Override]) -> str | None:
+    """Explain that a group is set to null, which Hydra cannot do; None if no group is."""
+    loader = GlobalHydra.instance().config_loader()
+    for override in overrides:
+        choices = loader.get_group_options(override.key_or_group)
+        if choices and "null" in str(override.input_line).partition("=")[2]:
+            return f"{override.input_line}: null is no choice of {override.key_or_group}; choices: {', '.join(choices)}"
+    return None
 
 
 def _explain_choice(error: MissingConfigException) -> str:
@@ -79,11 +90,13 @@ def _explain_key(composition: Composition, overrides: list[Override]) -> str | N
 
 
 def _choices_with(key: str, composition: Composition, chosen: list[Override]) -> list[str]:
-    """List the choices of a group that have this option, such as ``data=local`` for ``data.train``."""
-    group = key.partition(".")[0]
-    others = [str(override.input_line) for override in chosen if override.key_or_group != group]
-    choices = GlobalHydra.instance().config_loader().get_group_options(group) if "." in key else []
-    return [f"{group}={choice}" for choice in choices if composition.has(key, *others, f"{group}={choice}")]
+    """List the choices that have this option, such as ``data=local`` for ``data.train``, of the groups it may be in."""
+    loader, found = GlobalHydra.instance().config_loader(), []
+    for group in (key.partition(".")[0], *OFF_BY_DEFAULT) if "." in key else ():
+        others = [str(override.input_line) for override in chosen if override.key_or_group != group]
+        choices = [f"{group}={choice}" for choice in loader.get_group_options(group)]
+        found += [choice for choice in choices if composition.has(key, *others, choice)]
+    return found
 
 
 def _rewritten(override: Override, key: str) -> str:

@@ -1,12 +1,12 @@
 """Convert public vote releases to the columns of a vote table; rows keep their number and order.
 
 A vote table has ``prompt`` (a string, or a list of user turns), ``model_a``, ``model_b`` and ``winner`` (the values of
-``p2l.types.Outcome``). It may have ``weight``, ``timestamp``, ``language``, ``category_tag``, ``conversation_id`` and
+``p2l.winner.Outcome``). It may have ``weight``, ``timestamp``, ``language``, ``category_tag``, ``conversation_id`` and
 the soft vote ``p_model_a``, ``p_model_b``, ``p_tie``, ``p_both_bad`` (sum 1). An adapter leaves a value that it cannot
 read missing, so that validation reports the row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 import numpy as np
@@ -16,9 +16,10 @@ from p2l.data.column_values import as_text, text_of
 from p2l.data.text_lists import is_chat, parse_list
 from p2l.data.winner_labels import WinnerMap, read_winners
 from p2l.errors import DataError
-from p2l.types import Outcome
+from p2l.winner import Outcome
 
 SOFT_COLUMNS = ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
+Adapter = Callable[[pd.DataFrame], pd.DataFrame]
 _ONE_HOT_COLUMNS = {
     "winner_model_a": Outcome.MODEL_A.value,
     "winner_model_b": Outcome.MODEL_B.value,
@@ -27,43 +28,67 @@ _ONE_HOT_COLUMNS = {
 _NAMES = ("model_a", "model_b", "conversation_id", "evaluation_session_id", "question_id")
 _LISTS = (list, tuple, np.ndarray)
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
+# What a table may hold that one leaderboard needs
+BATTLE_COLUMNS_OF_RELEASES = ("model_a", "model_b", "winner", "weight", *SOFT_COLUMNS, "p_b", *_ONE_HOT_COLUMNS)
 # Training needs only the prompt of these; the answers are most of a release's memory.
 _TEXTS_OF_ANSWERS = ["conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"]
 
 
 def adapt(
-    frame: pd.DataFrame, *, columns: Mapping[str, str] | None = None, winner_map: WinnerMap | None = None
+    frame: pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    winner_map: WinnerMap | None = None,
+    scored: bool | None = None,
 ) -> pd.DataFrame:
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: arena-human-preference-55k (one-hot winners), -100k (conversations), -140k (content parts, ``both_bad``), the
     P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Names become
     text, chats in ``prompt`` their user turns, and spellings of winners the values of ``Outcome``; the texts of the
-    answers are dropped; other columns stay unchanged. ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``.
-    Raises ``DataError`` if ``labels`` contradict the models of the table, or conversations cannot be read.
+    answers are dropped; other columns stay unchanged. ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``,
+    ``scored`` as in ``read_winners``. Raises ``DataError`` if ``labels`` contradict the models of the table, or
+    conversations cannot be read.
     """
-    frame = _with_text_names(_chosen(frame, columns or {}))
-    adapted = with_text_prompts(_adapt_release(frame))
-    return read_winners(adapted.drop(columns=_TEXTS_OF_ANSWERS, errors="ignore"), winner_map)
+    frame = _with_text_names(chosen_columns(frame, columns or {}))
+    adapted = with_text_prompts(_adapter_of(frame.columns)(frame))
+    answers = [name for name in _TEXTS_OF_ANSWERS if name in adapted.columns]
+    return read_winners(adapted.drop(columns=answers) if answers else adapted, winner_map, scored=scored)
 
 
-def _adapt_release(frame: pd.DataFrame) -> pd.DataFrame:
-    columns = set(frame.columns)
+def _adapter_of(columns: Collection[str]) -> Adapter:
+    columns = set(columns)
     if columns.issuperset({"prompt", *_ONE_HOT_COLUMNS}):
-        return adapt_arena_55k(frame)
+        return adapt_arena_55k
     if {"conversation_a", "evaluation_session_id"} <= columns:
-        return adapt_arena_140k(frame)
+        return adapt_arena_140k
     if "conversation_a" in columns:
-        return adapt_arena_100k(frame)
+        return adapt_arena_100k
     if {"labels", "model_a", "model_b"} <= columns:
-        return adapt_p2l_training(frame)
-    if "p_b" in columns:
-        return adapt_judge(frame)
+        return adapt_p2l_training
+    return adapt_judge if "p_b" in columns else _unchanged
+
+
+def battle_adapter(columns: Collection[str]) -> Adapter | None:
+    """Return how to convert rows of a table to battles without prompts, whose winners are still as the table spells
+    them; None if that needs the whole table: ``labels`` are positions among all its models.
+    """
+    adapter = _adapter_of(columns)
+    if adapter is adapt_p2l_training and "winner" not in columns:
+        return None
+    if adapter is adapt_arena_55k:
+        return _with_one_winner
+    return adapt_judge if adapter is adapt_judge else _unchanged
+
+
+def _unchanged(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _chosen(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+def chosen_columns(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """Rename the columns that the caller names, in place of any that have the new name."""
+    if not columns:
+        return frame
     missing = [name for name in columns.values() if name not in frame.columns]
     if missing:
         has = ", ".join(map(str, frame.columns))
@@ -100,14 +125,16 @@ def _prompt(value: object) -> object:
 
 def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
     """Convert lmarena-ai/arena-human-preference-55k: prompts are JSON lists of turns, winners three 0/1 columns."""
+    prompt = [_turns_of_json(text) for text in frame["prompt"]]
+    return _with_one_winner(frame.assign(prompt=pd.Series(prompt, index=frame.index, dtype=object)))
+
+
+def _with_one_winner(frame: pd.DataFrame) -> pd.DataFrame:
     flags = frame[list(_ONE_HOT_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy()
     one_hot = np.isin(flags, (0, 1)).all(axis=1) & (flags.sum(axis=1) == 1)
     names = np.array(list(_ONE_HOT_COLUMNS.values()), dtype=object)
     winner = np.where(one_hot, names[np.nan_to_num(flags).argmax(axis=1)], None)
-    prompt = [_turns_of_json(text) for text in frame["prompt"]]
-    return frame.drop(columns=list(_ONE_HOT_COLUMNS)).assign(
-        prompt=pd.Series(prompt, index=frame.index, dtype=object), winner=winner
-    )
+    return frame.drop(columns=list(_ONE_HOT_COLUMNS)).assign(winner=winner)
 
 
 def adapt_arena_100k(frame: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from p2l.data.packing import deal, pack_into, pack_within
 from p2l.data.splits import by_time
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
+from p2l.options import check_choice, check_count, check_seed
 from p2l.types import Battle
 
 Shuffle = Literal["none", "time", "votes", "prompts"]
@@ -62,12 +63,10 @@ class BatchPlan:
     packed: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.token_budget < 1:
-            raise ConfigError(
-                f"batch_size and token_budget must be positive; got {self.batch_size} and {self.token_budget}"
-            )
-        if self.shuffle not in get_args(Shuffle):
-            raise ConfigError(f"shuffle must be one of {', '.join(get_args(Shuffle))}; got {self.shuffle!r}")
+        check_count("batching.batch_size", self.batch_size)
+        check_count("batching.token_budget", self.token_budget)
+        check_choice("batching.shuffle", self.shuffle, get_args(Shuffle))
+        check_seed(self.seed)
         if self.buffer is not None and self.shuffle not in ("none", "time"):
             raise ConfigError(f"a buffer needs votes in order of time: shuffle=none or time; got {self.shuffle!r}")
 

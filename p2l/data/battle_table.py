@@ -1,7 +1,7 @@
 """Votes without their prompts: which two models met and who won, as arrays. One leaderboard needs no more."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Float64, Int64
 
-from p2l.data.adapters import SOFT_COLUMNS, adapt
+from p2l.data.adapters import SOFT_COLUMNS
 from p2l.data.column_values import Names, numbers
-from p2l.data.readers import TableSource, read_table, source_name
+from p2l.data.readers import TableSource, source_name
 from p2l.data.skip_report import (
     BAD_SOFT_VOTE,
     BAD_WEIGHT,
@@ -21,12 +21,13 @@ from p2l.data.skip_report import (
     UNKNOWN_WINNER,
     Mask,
     SkipReport,
-    check_share,
+    check_skipped,
     skip_report,
 )
+from p2l.data.vote_frame import read_vote_frame
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
-from p2l.types import OUTCOMES
+from p2l.winner import OUTCOMES
 
 BATTLE_COLUMNS = ("model_a", "model_b", "winner")
 
@@ -39,7 +40,7 @@ class BattleTable:
     """Votes as arrays, without prompts: for statistics that need none.
 
     ``model_a`` and ``model_b`` are positions in ``models``; ``outcome_shares`` is each vote as a distribution over
-    ``p2l.types.OUTCOMES`` (one-hot for a hard vote).
+    ``p2l.winner.OUTCOMES`` (one-hot for a hard vote).
     """
 
     model_a: Int64[np.ndarray, " votes"]
@@ -86,10 +87,10 @@ def load_battles(
             invalid, or all are.
     """
     name = source_name(source)
-    frame = adapt(read_table(source), columns=columns, winner_map=winner_map)
+    frame = read_vote_frame(source, columns=columns, winner_map=winner_map)
     battles = BattleColumns.of(frame, name)
     report = battles.explain(skip_report(battles.bad_rows(models), len(frame)), models)
-    check_share(report, max_skipped_share, name)
+    check_skipped(report, max_skipped_share, name)
     check_labels(report, max_skipped_share, name)
     return battles.table(report.kept_rows() if report.skipped else slice(None), models), report
 
@@ -107,13 +108,13 @@ class BattleColumns:
     @classmethod
     def of(cls, frame: pd.DataFrame, source: str, needed: Sequence[str] = BATTLE_COLUMNS) -> "BattleColumns":
         """Read the columns; raises ``DataError``, naming ``source``, if one of ``needed`` is missing."""
-        _check_columns(frame, needed, source)
+        check_columns(frame.columns, needed, source)
         return cls(
             model_a=Names.of(frame["model_a"]),
             model_b=Names.of(frame["model_b"]),
             winner=Names.of(frame["winner"]),
             weight=numbers(frame["weight"]) if "weight" in frame.columns else None,
-            soft=_soft_votes(frame),
+            soft=soft_votes(frame),
         )
 
     def bad_rows(self, models: Sequence[str] | None) -> dict[str, Mask]:
@@ -126,8 +127,8 @@ class BattleColumns:
             SAME_MODEL: a.positions(own) == b.positions(own),
             UNKNOWN_WINNER: self._winner_index() < 0,
             UNKNOWN_MODEL: none if models is None else (a.positions(models) < 0) | (b.positions(models) < 0),
-            BAD_WEIGHT: none if self.weight is None else ~((self.weight >= 0) & (self.weight <= _LARGEST_WEIGHT)),
-            BAD_SOFT_VOTE: none if self.soft is None else _is_bad_soft_vote(self.soft),
+            BAD_WEIGHT: none if self.weight is None else is_bad_weight(self.weight),
+            BAD_SOFT_VOTE: none if self.soft is None else is_bad_soft_vote(self.soft),
         }
 
     def explain(self, report: SkipReport, models: Sequence[str] | None) -> SkipReport:
@@ -168,27 +169,47 @@ class BattleColumns:
         if self.soft is None:
             return hard
         soft = self.soft[rows]
-        return np.where(np.isnan(soft), hard, soft / soft.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.where(np.isnan(soft), hard, shares_of_soft_votes(soft)).astype(np.float32)
 
 
-def _check_columns(frame: pd.DataFrame, needed: Sequence[str], source: str) -> None:
-    needed = (*needed, *(SOFT_COLUMNS if set(SOFT_COLUMNS) & set(frame.columns) else ()))
-    missing = [column for column in needed if column not in frame.columns]
+def check_columns(columns: Collection[str], needed: Sequence[str], source: str) -> None:
+    """Raise ``DataError``, naming ``source``, if a column is missing."""
+    needed = (*needed, *(SOFT_COLUMNS if set(SOFT_COLUMNS) & set(columns) else ()))
+    missing = [column for column in needed if column not in columns]
     if missing:
+        alike = {_plain(str(column)): str(column) for column in columns}
+        meant = {column: alike.get(_plain(column), "...") for column in missing}
+        names = ", ".join(f"{column}: {name}" for column, name in meant.items())
         raise DataError(
             f"{source} has no column {', '.join(missing)}; a vote table needs {', '.join(needed)}. "
-            f"It has: {', '.join(map(str, frame.columns))}"
+            f"It has: {', '.join(map(str, columns))}. For other names give 'data.columns={{{names}}}' (outside "
+            "training 'columns=...')"
         )
 
 
-def _soft_votes(frame: pd.DataFrame) -> Float64[np.ndarray, "votes 4"] | None:
+def _plain(column: str) -> str:
+    return column.casefold().replace(" ", "").replace("_", "")
+
+
+def soft_votes(frame: pd.DataFrame) -> Float64[np.ndarray, "votes 4"] | None:
     """Return the soft votes in the order of ``OUTCOMES``; a row of NaN is a hard vote."""
     if SOFT_COLUMNS[0] not in frame.columns:
         return None
     return np.stack([numbers(frame[column]) for column in SOFT_COLUMNS], axis=1)
 
 
-def _is_bad_soft_vote(soft: Float64[np.ndarray, "votes 4"]) -> Mask:
+def shares_of_soft_votes(soft: Float64[np.ndarray, "votes 4"]) -> Float32[np.ndarray, "votes 4"]:
+    """Return soft votes with sum 1."""
+    return (soft / soft.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def is_bad_weight(weight: Float64[np.ndarray, " votes"]) -> Mask:
+    """Mark weights that are negative, not finite as float32, or missing."""
+    return ~((weight >= 0) & (weight <= _LARGEST_WEIGHT))
+
+
+def is_bad_soft_vote(soft: Float64[np.ndarray, "votes 4"]) -> Mask:
+    """Mark soft votes that are not a distribution; four missing values are a hard vote."""
     hard = np.isnan(soft).all(axis=1)
     distribution = (soft >= 0).all(axis=1) & (np.abs(soft.sum(axis=1) - 1) <= _SOFT_SUM_TOLERANCE)
     return ~(hard | distribution)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from p2l.data.vote_table import VoteTable
-from p2l.errors import ConfigError
+from p2l.options import check_count, check_number, check_share
 
 Arrived = Int64[np.ndarray, " votes"]
 Fed = Int64[np.ndarray, " fed"]
@@ -47,10 +47,9 @@ class ReplayBuffer:
     capacity: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.share < 1:
-            raise ConfigError(f"batching.buffer.share must be at least 0 and below 1; got {self.share}")
-        if self.capacity is not None and self.capacity < 1:
-            raise ConfigError(f"batching.buffer.capacity must be positive, or null for all; got {self.capacity}")
+        check_number("batching.buffer.share", self.share, least=0, below=1)
+        if self.capacity is not None:
+            check_count("batching.buffer.capacity", self.capacity, of="or null for all")
 
     def num_fed(self, num_votes: int, batch_size: int) -> int:
         return num_votes + self._replayed(batch_size) * (len(self._starts(num_votes, batch_size)) - 1)
@@ -88,10 +87,9 @@ class GeometricBuffer:
     epsilon: float = 0.001
 
     def __post_init__(self) -> None:
-        if not 0 < self.gamma <= 1 or not 0 < self.epsilon <= 1:
-            raise ConfigError(
-                f"batching.buffer.gamma and epsilon must be above 0 and at most 1; got {self.gamma} and {self.epsilon}"
-            )
+        for name in ("gamma", "epsilon"):
+            check_number(f"batching.buffer.{name}", getattr(self, name), above=0)
+            check_share(f"batching.buffer.{name}", getattr(self, name))
 
     def num_fed(self, num_votes: int, batch_size: int) -> int:
         return num_votes

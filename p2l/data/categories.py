@@ -3,7 +3,7 @@
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -37,13 +37,26 @@ class Category:
     value: str | float | bool = True
     arena: str | None = None
 
+    def needs(self, columns: Collection[str]) -> set[str]:
+        """Return the columns that ``rows`` reads in a table that has these; ``DataError`` if it lacks all."""
+        if not self.columns:
+            return set()
+        for path in self.columns:
+            found = {_enter(columns, part)[0] for part in path.split("+")}
+            if None not in found:
+                return found
+        raise self._missing()
+
+    def _missing(self) -> DataError:
+        return DataError(f"the table has no column {' or '.join(self.columns)}")
+
     def rows(self, frame: pd.DataFrame) -> Rows:
         """Mark the rows in the category; missing values are in none. ``DataError`` if the table lacks all columns."""
         if not self.columns:
             return np.ones(len(frame), dtype=bool)
         found = next((values for values in (_sum_of(frame, path) for path in self.columns) if values is not None), None)
         if found is None:
-            raise DataError(f"the table has no column {' or '.join(self.columns)}")
+            raise self._missing()
         if self.kind == "at_least":
             return np.array([_number(value) >= float(self.value) for value in found], dtype=bool)
         return np.array([_equals(value, self.value) for value in found], dtype=bool)

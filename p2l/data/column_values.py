@@ -37,11 +37,21 @@ class Names:
 
 def factorize(column: pd.Series) -> tuple[Int64[np.ndarray, " votes"], list[Any]]:
     """Return each row's position among the distinct values, and those; missing values, lists and dicts count too."""
+    codes, uniques = _factorized(column)
+    return codes, list(uniques)
+
+
+def codes_of(column: pd.Series) -> Int64[np.ndarray, " votes"]:
+    """Return each row's position among the distinct values, as ``factorize`` does."""
+    return _factorized(column)[0]
+
+
+def _factorized(column: pd.Series) -> tuple[Int64[np.ndarray, " votes"], Any]:
     try:
         codes, uniques = pd.factorize(column, use_na_sentinel=False)
     except TypeError:  # not hashable
         codes, uniques = pd.factorize(column.map(_hashable), use_na_sentinel=False)
-    return codes.astype(np.int64, copy=False), list(uniques)
+    return codes.astype(np.int64, copy=False), uniques
 
 
 def _hashable(value: object) -> Hashable:
@@ -80,14 +90,30 @@ def as_text(column: pd.Series) -> pd.Series:
     return pd.Series(new[codes], index=column.index, name=column.name, dtype=object)
 
 
-def required_numbers(column: pd.Series, source: str) -> pd.Series:
-    """Return a column as float64, NaN for missing values; ``DataError`` with row and value for anything else."""
-    found = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    bad = np.flatnonzero((found.isna() & column.notna()).to_numpy())
+def required_numbers(
+    column: pd.Series,
+    source: str,
+    *,
+    least: float = -np.inf,
+    above: float = -np.inf,
+    advice: str = "write it without units, such as 0.001",
+) -> pd.Series:
+    """Return a column as float64, NaN for missing values and blank text.
+
+    Raises ``DataError``, with row and value, for anything that is not a finite number of at least ``least`` and greater
+    than ``above``.
+    """
+    blank = column.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+    found = pd.to_numeric(column.mask(blank), errors="coerce").astype(np.float64)
+    bad = np.flatnonzero(
+        ((column.notna() & ~blank) & ~(np.isfinite(found) & (found >= least) & (found > above))).to_numpy()
+    )
     if bad.size:
+        bound = f" above {above:g}" if above > -np.inf else f" of at least {least:g}" if least > -np.inf else ""
+        wanted = f"finite numbers{bound}"
         raise DataError(
-            f"{source}, column {column.name}: expected numbers; row {column.index[bad[0]]} holds "
-            f"{str(column.iloc[bad[0]])[:60]!r} ({bad.size:,} such rows); write it without units, such as 0.001"
+            f"{source}, column {column.name}: expected {wanted}; row {column.index[bad[0]]} holds "
+            f"{str(column.iloc[bad[0]])[:60]!r} ({bad.size:,} such rows); {advice}"
         )
     return found
 

@@ -5,8 +5,10 @@ from typing import Protocol, runtime_checkable
 from lightning import LightningDataModule
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteLoader
-from p2l.data.encoding import EncodedPrompts, encode_prompts
+from p2l.data.encoded_file import encode_table
+from p2l.data.encoding import EncodedPrompts
 from p2l.data.prompt_encoder import PromptEncoder
+from p2l.data.vote_evidence import with_evidence
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
@@ -29,13 +31,16 @@ class VoteDataModule(LightningDataModule):
         source: of the votes.
         plan: how training votes become optimizer steps and micro-batches.
         eval_token_budget: most tokens, padding included, in a validation batch.
+        votes: what ``source.load()`` returned, if it was called already.
     """
 
-    def __init__(self, source: VoteSource, plan: BatchPlan, *, eval_token_budget: int = 16384) -> None:
+    def __init__(
+        self, source: VoteSource, plan: BatchPlan, *, eval_token_budget: int = 16384, votes: VoteSplits | None = None
+    ) -> None:
         super().__init__()
         self.source, self.plan, self.eval_token_budget = source, plan, eval_token_budget
         self.epochs = 1  # ``train`` sets it from the trainer
-        self._votes: VoteSplits | None = None
+        self._votes = votes
         self._encoded: dict[str, EncodedPrompts] = {}
         self._encoder: PromptEncoder | None = None
 
@@ -61,8 +66,8 @@ class VoteDataModule(LightningDataModule):
     def prepare(self, encoder: PromptEncoder, family: OutcomeFamily) -> None:
         """Encode all prompts for a model; drop votes that carry no evidence in ``family``."""
         self._encoder = encoder
-        self._votes = self.votes.with_evidence_for(family)
-        self._encoded = {name: encode_prompts(encoder, table.prompts) for name, table in self.votes.items()}
+        self._votes = with_evidence(self.votes, family)
+        self._encoded = {name: encode_table(encoder, table.prompts) for name, table in self.votes.items()}
 
     def table(self, split: str) -> VoteTable:
         """Return the votes of "train", "val" or "test"; DataError if there are none."""

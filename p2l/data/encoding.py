@@ -1,7 +1,8 @@
 """Encode the prompts of a vote table once, into one flat array."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -25,13 +26,16 @@ class PromptBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodedPrompts:
-    """Token ids of many prompts: prompt i is ``ids[offsets[i]:offsets[i + 1]]``; four bytes a token."""
+    """Token ids of many prompts: prompt i is ``ids[offsets[i]:offsets[i + 1]]``; four bytes a token.
+
+    The arrays may be memory-mapped: plans of batches read the lengths alone.
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
     pad_token_id: int
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
 
@@ -55,10 +59,15 @@ class EncodedPrompts:
 
 def encode_prompts(encoder: PromptEncoder, prompts: Sequence[Prompt], *, progress: bool = True) -> EncodedPrompts:
     """Encode every prompt once, with a progress bar if there are many."""
-    parts: list[np.ndarray] = []
-    chunks = range(0, len(prompts), CHUNK)
-    for start in tqdm(chunks, desc="encoding prompts", unit="k prompts", disable=not progress or len(chunks) < 4):
-        parts += [np.asarray(ids, dtype=np.int32) for ids in encoder.encode_batch(prompts[start : start + CHUNK])]
+    parts = list(encoded_parts(encoder, prompts, progress=progress))
     offsets = np.concatenate(([0], np.cumsum([len(part) for part in parts], dtype=np.int64)))
     flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
     return EncodedPrompts(flat, offsets, encoder.pad_token_id)
+
+
+def encoded_parts(encoder: PromptEncoder, prompts: Sequence[Prompt], *, progress: bool) -> Iterator[np.ndarray]:
+    """Yield the ids of each prompt, with a progress bar if there are many."""
+    chunks = range(0, len(prompts), CHUNK)
+    for start in tqdm(chunks, desc="encoding prompts", unit="k prompts", disable=not progress or len(chunks) < 4):
+        for ids in encoder.encode_batch(prompts[start : start + CHUNK]):
+            yield np.asarray(ids, dtype=np.int32)

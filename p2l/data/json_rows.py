@@ -1,73 +1,203 @@
 """Read JSON lines and JSON lists of objects; numbers in columns of names keep their literal text."""
 
-import gzip
+import codecs
 import json
 import re
-from collections.abc import Callable, Sequence
-from gzip import BadGzipFile
-from io import TextIOWrapper
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from io import TextIOBase, TextIOWrapper
+from itertools import chain
 from pathlib import Path
+from types import NoneType
 from typing import Any, cast
 
 import numpy as np
+import orjson
 import pandas as pd
+import pyarrow as pa
+from jaxtyping import Float64
 
+from p2l.data.gzip_files import GZIP_ERRORS, open_bytes, open_text, read_bytes
 from p2l.errors import DataError
+from p2l.unicode_text import without_surrogates
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_ParseFloat = Callable[[str], Any] | None
+_LARGEST_INTEGER = 2**63  # orjson reads larger ones as floats
+MINUS_ZERO = re.compile(rb"-0\s*[,}\]]")
+RowsOf = Callable[..., list[dict[str, Any]]]  # with fast and literal, as ``_rows``
+_BETWEEN_ITEMS = re.compile(r"[\s,]*")
+_KEY_END = re.compile(rb'"\s*:')
 
 
-def parse_json(text: str, *, parse_float: _ParseFloat = None) -> Any:
-    """Decode JSON to valid Unicode: half a surrogate pair, which occurs in real chats, becomes U+FFFD."""
-    value = json.loads(text, parse_float=parse_float)
-    return _well_formed(value) if _SURROGATE_ESCAPE.search(text) else value
+class DuplicateKeyError(DataError):
+    """A JSON object has a key twice, so that one of the two values would be lost."""
+
+
+def parse_json(text: str, *, literal: bool = False) -> Any:
+    """Decode JSON to valid Unicode: half a surrogate pair, which occurs in real chats, becomes U+FFFD.
+
+    ``literal`` keeps the text of numbers that Python would write differently, such as 1.50 and -0. Raises
+    DuplicateKeyError if an object has a key twice.
+    """
+    options: dict[str, Any] = {"parse_float": str, "parse_int": _literal_integer} if literal else {}
+    value = json.loads(text, object_pairs_hook=_object, **options)
+    return without_surrogates(value) if _SURROGATE_ESCAPE.search(text) else value
 
 
 def read_json(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
     """Read a file of JSON lines, or one list of objects; ``text_columns`` keep the literal text of their numbers."""
-    frame = frame_of_rows(_rows(path))
-    literal = [name for name in text_columns if name in frame.columns and _has_floats(frame[name])]
-    if literal:  # read once more: a float has forgotten how it was written
-        written = pd.DataFrame(_rows(path, parse_float=str), dtype=object)
+    return exact_frame(partial(_rows, path), lambda: bool(MINUS_ZERO.search(read_bytes(path))), text_columns)
+
+
+def exact_frame(rows: RowsOf, has_minus_zero: Callable[[], bool], text_columns: Sequence[str]) -> pd.DataFrame:
+    """Return a table of rows, parsed as fast as the exactness of their numbers allows."""
+    frame = frame_of_rows(rows(fast=True))
+    if any((np.abs(_floats(frame[name])) >= _LARGEST_INTEGER).any() for name in frame.columns):
+        frame = frame_of_rows(rows())
+    texts = [name for name in text_columns if name in frame.columns]
+    literal = [name for name in texts if _floats(frame[name]).size]
+    if zeros := [name for name in texts if name not in literal and _has_zero(frame[name])]:
+        literal += zeros if has_minus_zero() else []
+    if literal:  # read once more: a number has forgotten how it was written
+        written = pd.DataFrame(rows(literal=True), dtype=object)
         for name in literal:
             frame[name] = written[name]
     return frame
 
 
-def frame_of_rows(rows: Sequence[Any]) -> pd.DataFrame:
-    """Return a table of dicts, with the types of ``infer_numbers``."""
-    return infer_numbers(pd.DataFrame(rows, dtype=object))
+def frame_of_rows(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return a table of dicts, with the types of ``infer_numbers``; a missing key is NaN, half a character U+FFFD."""
+    return pd.DataFrame({name: _typed(values) for name, values in _columns(rows).items()}, index=range(len(rows)))
 
 
 def infer_numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Infer the types of object columns; integers beside gaps or fractions stay, which pandas would make floats."""
-    inferred = frame.infer_objects()
-    for name in inferred.columns[inferred.dtypes == np.float64]:
-        if any(isinstance(value, (int, np.integer)) for value in frame[name]):
-            inferred[name] = frame[name]
-    return inferred
+    return frame.assign(
+        **{name: _typed(frame[name].tolist()).set_axis(frame.index) for name in frame.select_dtypes(object).columns}
+    )
 
 
-def _has_floats(column: pd.Series) -> bool:
-    return column.dtype in (np.float64, np.object_) and any(isinstance(v, float) and v == v for v in column)
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    if all(row.keys() == rows[0].keys() for row in rows):
+        return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    names = dict.fromkeys(chain.from_iterable(rows))
+    return {name: [row.get(name, np.nan) for row in rows] for name in names}
 
 
-def _rows(path: Path, parse_float: _ParseFloat = None) -> list[dict[str, object]]:
+def _typed(values: list[Any]) -> pd.Series:
     try:
-        with _open(path) as file:
-            read = _json_list if _first_character(file) == "[" else _json_lines
-            return read(file, path, parse_float)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from error
-    except (BadGzipFile, EOFError) as error:
-        raise DataError(f"{path} cannot be read as gzip: {error}") from error
+        return _inferred(values)
+    except UnicodeEncodeError:  # half a surrogate pair, in a table in memory
+        return _inferred([without_surrogates(value) for value in values])
 
 
-def _open(path: Path) -> TextIOWrapper:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+def _inferred(values: list[Any]) -> pd.Series:
+    kinds = set(map(type, values))
+    if str in kinds and kinds <= {str, NoneType}:
+        return pa.array(values, pa.large_string()).to_pandas()
+    column = pd.Series(values, dtype=object)
+    inferred = column.infer_objects()
+    return column if inferred.dtype == np.float64 and any(issubclass(k, (int, np.integer)) for k in kinds) else inferred
+
+
+def _floats(column: pd.Series) -> Float64[np.ndarray, " floats"]:
+    """Return the values of a column that are floats, without NaN."""
+    if column.dtype == np.float64:
+        values = column.to_numpy()
+    else:
+        values = np.array([v for v in column if isinstance(v, float)] if column.dtype == object else [], dtype=float)
+    return values[~np.isnan(values)]
+
+
+def _has_zero(column: pd.Series) -> bool:
+    if column.dtype == object:
+        return any(type(value) is int and value == 0 for value in column)
+    return bool(pd.api.types.is_integer_dtype(column) and (column == 0).any())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        values = ", ".join(repr(value)[:60] for key, value in pairs if key == twice)
+        raise DuplicateKeyError(
+            f"the key {twice!r} stands {keys.count(twice)} times in one object, with {values}; keep one"
+        )
+    return found
+
+
+def _literal_integer(text: str) -> int | str:
+    return text if text == "-0" else int(text)
+
+
+def _rows(path: Path, *, fast: bool = False, literal: bool = False) -> list[dict[str, object]]:
+    if fast and (rows := _fast_rows(path)) is not None:
+        return rows
+    try:
+        with open_text(path, "utf-8-sig") as file:
+            read = rows_of_list if _first_character(file) == "[" else rows_of_lines
+            return read(file, str(path), literal)
+    except (UnicodeDecodeError, *GZIP_ERRORS) as error:
+        raise unreadable(str(path), error) from error
+
+
+def unreadable(name: str, error: Exception) -> DataError:
+    """Return the error of a file whose bytes cannot be read."""
+    kind = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "cannot be read as gzip"
+    return DataError(f"{name} {kind}: {error}")
+
+
+def _fast_rows(path: Path) -> list[dict[str, object]] | None:
+    """Read JSON lines by orjson; None if the file needs the reader that knows lists, other line ends and errors."""
+    try:
+        with open_bytes(path) as file:
+            if starts_a_list(file.read(64)):
+                return None
+            file.seek(0)
+            first = file.readline().removeprefix(codecs.BOM_UTF8)
+            return fast_rows_of_lines(chain([first], file))
+    except GZIP_ERRORS:
+        return None
+
+
+def starts_a_list(content: bytes) -> bool:
+    return content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
+
+
+def fast_rows_of_lines(lines: Iterable[bytes]) -> list[dict[str, object]] | None:
+    rows: list[dict[str, object]] = []
+    try:
+        for line in lines:
+            row = _fast_row(line)
+            if isinstance(row, dict):
+                rows.append(row)
+            elif line.strip():
+                return None
+    except (ValueError, DuplicateKeyError):
+        return None
+    return rows
+
+
+def _fast_row(line: bytes) -> object:
+    try:
+        row = orjson.loads(line)
+        return row if not isinstance(row, dict) or _has_all_keys(row, line) else parse_json(line.decode())
+    except orjson.JSONDecodeError:  # NaN and half a surrogate pair are JSON to ``json``
+        return parse_json(line.decode()) if line.strip() else None
+
+
+def _has_all_keys(row: dict[str, Any], line: bytes) -> bool:
+    """Return whether a row has at least as many keys as its line spells; orjson keeps the last of equal keys."""
+    is_spaced = b" :" in line or b"\t:" in line
+    spelt = len(_KEY_END.findall(line)) if is_spaced else line.count(b'":')
+    return spelt <= len(row) or spelt <= _num_keys(row)
+
+
+def _num_keys(value: object) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_num_keys, value.values()))
+    return sum(map(_num_keys, value)) if isinstance(value, list) else 0
 
 
 def _first_character(file: TextIOWrapper) -> str:
@@ -76,13 +206,15 @@ def _first_character(file: TextIOWrapper) -> str:
     return first_line.lstrip()[:1]
 
 
-def _json_lines(file: TextIOWrapper, path: Path, parse_float: _ParseFloat) -> list[dict[str, object]]:
+def rows_of_lines(file: Iterable[str], path: str, literal: bool, first: int = 1) -> list[dict[str, object]]:
     rows = []
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(file, start=first):
         if not line.strip():
             continue
         try:
-            row = parse_json(line, parse_float=parse_float)
+            row = parse_json(line, literal=literal)
+        except DuplicateKeyError as error:
+            raise DuplicateKeyError(f"{path}, line {number}: {error}") from None
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path}, line {number}: expected one JSON object a line, or a list of them as the whole file "
@@ -94,9 +226,12 @@ def _json_lines(file: TextIOWrapper, path: Path, parse_float: _ParseFloat) -> li
     return rows
 
 
-def _json_list(file: TextIOWrapper, path: Path, parse_float: _ParseFloat) -> list[dict[str, object]]:
+def rows_of_list(file: TextIOBase, path: str, literal: bool) -> list[dict[str, object]]:
     try:
-        rows = parse_json(file.read(), parse_float=parse_float)
+        text = file.read()
+        rows = parse_json(text, literal=literal)
+    except DuplicateKeyError as error:
+        raise DuplicateKeyError(f"{path}, item {_first_item_with_error(text)}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg}, column {error.colno})") from error
     for number, row in enumerate(rows):
@@ -105,11 +240,13 @@ def _json_list(file: TextIOWrapper, path: Path, parse_float: _ParseFloat) -> lis
     return cast(list[dict[str, object]], rows)
 
 
-def _well_formed(value: object) -> object:
-    if isinstance(value, str):
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    if isinstance(value, list):
-        return [_well_formed(item) for item in value]
-    if isinstance(value, dict):
-        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
-    return value
+def _first_item_with_error(text: str) -> int:
+    """Return the number of the first item of a JSON list, from 0, in which an object has a key twice."""
+    decoder, number, place = json.JSONDecoder(object_pairs_hook=_object), 0, text.index("[") + 1
+    try:
+        while between := _BETWEEN_ITEMS.match(text, place):
+            _, place = decoder.raw_decode(text, between.end())
+            number += 1
+    except DuplicateKeyError:
+        pass
+    return number

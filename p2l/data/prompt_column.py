@@ -25,11 +25,11 @@ class PromptColumn:
 
     @classmethod
     def of(cls, column: pd.Series) -> "PromptColumn":
-        positions, values = np.arange(len(column)), column
-        if isinstance(column.dtype, pd.StringDtype):  # a faster way to the same result: few strings are distinct
-            positions, values = pd.factorize(column, use_na_sentinel=False)
-        index, keys = _index_keys(values.tolist())
-        return cls(index[positions], [_check(key) for key in keys])
+        if isinstance(column.dtype, pd.StringDtype):  # a faster way to the same result
+            index, values = pd.factorize(column, use_na_sentinel=False)
+            return cls(index.astype(np.int64, copy=False), [_check_text(value) for value in values.tolist()])
+        index, keys = _index_keys(column.tolist())
+        return cls(index, [_check(key) for key in keys])
 
     def has_flaw(self, flaw: str) -> Mask:
         """Mark the rows with this flaw."""
@@ -65,6 +65,10 @@ def _hashable_key(value: object) -> Hashable:
     except TypeError:
         return (None,)
     return key
+
+
+def _check_text(value: object) -> tuple[str, ...] | str:
+    return (value,) if isinstance(value, str) and value.strip() else _check(_key(value))
 
 
 def _check(key: Hashable) -> tuple[str, ...] | str:

@@ -10,11 +10,13 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from p2l.errors import ConfigError, PromptError
+from p2l.options import check_count
 
 Prompt = str | Sequence[str]
 
 # User turns one after the other, for tokenizers that bring no chat template (sentence encoders, base models).
 PLAIN_TEMPLATE = "{{ messages | map(attribute='content') | join('\\n\\n') }}"
+PLAIN_JOINT = "\n\n"
 # Replacement of a CLS string that a user typed (published behaviour); the second if the first is that string.
 NEUTRAL_CLS = ("<cls>", "[cls]")
 # No tokenizer has more characters a token than this over a long text. Text before the last max_length times as many
@@ -38,8 +40,7 @@ class PromptFormat:
     cls_position: Literal["start", "end"] = "end"
 
     def __post_init__(self) -> None:
-        if self.max_length < 8:
-            raise ConfigError(f"max_length must be at least 8 tokens; got {self.max_length}")
+        check_count("max_length", self.max_length, least=8)
         if self.cls_position not in ("start", "end"):
             raise ConfigError(f"cls_position must be 'start' or 'end'; got {self.cls_position!r}")
 
@@ -118,14 +119,19 @@ class PromptEncoder:
         return [i for i in ids if i != self.cls_token_id] if self.cls_token_id in ids else ids
 
     def _text(self, turns: tuple[str, ...]) -> str:
-        messages = [{"role": "user", "content": turn} for turn in turns]
-        try:
-            text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
-        except TemplateError as error:
-            raise PromptError(f"the chat template does not take a prompt of {len(turns)} user turns: {error}") from None
+        text = self._rendered(turns)
         text = text[-self.format.max_length * MAX_CHARS_PER_TOKEN :]
         text = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes "?"; tokenizers refuse it
         return text.replace(self.cls_token, self._neutral_cls)
+
+    def _rendered(self, turns: tuple[str, ...]) -> str:
+        if self.tokenizer.chat_template == PLAIN_TEMPLATE:
+            return PLAIN_JOINT.join(turns)  # rendering a template takes as long as the tokens
+        messages = [{"role": "user", "content": turn} for turn in turns]
+        try:
+            return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
+        except TemplateError as error:
+            raise PromptError(f"the chat template does not take a prompt of {len(turns)} user turns: {error}") from None
 
 
 def turns_of(prompt: object) -> tuple[str, ...]:

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import datasets
 import numpy as np
 import pandas as pd
 
 from p2l.data.adapters import adapt, user_turns
+from p2l.data.hub_dataset import HubDataset, is_dataset
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.readers import describe, read_table, source_name
 from p2l.errors import DataError, PromptError
 
 Chat: TypeAlias = Sequence[Mapping[str, Any]]
-ManyPrompts: TypeAlias = Path | pd.Series | pd.DataFrame | np.ndarray | datasets.Dataset | Sequence[Any]
+ManyPrompts: TypeAlias = Path | pd.Series | pd.DataFrame | np.ndarray | HubDataset | Sequence[Any]
 Turns: TypeAlias = tuple[str, ...]
 
 EXPECTED = (
@@ -49,7 +49,7 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
     """
     if is_one_prompt(prompts):
         return [_turns(prompts)]
-    if isinstance(prompts, (Path, pd.DataFrame, datasets.Dataset)) or _is_rows(prompts):
+    if isinstance(prompts, (Path, pd.DataFrame)) or is_dataset(prompts) or _is_rows(prompts):
         prompts = _prompt_column(prompts)
     if not isinstance(prompts, (Sequence, pd.Series, np.ndarray)) or isinstance(prompts, bytes):
         raise PromptError(f"{EXPECTED}; got {describe(prompts)}")

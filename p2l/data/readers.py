@@ -4,24 +4,25 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-import datasets
 import pandas as pd
 import pyarrow as pa
-from datasets.exceptions import DatasetNotFoundError, DatasetsError
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 from p2l.data.csv_table import read_csv
+from p2l.data.hub_dataset import HubDataset, is_dataset, is_dataset_dict
 from p2l.data.json_rows import frame_of_rows, parse_json, read_json
+from p2l.data.table_blocks import BlockedTable, concatenated, parquet_errors
+from p2l.data.table_files import TableFile, check_same_columns, find_files, is_pattern
 from p2l.errors import DataError
 
-__all__ = ["TableSource", "describe", "parse_json", "read_table", "source_name"]
+__all__ = ["TableSource", "blocked_table", "describe", "parse_json", "read_table", "source_name"]
 
 FORMATS = (
     ".parquet, .jsonl, .json, .csv or .tsv (separated by , ; or tab), each of the text formats also as .gz, a folder "
     "written by datasets' save_to_disk, "
-    "a folder of parquet files, or a Hugging Face dataset id owner/name"
+    "a folder of parquet or .jsonl files, a pattern of these such as 'votes/part-*.parquet', the URL of these in an "
+    "object store such as s3://bucket/votes, or a Hugging Face dataset id owner/name"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILE_OF_SPLIT = re.compile(r"(?:.*[._-])?(train|validation|valid|val|dev|test|eval)(?:-\d{5}-of-\d{5})?\.parquet")
@@ -31,12 +32,13 @@ TEXT_COLUMNS = (
     *("prompt_id", "model", "model_name", "category", "language", "split"),
 )
 
-TableSource: TypeAlias = (
-    str | Path | pd.DataFrame | datasets.Dataset | Mapping[str, datasets.Dataset] | Sequence[Mapping[str, Any]]
-)
+File = TypeVar("File", Path, TableFile)
+TableSource: TypeAlias = str | Path | pd.DataFrame | HubDataset | Mapping[str, HubDataset] | Sequence[Mapping[str, Any]]
 
 
-def read_table(source: TableSource, split: str = "train", *, text: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    source: TableSource, split: str = "train", *, text: Sequence[str] = (), prompt: str = "prompt"
+) -> pd.DataFrame:
     """Read one table, rows in the order of the file.
 
     No value changes: CSV cells are text and an empty cell is missing, 64-bit integers beside gaps stay integers, and a
@@ -46,12 +48,13 @@ def read_table(source: TableSource, split: str = "train", *, text: Sequence[str]
         source: a table in memory (a DataFrame, which is returned as it is, a ``datasets.Dataset`` or ``DatasetDict``,
             a list of dicts), or the path of a file or folder (.parquet; .jsonl or .json, as lines or as one list;
             .csv or .tsv, separated by comma, semicolon or tab; these also as .gz; a folder written by ``datasets``'
-            ``save_to_disk``; a folder of parquet files), or, if no such path exists, a Hugging Face dataset id
-            ``owner/name``.
+            ``save_to_disk``; a folder of parquet or .jsonl files), a glob pattern or a URL that fsspec knows of parquet
+            or JSON-lines files, or, if no such path exists, a Hugging Face dataset id ``owner/name``.
         split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
             name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
             table has no splits and ignores it.
         text: further columns of names.
+        prompt: the column of prompts, whose CSV cells may spell lists of turns.
 
     Raises:
         DataError: the table is missing, empty, of an unknown kind, unreadable (with the line, if known), or on the
@@ -64,7 +67,7 @@ def read_table(source: TableSource, split: str = "train", *, text: Sequence[str]
     if isinstance(source, pd.DataFrame):
         return source
     frame = (
-        _read_path(str(source), split, (*TEXT_COLUMNS, *text))
+        _read_path(str(source), split, _Columns((*TEXT_COLUMNS, *text, prompt), prompt))
         if isinstance(source, (str, Path))
         else _from_memory(source, split)
     )
@@ -78,21 +81,48 @@ def source_name(source: TableSource) -> str:
     return str(source) if isinstance(source, (str, Path)) else "the vote table"
 
 
-def _read_path(source: str, split: str, text: Sequence[str]) -> pd.DataFrame:
+def text_columns(columns: Mapping[str, str] | None) -> list[str]:
+    """Return the names that a table gives its columns of names; ``columns`` as in ``p2l.data.load_votes``."""
+    return [name for meaning, name in (columns or {}).items() if meaning in TEXT_COLUMNS]
+
+
+def blocked_table(source: object, split: str = "train", *, text: Sequence[str] = ()) -> BlockedTable | None:
+    """Return the table of parquet or JSON-lines files, which can be read in blocks; None for any other source."""
+    if not isinstance(source, (str, Path)):
+        return None
+    name, path = str(source), Path(source).expanduser()
+    if not is_pattern(name) and (not path.exists() or _is_saved_dataset(path)):
+        return None
+    files = find_files(name)
+    if len(files) > 1:
+        files = _files_of_split(files, name, split)
+    return BlockedTable(name, tuple(files), (*TEXT_COLUMNS, *text)) if files else None
+
+
+class _Columns(NamedTuple):
+    """The columns of names, and the one of prompts."""
+
+    text: Sequence[str]
+    prompt: str
+
+
+def _read_path(source: str, split: str, columns: _Columns) -> pd.DataFrame:
     path = Path(source).expanduser()
+    if is_pattern(source):
+        return _read_files(source, split, columns)
     if path.is_dir():
-        return _read_folder(path, split)
+        return _read_folder(path, split, columns)
     if path.is_file():
-        return _read_file(path, text)
-    if _HUB_ID.fullmatch(source) and _file_reader(path, text) is None and not path.parent.is_dir():
+        return _read_file(path, columns)
+    if _HUB_ID.fullmatch(source) and _file_reader(path, columns) is None and not path.parent.is_dir():
         return _read_hub(source, split)
     raise DataError(f"no file or folder at {path.absolute()}; p2l reads {FORMATS}")
 
 
 def _from_memory(source: object, split: str) -> pd.DataFrame:
-    if isinstance(source, datasets.DatasetDict):
+    if is_dataset_dict(source):
         source = _split_of(source, split, "the DatasetDict")
-    if isinstance(source, datasets.Dataset):
+    if is_dataset(source):
         return _frame_of_dataset(source)
     if isinstance(source, (list, tuple)) and all(isinstance(row, Mapping) for row in source):
         return frame_of_rows([dict(row) for row in source])
@@ -110,18 +140,19 @@ def describe(value: object) -> str:
     return f"{repr(value)[:80]} ({name})"
 
 
-def _file_reader(path: Path, text: Sequence[str]) -> Callable[[Path], pd.DataFrame] | None:
-    json_reader = partial(read_json, text_columns=text)
+def _file_reader(path: Path, columns: _Columns) -> Callable[[Path], pd.DataFrame] | None:
+    json_reader = partial(read_json, text_columns=columns.text)
+    csv_reader = partial(read_csv, prompt=columns.prompt)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": _read_parquet,
         **dict.fromkeys((".jsonl", ".jsonl.gz", ".json", ".json.gz"), json_reader),
-        **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), read_csv),
+        **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), csv_reader),
     }
     return next((reader for suffix, reader in readers.items() if path.name.lower().endswith(suffix)), None)
 
 
-def _read_file(path: Path, text: Sequence[str]) -> pd.DataFrame:
-    reader = _file_reader(path, text)
+def _read_file(path: Path, columns: _Columns) -> pd.DataFrame:
+    reader = _file_reader(path, columns)
     if reader is None:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}; p2l reads {FORMATS}")
     if path.stat().st_size == 0:
@@ -130,27 +161,34 @@ def _read_file(path: Path, text: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
+    with parquet_errors(path):
         return pd.read_parquet(path, to_pandas_kwargs={"integer_object_nulls": True})
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {error}") from error
 
 
-def _read_folder(path: Path, split: str) -> pd.DataFrame:
-    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
+def _read_files(source: str, split: str, columns: _Columns) -> pd.DataFrame:
+    table = blocked_table(source, split, text=columns.text)
+    if table is None:
+        raise DataError(f"no parquet or JSON-lines file at {source}; p2l reads {FORMATS}")
+    return concatenated(table)
+
+
+def _read_folder(path: Path, split: str, columns: _Columns) -> pd.DataFrame:
+    if _is_saved_dataset(path):
         return _read_saved_dataset(path, split)
-    files = _files_of_split(sorted(path.rglob("*.parquet")), path, split)
+    found = sorted(path.rglob("*.parquet"))
+    if not found and (table := blocked_table(path, split, text=columns.text)):
+        return concatenated(table)
+    files = _files_of_split(found, str(path), split)
     frames = [_read_parquet(file) for file in files]
-    for file, frame in zip(files, frames, strict=True):
-        if set(frame.columns) != set(frames[0].columns):
-            raise DataError(
-                f"the parquet files of {path} are not parts of one table: {files[0].name} has the columns "
-                f"{list(frames[0].columns)} and {file.name} has {list(frame.columns)}; name one file instead"
-            )
+    check_same_columns(str(path), [(file.name, list(frame)) for file, frame in zip(files, frames, strict=True)])
     return pd.concat(frames, ignore_index=True)
 
 
-def _files_of_split(files: list[Path], path: Path, split: str) -> list[Path]:
+def _is_saved_dataset(path: Path) -> bool:
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def _files_of_split(files: list[File], path: str, split: str) -> list[File]:
     """Return the files of the split if every file name ends in the name of a split, else all files."""
     if not files:
         raise DataError(f"{path} holds neither a saved dataset nor parquet files; p2l reads {FORMATS}")
@@ -164,16 +202,18 @@ def _files_of_split(files: list[Path], path: Path, split: str) -> list[Path]:
 
 
 def _read_saved_dataset(path: Path, split: str) -> pd.DataFrame:
+    from datasets import load_from_disk
+
     try:
-        saved = datasets.load_from_disk(str(path))
+        saved = load_from_disk(str(path))
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read as a saved dataset: {error}") from error
-    if isinstance(saved, datasets.Dataset):
+    if is_dataset(saved):
         return _frame_of_dataset(saved)
     return _frame_of_dataset(_split_of(saved, split, str(path)))
 
 
-def _frame_of_dataset(dataset: datasets.Dataset) -> pd.DataFrame:
+def _frame_of_dataset(dataset: HubDataset) -> pd.DataFrame:
     """Convert as ``to_pandas`` does, but keep integers beside gaps."""
     gaps = [
         name
@@ -195,8 +235,12 @@ def _split_of(splits: Mapping[str, Any], split: str, name: str) -> Any:
 
 
 def _read_hub(source: str, split: str) -> pd.DataFrame:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
-        return _frame_of_dataset(datasets.load_dataset(source, split=split))
+        return _frame_of_dataset(load_dataset(source, split=split))
     except DatasetNotFoundError as error:
         raise DataError(_not_found_message(source, error)) from error
     except ConnectionError as error:
@@ -208,7 +252,9 @@ def _read_hub(source: str, split: str) -> pd.DataFrame:
         raise DataError(f"the Hugging Face dataset {source}, split {split!r}, cannot be read: {error}") from error
 
 
-def _not_found_message(source: str, error: DatasetNotFoundError) -> str:
+def _not_found_message(source: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError
+
     if isinstance(error.__cause__, GatedRepoError):
         return (
             f"the Hugging Face dataset {source} is gated: accept its terms at "

@@ -1,6 +1,6 @@
 """Rows that a vote table leaves out: the reasons, the report, and the limit on their share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,14 +16,20 @@ BAD_WEIGHT = "bad weight"
 BAD_SOFT_VOTE = "bad soft vote"
 NON_STRING_TURN = "non-string turn"
 EMPTY_PROMPT = "empty prompt"
+# in the order of the checks: a row with several faults is skipped for the first
+REASONS = (
+    *(MISSING_VALUE, NON_STRING_TURN, EMPTY_PROMPT),
+    *(SAME_MODEL, UNKNOWN_WINNER, UNKNOWN_MODEL, BAD_WEIGHT, BAD_SOFT_VOTE),
+)
 
 Mask = Bool[np.ndarray, " votes"]
 LABEL_ADVICE = (
     "Known labels are model_a (also A, left, 1 beside 0.5), model_b (also B, right, 0 beside 0.5), tie (also draw, "
     "0.5), tie (bothbad) (also both_bad), and the winner's own name. Map the others, for example "
-    "data.winner_map={first: model_a, skipped: null}; null leaves a label's votes out"
+    "'data.winner_map={first: model_a, skipped: null}' (outside training 'winner_map=...'); null leaves a label's "
+    "votes out"
 )
-_ROWS_SHOWN = 5
+ROWS_SHOWN = 5
 _VALUES_SHOWN = 8
 
 
@@ -49,21 +55,61 @@ class SkipReport:
         """Skipped share of all rows, in [0, 1]."""
         return (self.total - self.kept) / self.total if self.total else 0.0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of rows by reason."""
+        return {reason: len(rows) for reason, rows in self.skipped.items()}
+
     def kept_rows(self) -> Int64[np.ndarray, " kept"]:
         """Return the positions of the rows that were kept, in ascending order."""
         return np.delete(np.arange(self.total), [row for rows in self.skipped.values() for row in rows])
 
     def __repr__(self) -> str:
-        counts = "".join(f", {reason}: {len(rows):,}" for reason, rows in self.skipped.items())
-        return f"SkipReport({self.total:,} rows, {self.kept:,} kept{counts})"
+        return _short_text("SkipReport", self)
 
     def __str__(self) -> str:
-        head = f"{self.total:,} rows, {self.kept:,} kept, {self.total - self.kept:,} skipped ({self.share:.2%})"
-        return "\n".join([head, *(f"  {self._line(reason, rows)}" for reason, rows in self.skipped.items())])
+        return _text(self, {reason: list(map(str, rows[:ROWS_SHOWN])) for reason, rows in self.skipped.items()})
 
-    def _line(self, reason: str, rows: list[int]) -> str:
-        values = shown_counts(self.details.get(reason, {}))
-        return f"{reason}: {_rows_text(rows)}{f': {values}' if values else ''}"
+
+@dataclass(frozen=True, repr=False)
+class SkipCounts:
+    """A ``SkipReport`` of any number of rows: by reason their number, and the first ones.
+
+    ``first_rows`` are positions in the file, with its name if the table has several: "7 of votes-2.parquet".
+    """
+
+    total: int
+    kept: int
+    counts: dict[str, int]
+    first_rows: dict[str, list[str]] = field(default_factory=dict)
+    details: dict[str, dict[str, int]] = field(default_factory=dict, compare=False)
+
+    @property
+    def share(self) -> float:
+        """Skipped share of all rows, in [0, 1]."""
+        return (self.total - self.kept) / self.total if self.total else 0.0
+
+    def __repr__(self) -> str:
+        return _short_text("SkipCounts", self)
+
+    def __str__(self) -> str:
+        return _text(self, self.first_rows)
+
+
+def _short_text(name: str, report: SkipReport | SkipCounts) -> str:
+    counts = "".join(f", {reason}: {count:,}" for reason, count in report.counts.items())
+    return f"{name}({report.total:,} rows, {report.kept:,} kept{counts})"
+
+
+def _text(report: SkipReport | SkipCounts, first_rows: Mapping[str, Sequence[str]]) -> str:
+    skipped = report.total - report.kept
+    lines = [f"{report.total:,} rows, {report.kept:,} kept, {skipped:,} skipped ({report.share:.2%})"]
+    for reason, count in report.counts.items():
+        values = shown_counts(report.details.get(reason, {}))
+        more = ", ..." if count > ROWS_SHOWN else ""
+        rows = f"{count:,} (row {', '.join(first_rows.get(reason, ()))}{more})"
+        lines.append(f"  {reason}: {rows}{f': {values}' if values else ''}")
+    return "\n".join(lines)
 
 
 def shown_counts(counts: Mapping[str, int]) -> str:
@@ -71,11 +117,6 @@ def shown_counts(counts: Mapping[str, int]) -> str:
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     more = f", and {len(most) - _VALUES_SHOWN} more" if len(most) > _VALUES_SHOWN else ""
     return ", ".join(f"{value[:60]!r} {count:,}" for value, count in most[:_VALUES_SHOWN]) + more
-
-
-def _rows_text(rows: list[int]) -> str:
-    shown = ", ".join(str(row) for row in rows[:_ROWS_SHOWN])
-    return f"{len(rows):,} (row {shown}{', ...' if len(rows) > _ROWS_SHOWN else ''})"
 
 
 def skip_report(bad_rows: dict[str, Mask], total: int) -> SkipReport:
@@ -90,7 +131,7 @@ def skip_report(bad_rows: dict[str, Mask], total: int) -> SkipReport:
     return SkipReport(total=total, kept=int(total - skip.sum()), skipped=skipped)
 
 
-def check_share(report: SkipReport, max_skipped_share: float, source: str) -> None:
+def check_skipped(report: SkipReport | SkipCounts, max_skipped_share: float, source: str) -> None:
     """Raise ``DataError``, naming ``source``, if no row or too small a share of the rows was kept."""
     if report.kept == 0 or report.share > max_skipped_share:
         problem = (
@@ -98,5 +139,5 @@ def check_share(report: SkipReport, max_skipped_share: float, source: str) -> No
             if report.kept
             else "the table contains no valid votes"
         )
-        advice = f"\n{LABEL_ADVICE}" if UNKNOWN_WINNER in report.skipped else ""
+        advice = f"\n{LABEL_ADVICE}" if UNKNOWN_WINNER in report.counts else ""
         raise DataError(f"{source}: {problem}\n{report}{advice}")

@@ -10,16 +10,18 @@ from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 
-SplitBy = Literal["time", "random", "prompt", "conversation"]
+SplitBy = Literal["auto", "time", "random", "prompt", "conversation"]
+_MOSTLY_SHARED = 0.5  # share of held-out votes on trained prompts above which a split by time cannot test new prompts
 
 
-def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> tuple[VoteTable, VoteTable]:
+def split_votes(table: VoteTable, share: float, by: SplitBy = "auto", seed: int = 0) -> tuple[VoteTable, VoteTable]:
     """Return the votes to train on and those held out, both in their order and with all ``models`` of the table.
 
     ``time`` holds out the last ``share`` of the votes by ``timestamp`` (numbers, or dates in ISO 8601), or, without
     that column, of the file; ``random`` a random ``share`` of the votes; ``prompt`` and ``conversation`` all the votes
-    of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. Counts are
-    rounded.
+    of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. ``auto`` splits
+    by time, or by prompt if more than half of the votes that time holds out are on prompts that are trained on too.
+    Counts are rounded.
 
     Raises:
         ConfigError: a share outside (0, 1), or an unknown ``by``.
@@ -27,11 +29,22 @@ def split_votes(table: VoteTable, share: float, by: SplitBy, seed: int = 0) -> t
     """
     if not 0 < share < 1:
         raise ConfigError(f"the held-out share must lie between 0 and 1, got {share}")
+    if by == "auto":
+        by = chosen_split(table, share)
     held_out = _is_held_out(table, share, by, np.random.default_rng(seed))
     if held_out.all() or not held_out.any():
         side = "train on" if held_out.all() else "hold out"
         raise DataError(f"no vote is left to {side}: {share:.2%} of {len(table)} votes, split by {by}")
     return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+
+
+def chosen_split(table: VoteTable, share: float) -> SplitBy:
+    """Return what ``auto`` stands for: "time", or "prompt"; see ``split_votes``."""
+    held_out = _last(by_time(table.frame), share)
+    if not 0 < round(share * len(table.prompts)) < len(table.prompts) or not held_out.any():
+        return "time"
+    trained = np.isin(table.prompt_index[held_out], table.prompt_index[~held_out])
+    return "prompt" if trained.mean() > _MOSTLY_SHARED else "time"
 
 
 def keep_prompts(table: VoteTable, share: float, seed: int = 0) -> VoteTable:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from p2l.data.json_rows import parse_json
+from p2l.data.json_rows import DuplicateKeyError, parse_json
 from p2l.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,8 @@ _MANY = 0.5  # above this share of lists, the cells that are no lists are the od
 def parse_list(text: str) -> list[object] | None:
     """Return the list that a text spells; None if it spells none.
 
-    Raises ``DataError`` for the text of a NumPy array, which has no commas between its items.
+    Raises ``DataError`` for the text of a NumPy array, which has no commas between its items, and for a key that stands
+    twice in an object.
     """
     text = text.strip()
     if not (text.startswith("[") and text.endswith("]")):
@@ -33,11 +34,21 @@ def parse_list(text: str) -> list[object] | None:
     return value if isinstance(value, list) else None
 
 
+def read_lists(column: pd.Series) -> pd.Series:
+    """Return a column with the lists that its text cells spell, as in a CSV file; other cells are unchanged."""
+    return column.map(lambda value: parse_list(value) or value if isinstance(value, str) else value)
+
+
 def _python_list(text: str) -> object:
     try:
-        value = ast.literal_eval(text)
+        tree = ast.parse(text, mode="eval")
+        value = ast.literal_eval(tree)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
+    for node in ast.walk(tree):
+        keys = [ast.dump(key) for key in node.keys if key is not None] if isinstance(node, ast.Dict) else []
+        if len(set(keys)) < len(keys):
+            raise DuplicateKeyError(f"a key stands twice in one object, {ast.unparse(node)[:80]}; keep one")
     if repr(value) != text and _has_joined_strings(text):
         raise DataError(
             f"expected a list as JSON or as Python writes it; got the text of a NumPy array, {text[:80]!r}, which has "

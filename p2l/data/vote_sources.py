@@ -3,14 +3,18 @@
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
 
-import numpy as np
-
-from p2l.data.splits import SplitBy, keep_prompts, split_votes
+from p2l.data.large_votes import in_memory, large_table, load_large_votes
+from p2l.data.skip_report import SkipCounts, SkipReport
+from p2l.data.splits import SplitBy, chosen_split, keep_prompts, split_votes
+from p2l.data.stored_prompts import StoredPrompts
+from p2l.data.vote_checks import one_line, split_doubts, table_doubts
 from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
-from p2l.errors import DataError
-from p2l.outcomes import OutcomeFamily
+from p2l.files import cache_folder, check_folder_to_write
+from p2l.options import check_choice, check_number, check_seed, check_share
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +35,6 @@ class VoteSplits:
         named = (("train", self.train), ("val", self.val), ("test", self.test))
         return ((name, table) for name, table in named if table is not None)
 
-    def with_evidence_for(self, family: OutcomeFamily) -> "VoteSplits":
-        """Drop the votes without evidence in ``family`` (ties under "bt"), and log their number."""
-        return VoteSplits(**{name: _with_evidence(name, table, family) for name, table in self.items()})
-
 
 @dataclass(frozen=True)
 class FileVotes:
@@ -44,12 +44,13 @@ class FileVotes:
         train, val, test: file, folder or hub dataset.
         split, val_split, test_split: split of each, if it is a hub dataset or a saved DatasetDict.
         val_share: share of the training votes held out for validation if ``val`` is not given; 0 for none.
-        split_by: how they are held out: time, random, prompt or conversation.
+        split_by: how they are held out: auto, time, random, prompt or conversation; see ``split_votes``.
         train_share: share of the prompts to train on, drawn by ``seed``; a smaller one is a part of a larger one.
         max_skipped_share: largest share of invalid rows that is reported instead of raised.
         columns: names in the tables of some columns: {prompt: question}.
         winner_map: outcomes of further labels of winners: {first: model_a, skipped: null}; null leaves votes out.
         seed: of a random split or share.
+        cache_dir: folder for the prompts of large tables and their token ids; ``votes`` in ``$P2L_CACHE`` if null.
     """
 
     train: str
@@ -59,47 +60,70 @@ class FileVotes:
     val_split: str = "train"
     test_split: str = "train"
     val_share: float = 0.0
-    split_by: SplitBy = "time"
+    split_by: SplitBy = "auto"
     train_share: float = 1.0
     max_skipped_share: float = 0.05
     seed: int = 0
     columns: Mapping[str, str] | None = None
     winner_map: WinnerMap | None = None
+    cache_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        check_share("data.max_skipped_share", self.max_skipped_share)
+        check_number("data.train_share", self.train_share, above=0)
+        check_share("data.train_share", self.train_share)
+        check_share("data.val_share", self.val_share)
+        check_choice("data.split_by", self.split_by, get_args(SplitBy))
+        check_seed(self.seed)
 
     def load(self) -> VoteSplits:
-        """Read, validate and split; log skipped rows. DataError if too many rows are invalid."""
+        """Read, validate and split; log skipped rows, a summary and doubts. DataError if too many rows are invalid."""
         train = self._read("train", self.train, self.split, None)
         val = None
         if self.val is not None:
             val = self._read("val", self.val, self.val_split, train.models)
         elif self.val_share > 0:
-            train, val = split_votes(train, self.val_share, self.split_by, self.seed)
+            train, val = self._split(train)
         test = None if self.test is None else self._read("test", self.test, self.test_split, train.models)
         if self.train_share != 1:
             train = keep_prompts(train, self.train_share, self.seed)
             log.info("trained on: %s votes on %s prompts", f"{len(train):,}", f"{len(train.prompts):,}")
-        return VoteSplits(train, val, test)
+        splits = VoteSplits(train, val, test)
+        _describe(splits)
+        return splits
+
+    def _split(self, table: VoteTable) -> tuple[VoteTable, VoteTable]:
+        by = chosen_split(table, self.val_share) if self.split_by == "auto" else self.split_by
+        if self.split_by == "auto":
+            why = "most of the latest votes are on prompts of earlier ones" if by == "prompt" else "the latest votes"
+            log.info("held out by %s (%s); data.split_by=... takes another way", by, why)
+        train, val = split_votes(table, self.val_share, by, self.seed)
+        return train, in_memory(val) if isinstance(val.prompts, StoredPrompts) else val
 
     def _read(self, name: str, source: str, split: str, models: tuple[str, ...] | None) -> VoteTable:
-        table, report = load_votes(
-            source,
-            split=split,
-            models=models,
-            max_skipped_share=self.max_skipped_share,
-            columns=self.columns,
-            winner_map=self.winner_map,
-        )
+        options: dict[str, Any] = {
+            "models": models,
+            "max_skipped_share": self.max_skipped_share,
+            "columns": self.columns,
+            "winner_map": self.winner_map,
+        }
+        table: VoteTable
+        report: SkipReport | SkipCounts
+        large = large_table(source, split, self.columns) if name == "train" else None
+        if large is not None:
+            folder = Path(self.cache_dir).expanduser() if self.cache_dir else cache_folder() / "votes"
+            check_folder_to_write("data.cache_dir", folder)
+            table, report = load_large_votes(large, folder, **options)
+        else:
+            table, report = load_votes(source, split=split, **options)
         log.info("%s votes from %s: %s", name, source, report)
         return table
 
 
-def _with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:
-    counts = (table.outcome_shares @ np.asarray(family.targets, dtype=np.float32)).sum(-1) > 0
-    if counts.all():
-        return table
-    log.info(
-        "%s: %d of %d votes are ties, which carry no evidence under %s", name, (~counts).sum(), len(table), family.name
-    )
-    if not counts.any():
-        raise DataError(f"no {name} vote carries evidence under {family.name!r}; all {len(table)} are ties")
-    return table.select(np.flatnonzero(counts))
+def _describe(splits: VoteSplits) -> None:
+    """Log each table in a line, and what is doubtful; ``p2l validate`` shows more."""
+    tables = dict(splits.items())
+    for name, table in tables.items():
+        log.info("%s: %s", name, one_line(table))
+    for doubt in (*table_doubts("train", splits.train), *split_doubts(tables)):
+        log.warning("%s", doubt)

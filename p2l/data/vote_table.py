@@ -7,19 +7,20 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
 
-from p2l.data.adapters import adapt
 from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable
 from p2l.data.prompt_column import PromptColumn
-from p2l.data.readers import TableSource, read_table, source_name
+from p2l.data.readers import TableSource, source_name
 from p2l.data.skip_report import (
     EMPTY_PROMPT,
     MISSING_VALUE,
     NON_STRING_TURN,
     Mask,
     SkipReport,
-    check_share,
+    check_skipped,
     skip_report,
 )
+from p2l.data.stored_prompts import StoredPrompts
+from p2l.data.vote_frame import read_vote_frame
 from p2l.data.winner_labels import WinnerMap, check_labels
 
 REQUIRED_COLUMNS = ("prompt", *BATTLE_COLUMNS)
@@ -31,10 +32,11 @@ class VoteTable:
 
     ``prompts`` are the unique prompts (user turns), in order of appearance, and ``prompt_index`` are positions in them;
     ``model_a`` and ``model_b`` are positions in ``models``; ``outcome_shares`` is each vote as a distribution over
-    ``p2l.types.OUTCOMES`` (one-hot for a hard vote); ``frame`` holds the same rows with all their columns.
+    ``p2l.types.OUTCOMES`` (one-hot for a hard vote); ``frame`` holds the same rows with all their columns. Of a large
+    table the prompts and columns of long values stay in files: see ``p2l.data.large_votes``.
     """
 
-    prompts: tuple[tuple[str, ...], ...]
+    prompts: tuple[tuple[str, ...], ...] | StoredPrompts
     prompt_index: Int64[np.ndarray, " votes"]
     model_a: Int64[np.ndarray, " votes"]
     model_b: Int64[np.ndarray, " votes"]
@@ -76,7 +78,7 @@ class VoteTable:
         rows = np.asarray(rows, dtype=np.int64)
         prompt_index, used = pd.factorize(self.prompt_index[rows])
         return VoteTable(
-            prompts=tuple(self.prompts[prompt] for prompt in used),
+            prompts=_selected(self.prompts, used),
             prompt_index=prompt_index.astype(np.int64),
             model_a=self.model_a[rows],
             model_b=self.model_b[rows],
@@ -85,6 +87,14 @@ class VoteTable:
             models=self.models,
             frame=self.frame.iloc[rows].reset_index(drop=True),
         )
+
+
+def _selected(
+    prompts: tuple[tuple[str, ...], ...] | StoredPrompts, used: Int64[np.ndarray, " used"]
+) -> tuple[tuple[str, ...], ...] | StoredPrompts:
+    if isinstance(prompts, StoredPrompts):
+        return prompts.select(used)
+    return tuple(prompts[prompt] for prompt in used)
 
 
 def load_votes(
@@ -122,7 +132,7 @@ def load_votes(
     SkipReport(2 rows, 2 kept)
     """
     name = source_name(source)
-    frame = adapt(read_table(source, split), columns=columns, winner_map=winner_map)
+    frame = read_vote_frame(source, split, columns=columns, winner_map=winner_map)
     table, report = _convert(frame, name, models, max_skipped_share)
     check_labels(report, max_skipped_share, name)
     return table, report
@@ -156,8 +166,8 @@ def _convert(
     """Validate and convert in one pass over the columns."""
     columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
     prompts = PromptColumn.of(frame["prompt"])
-    report = columns.explain(skip_report(_bad_rows(prompts, columns.bad_rows(models)), len(frame)), models)
-    check_share(report, max_skipped_share, source)
+    report = columns.explain(skip_report(bad_votes(prompts, columns, models), len(frame)), models)
+    check_skipped(report, max_skipped_share, source)
     rows = report.kept_rows() if report.skipped else slice(None)
     prompt_index, turns = prompts.select(rows)
     battles = columns.table(rows, models)
@@ -174,8 +184,9 @@ def _convert(
     return table, report
 
 
-def _bad_rows(prompts: PromptColumn, bad_battles: dict[str, Mask]) -> dict[str, Mask]:
-    """Mark the rows with each fault; the faults are in order of precedence."""
+def bad_votes(prompts: PromptColumn, battles: BattleColumns, models: Sequence[str] | None) -> dict[str, Mask]:
+    """Mark the rows with each fault; the faults are in order of precedence, which is that of ``REASONS``."""
+    bad_battles = battles.bad_rows(models)
     return {
         MISSING_VALUE: prompts.has_flaw(MISSING_VALUE) | bad_battles[MISSING_VALUE],
         NON_STRING_TURN: prompts.has_flaw(NON_STRING_TURN),

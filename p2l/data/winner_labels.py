@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Bool
 
 from p2l.data.column_values import Names, factorize, text_of
-from p2l.data.skip_report import LABEL_ADVICE, UNKNOWN_WINNER, SkipReport, shown_counts
+from p2l.data.skip_report import LABEL_ADVICE, UNKNOWN_WINNER, SkipCounts, SkipReport, shown_counts
 from p2l.errors import ConfigError, DataError
-from p2l.types import OUTCOMES, Outcome
+from p2l.winner import OUTCOMES, Outcome
 
 # Letters and digits of a label in lower case -> outcome
 SPELLINGS = {
@@ -21,21 +21,40 @@ SPELLINGS = {
     **dict.fromkeys(("bothbad", "tiebothbad"), Outcome.BOTH_BAD.value),
 }
 # Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
-SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, 0.5: Outcome.TIE.value}
+_TIE = 0.5
+SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, _TIE: Outcome.TIE.value}
 WinnerMap = Mapping[Any, str | None]  # labels that are numbers in a file are compared as text
 
 
-def read_winners(frame: pd.DataFrame, winner_map: WinnerMap | None = None) -> pd.DataFrame:
+class AmbiguousWinnerError(DataError):
+    """A label that is both a side and the name of a model on the other side; ``row`` is the first such row."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(f"row {row}: {problem}")
+        self.row, self.problem = row, problem
+
+
+def has_scores(winners: pd.Series) -> bool:
+    """Whether one of the labels is the score of a tie, so that 1 and 0 are scores of model a too."""
+    labels = (text_of(value) for value in factorize(winners)[1] if pd.api.types.is_scalar(value))
+    return any(label is not None and _score(label) == _TIE for label in labels)
+
+
+def read_winners(
+    frame: pd.DataFrame, winner_map: WinnerMap | None = None, *, scored: bool | None = None
+) -> pd.DataFrame:
     """Return the table with its winners as values of ``Outcome``; unknown labels stay, for validation to report.
 
-    ``winner_map`` gives the outcome of further labels; null leaves their votes out. Raises ``DataError`` if a label is
+    ``winner_map`` gives the outcome of further labels; null leaves their votes out. ``scored`` says whether 1 and 0 are
+    scores, if these rows are a part of a table; by default they are beside 0.5. Raises ``DataError`` if a label is
     both a side and a model's name, and these differ.
     """
     if "winner" not in frame.columns:
         return frame
     codes, values = factorize(frame["winner"])
     labels = [text_of(value) if pd.api.types.is_scalar(value) else None for value in values]
-    outcomes = _outcomes(labels, winner_map or {})
+    scored = has_scores(frame["winner"]) if scored is None else scored
+    outcomes = _outcomes(labels, winner_map or {}, scored)
     names = _model_names(frame) if any(label and outcome != label for label, outcome in zip(labels, outcomes)) else ()
     changed = [label is not None and outcome != label for label, outcome in zip(labels, outcomes, strict=True)]
     changed = [flag or (isinstance(value, str) and value != value.strip()) for flag, value in zip(changed, values)]
@@ -53,23 +72,22 @@ def read_winners(frame: pd.DataFrame, winner_map: WinnerMap | None = None) -> pd
     return frame.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
 
 
-def check_labels(report: SkipReport, max_skipped_share: float, source: str) -> None:
+def check_labels(report: SkipReport | SkipCounts, max_skipped_share: float, source: str) -> None:
     """Raise ``DataError``, naming ``source``, if rows were left out for an unknown label, whatever their share.
 
     With ``max_skipped_share`` 1 they are only reported.
     """
-    if UNKNOWN_WINNER in report.skipped and max_skipped_share < 1:
-        count = len(report.skipped[UNKNOWN_WINNER])
+    if UNKNOWN_WINNER in report.counts and max_skipped_share < 1:
+        count = report.counts[UNKNOWN_WINNER]
         raise DataError(
             f"{source}: unknown labels in column winner, {count:,} of {report.total:,} rows: "
             f"{shown_counts(report.details.get(UNKNOWN_WINNER, {}))}. {LABEL_ADVICE}"
         )
 
 
-def _outcomes(labels: Sequence[str | None], winner_map: WinnerMap) -> list[str | None]:
+def _outcomes(labels: Sequence[str | None], winner_map: WinnerMap, scored: bool) -> list[str | None]:
     """Return the outcome of each label; None if it has none."""
     given = {str(label).strip(): _known(label, outcome) for label, outcome in winner_map.items()}
-    scored = any(label is not None and _score(label) == 0.5 for label in labels)
     found: list[str | None] = []
     for label in labels:
         if label is None:
@@ -115,9 +133,11 @@ def _set_by_name(
     if side is not None:
         other = np.flatnonzero(rows_of_name & (found != side))
         if other.size:
-            raise DataError(
-                f"row {other[0]}: the winner {label!r} may mean {side} or the model of that name, which is "
-                f"{found[other[0]]} there; say which with data.winner_map={{{label!r}: {side}}}, or rename the model"
+            raise AmbiguousWinnerError(
+                int(other[0]),
+                f"the winner {label!r} may mean {side} or the model of that name, which is {found[other[0]]} there; "
+                f"say which with data.winner_map={{{label}: {side}}} (outside training winner_map=...), or rename the "
+                "model",
             )
         return
     winner[rows_of_name] = found[rows_of_name]

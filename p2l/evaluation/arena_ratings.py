@@ -74,9 +74,14 @@ def _from_json(path: str) -> dict[str, dict[str, float]]:
     if isinstance(content, list):
         return _from_table(read_table(path), path)
     try:
-        return {
+        ratings = {
             category: {model: float(entry["rating"]) for model, entry in models.items()}
             for category, models in content.items()
         }
     except (AttributeError, TypeError, KeyError, ValueError):
         raise DataError(f'{path}: expected {{category: {{model: {{"rating": number}}}}}}') from None
+    for category, of_category in ratings.items():
+        for model, rating in of_category.items():
+            if not math.isfinite(rating):
+                raise DataError(f"{path}: the rating of {model} in {category} must be a finite number; got {rating}")
+    return ratings

@@ -16,7 +16,7 @@ from p2l.evaluation.candidates import MODEL_TYPES, Leaderboards
 from p2l.evaluation.metric_sections import EvaluationMetrics
 from p2l.evaluation.ranked_tables import EvaluationData
 from p2l.evaluation.simple_metrics import UndefinedError
-from p2l.options import check_choice
+from p2l.options import check_any, check_choice
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class CategoryEvaluation:
     arena_scale: str = "elo"
 
     def __post_init__(self) -> None:
+        check_any("categories", self.categories)
         check_choice("model_type", self.model_type, MODEL_TYPES)
         check_choice("arena_scale", self.arena_scale, NATS_PER_POINT)
         for name in self.categories:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RemoteEntryNotFoundError
 from tqdm import tqdm
 
+from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.readers import read_table
+from p2l.data.vote_frame import read_named, read_vote_frame
 from p2l.data.vote_table import VoteTable, load_votes
+from p2l.data.winner_labels import WinnerMap
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation.ranked_tables import HIDDEN, EvaluationData, plain_votes, ranked_votes, read_checkpoint_file
 from p2l.evaluation.ranked_votes import RankedVotes
@@ -23,6 +25,7 @@ from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.backbone import DTypeName
 from p2l.models.checkpoint_reader import model_names
 from p2l.models.predictor import TOKEN_BUDGET, predict
+from p2l.options import check_count
 from p2l.outcomes import get_family
 from p2l.types import Ranking
 
@@ -46,6 +49,7 @@ class EvaluationSource:
         hf_checkpoint_repo, hf_checkpoint_file: the same in a hub dataset.
         remove_last_hidden_json: rewrite ``checkpoint_path`` without ``last_hidden_state``, which is large.
         model_path, votes: a P2L checkpoint, and a table of votes whose prompts it ranks.
+        columns, winner_map: of the votes, as in ``p2l.data.load_votes``.
         loss_type: the likelihood family; None: the checkpoint's, else "bt".
         dtype, max_length, token_budget: of ``model_path``, as in ``load_checkpoint`` and ``predict``.
     """
@@ -59,12 +63,17 @@ class EvaluationSource:
     remove_last_hidden_json: bool = False
     model_path: str | None = None
     votes: str | None = None
+    columns: Mapping[str, str] | None = None
+    winner_map: WinnerMap | None = None
     loss_type: str | None = None
     dtype: DTypeName = "float32"
     max_length: int | None = None
     token_budget: int = TOKEN_BUDGET
 
     def __post_init__(self) -> None:
+        check_count("token_budget", self.token_budget)
+        if self.max_length is not None:
+            check_count("max_length", self.max_length, least=8)
         names = ("eval_path", "checkpoint_path", "hf_checkpoint_repo", "model_path")
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
@@ -94,7 +103,8 @@ class EvaluationSource:
             path = self._checkpoint_file(number)
         else:
             path = self.paths["eval_path"][number] if self.eval_path is not None else self._file_of_repo(EVAL_OUTPUT)
-        frame = read_checkpoint_file(path) if by_columns else read_table(path)
+        frame = read_checkpoint_file(path) if by_columns else read_named(path, "train", self.columns)
+        frame = adapt(frame, columns=self.columns, winner_map=self.winner_map)
         if not with_rankings:
             return plain_votes(frame, family, models, path, only_met=by_columns)
         if models is None:
@@ -136,7 +146,7 @@ class EvaluationSource:
 
     def _rank(self, model_path: str, votes: str) -> EvaluationData:
         checkpoint = load_checkpoint(model_path, loss_type=self.loss_type, dtype=self.dtype, max_length=self.max_length)
-        table, report = load_votes(votes, models=checkpoint.models)
+        table, report = load_votes(votes, models=checkpoint.models, columns=self.columns, winner_map=self.winner_map)
         log.info("votes from %s: %s", votes, report)
         rankings = rank_all(checkpoint, table, self.token_budget)
         ranked = RankedVotes(table.battles, rankings, table.prompt_index, table.prompt_index)
@@ -160,9 +170,15 @@ def rank_all(checkpoint: Checkpoint, table: VoteTable, token_budget: int = TOKEN
     return Ranking(torch.cat([part.coefs for part in parts]), torch.cat(etas) if etas else None)
 
 
-def load_train(source: str, models: Sequence[str]) -> tuple[BattleTable, Any]:
+def load_train(
+    source: str,
+    models: Sequence[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    winner_map: WinnerMap | None = None,
+) -> tuple[BattleTable, Any]:
     """Read training votes and their rows; votes on models outside the list are skipped, counted and logged."""
-    frame = read_table(source, "train")
+    frame = read_vote_frame(source, "train", columns=columns, winner_map=winner_map)
     battles, report = load_battles(frame, models=models)
     log.info("training votes from %s: %s", source, report)
     return battles, frame.iloc[report.kept_rows()].reset_index(drop=True)

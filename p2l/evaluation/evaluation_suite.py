@@ -12,6 +12,7 @@ from p2l.evaluation.category_evaluation import CategoryEvaluation, Train
 from p2l.evaluation.evaluation_output import EvaluationOutput
 from p2l.evaluation.evaluation_sources import EvaluationSource, load_train
 from p2l.evaluation.ranked_tables import EvaluationData
+from p2l.options import check_count
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class EvaluationSuite:
 
     Attributes:
         train_path, hf_train_dataset: training votes for the marginal fit; the local ones win if both are given.
+        train_columns: names in that table of some columns; the source's ``winner_map`` holds for it too.
         train_checkpoints, checkpoint_size: for each n, also fit the marginal to the first n x size training votes.
         arena_path: Arena's ratings.
     """
@@ -29,6 +31,7 @@ class EvaluationSuite:
     output: EvaluationOutput
     train_path: str | None = None
     hf_train_dataset: str | None = None
+    train_columns: Mapping[str, str] | None = None
     train_checkpoints: Sequence[int] = ()
     checkpoint_size: int = 0
     arena_path: str | None = None
@@ -39,6 +42,9 @@ class EvaluationSuite:
                 raise ConfigError(
                     f"{option} names {len(files)} files and output_file_name {len(self.output.names)}; give as many"
                 )
+        check_count("checkpoint_size", self.checkpoint_size, least=0)
+        for checkpoint in self.train_checkpoints:
+            check_count("each of train_checkpoints", checkpoint)
         if self.train_checkpoints and (self.evaluation.model_type != "marginal" or self.checkpoint_size < 1):
             raise ConfigError("train_checkpoints go with model_type=marginal and a checkpoint_size of at least 1")
 
@@ -74,7 +80,8 @@ class EvaluationSuite:
         source = self.train_path or self.hf_train_dataset
         if source is None:
             return None
-        return load_train(source, self.source.model_list() or data.votes.models)
+        models = self.source.model_list() or data.votes.models
+        return load_train(source, models, columns=self.train_columns, winner_map=self.source.winner_map)
 
     def _train_parts(self, train: Train | None) -> Iterator[tuple[str, Train | None]]:
         """Yield all training votes, then the first ones for each checkpoint, with the published suffix."""

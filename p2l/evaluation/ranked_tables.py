@@ -15,9 +15,10 @@ from jaxtyping import Int64, Shaped
 
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.json_rows import infer_numbers
+from p2l.data.json_rows import infer_numbers, parse_json
 from p2l.data.readers import read_table
 from p2l.data.skip_report import UNKNOWN_MODEL
+from p2l.data.text_lists import read_lists
 from p2l.errors import DataError
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.outcomes import OutcomeFamily
@@ -46,7 +47,7 @@ def read_checkpoint_file(path: str) -> pd.DataFrame:
     if not text.lstrip().startswith("{"):
         return read_table(path)
     try:
-        columns = json.loads(text)
+        columns = parse_json(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # one object a line
             return read_table(path)
@@ -135,7 +136,7 @@ def _numbers(
     column: pd.Series, rows: Int64[np.ndarray, " votes"], width: int, name: str, expected: str
 ) -> Shaped[np.ndarray, "votes width"]:
     """Return lists of numbers (maybe nested in a list of one) or, for width 1, bare numbers as an array."""
-    lists = [_flat(value) for value in column]
+    lists = [_flat(value) for value in read_lists(column)]
     lengths = np.array([len(value) for value in lists])
     _check(lengths == width, rows, lambda i: f"{name} has {lengths[i]} numbers; {expected} {width}")
     try:

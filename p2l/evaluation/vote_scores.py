@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from p2l.data.vote_table import VoteTable
@@ -40,17 +41,24 @@ class VoteScores:
 
 
 def score_votes(family: OutcomeFamily, rankings: Ranking, table: VoteTable) -> VoteScores:
-    """Score every vote of ``table`` by the ranking of its prompt; row i of ``rankings`` belongs to prompt i.
+    """Score every vote of ``table`` by the ranking of its prompt; rankings as in ``log_probs_and_targets``."""
+    log_probs, targets = log_probs_and_targets(family, rankings, table)
+    losses, hits = log_loss(log_probs, targets), accuracy(log_probs, targets)
+    return VoteScores(losses.double().numpy(), hits.double().numpy(), table.weight, table.prompt_index)
 
-    A single leaderboard (coefs of one dimension) serves all prompts.
+
+def log_probs_and_targets(
+    family: OutcomeFamily, rankings: Ranking, table: VoteTable
+) -> tuple[Float[Tensor, "votes outcomes"], Float[Tensor, "votes outcomes"]]:
+    """Return what every vote was expected to be, and what it was, as distributions over the family's outcomes.
+
+    Row i of ``rankings`` belongs to prompt i; a single leaderboard (coefs of one dimension) serves all prompts.
     """
     if rankings.coefs.ndim == 1:
         rankings = one_for_all(rankings, len(table.prompts))
     battle = Battle(*(torch.from_numpy(x) for x in (table.prompt_index, table.model_a, table.model_b)))
     log_probs = battle_log_probs(family, rankings, battle)
-    targets = torch.from_numpy(table.outcome_shares).to(log_probs.dtype) @ family.target_matrix(log_probs)
-    losses, hits = log_loss(log_probs, targets), accuracy(log_probs, targets)
-    return VoteScores(losses.double().numpy(), hits.double().numpy(), table.weight, table.prompt_index)
+    return log_probs, torch.from_numpy(table.outcome_shares).to(log_probs.dtype) @ family.target_matrix(log_probs)
 
 
 def one_for_all(leaderboard: Ranking, num_prompts: int) -> Ranking:

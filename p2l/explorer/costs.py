@@ -17,6 +17,7 @@ from p2l.types import Ranking
 
 _STEPS = 24  # points of a chord of the envelope, which is curved on a log scale
 _MOST_TICKS = 5
+_EDGE = 3.0  # percent of the width left free on both sides, so that no dot hides a label of the axis
 _PLOT = {"role": "img", "aria-label": "win rate of each LLM against its cost; the numbers are in the table"}
 
 
@@ -91,7 +92,11 @@ def costs_view(models: Sequence[str], costs: Costs, share: float) -> Html:
     decision = costs.decide(budget)
     without = int((~costs.priced).sum())
     scale = ", on a log scale" if costs.is_log() else ""
-    text = f"Cost: dollars per {PER:,} requests like this{scale}. Win rate: against an LLM drawn at random."
+    text = (
+        f"Cost: dollars per {PER:,} requests like this{scale}. Win rate: against an LLM drawn at random. "
+        "Numbered dots: the LLMs of the table, which mixtures are made from; the tooltip of a dot has its name. "
+        "Dashed line: the budget. Ring: the choice."
+    )
     more = f" Omitted, without a price: {without} of {len(models)} LLMs." if without else ""
     return join(
         (
@@ -134,7 +139,7 @@ def _plot(models: Sequence[str], costs: Costs, budget: float, decision: Decision
     low, high = float(ticks[0]), float(ticks[-1])
 
     def at(cost: float, score: float) -> tuple[float, float]:
-        return 100 * costs.place(cost), 100 - 100 * (score - low) / (high - low)
+        return _across(costs, cost), 100 - 100 * (score - low) / (high - low)
 
     order = {model: number for number, model in enumerate(costs.frontier.model.tolist(), start=1)}
     dots = [
@@ -143,14 +148,19 @@ def _plot(models: Sequence[str], costs: Costs, budget: float, decision: Decision
     ]
     x, y = at(decision.expected_cost, decision.expected_score)
     chosen = tag("b.chosen", attributes={"style": f"left:{x:.2f}%;top:{y:.2f}%"})
-    line = tag("u.budget", attributes={"style": f"left:{100 * costs.place(budget):.2f}%"})
+    line = tag("u.budget", attributes={"style": f"left:{_across(costs, budget):.2f}%"})
     rows = [tag("span.y", f"{tick:.0%}", attributes={"style": f"top:{at(budget, tick)[1]:.2f}%"}) for tick in ticks]
     columns = [
-        tag("span.x", dollars(tick), attributes={"style": f"left:{100 * costs.place(tick):.2f}%"})
+        tag("span.x", dollars(tick), attributes={"style": f"left:{_across(costs, tick):.2f}%"})
         for tick in costs.ticks()
     ]
     curve = _curve([at(cost, score) for cost, score in _envelope(costs)])
     return tag("div.plot", tag("div", *rows, *columns, line, curve, *dots, chosen), attributes=_PLOT)
+
+
+def _across(costs: Costs, cost: float) -> float:
+    """Return the horizontal position of a cost in percent."""
+    return _EDGE + (100 - 2 * _EDGE) * costs.place(cost)
 
 
 def _envelope(costs: Costs) -> list[tuple[float, float]]:

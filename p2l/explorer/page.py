@@ -121,7 +121,9 @@ def header(explorer: Explorer) -> Html:
     style = Html(f"<style>{files('p2l.explorer').joinpath('page.css').read_text(encoding='utf-8')}</style>")
     models, family = explorer.predictor.models, explorer.predictor.family
     text = f"Type a prompt: {len(models)} LLMs are ranked for it alone. Family of outcomes: {family.name}."
-    return join((style, tag("header.p2l", tag("h1", TITLE), tag("p.soft", text))))
+    warning = explorer.predictor.warning
+    note = tag("p.warning", f"Warning: this model is {warning}.") if warning else Html()
+    return join((style, tag("header.p2l", tag("h1", TITLE), note, tag("p.soft", text))))
 
 
 def _boxes() -> _PromptInputs:

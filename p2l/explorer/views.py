@@ -89,7 +89,8 @@ def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search:
     ]
     head = _head(("LLM", ""), ("rank", "number"), ("", "bar"), ("Elo", "number"))
     moved = int((both["rank"] != both["rank_second"]).sum())
-    text = f"From the first prompt to the second; {moved} of {len(both)} LLMs change their rank."
+    shown = f" Shown: the {len(rows)} largest changes of {len(found)} LLMs." if len(rows) < len(found) else ""
+    text = f"Elo points, from the first prompt to the second; {moved} of {len(both)} LLMs change their rank.{shown}"
     return join((_table(head, rows), message(text)))
 
 

@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from p2l.errors import ConfigError
+from p2l.heads.cost_head import CostHead
 from p2l.heads.initialization import initialize_linear
+from p2l.options import check_count
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.types import Ranking
 
@@ -18,7 +20,8 @@ class RankingHead(nn.Module):
     coefs = W h + c, or V (U h + u) + c at low rank; eta = w . h + e. With a threshold (family "ba") the head also
     emits gamma and returns coefs - gamma, so that the ranking is a grounded one like any other.
 
-    Parameter names are those of the published checkpoints: ``head``, ``eta_head``, ``gamma_head``.
+    Parameter names are those of the published checkpoints: ``head``, ``eta_head``, ``gamma_head``. A ``cost_head``, if
+    there is one, adds costs to the ranking; the state dict does not hold it.
 
     Args:
         hidden_size: width of the hidden state.
@@ -28,6 +31,8 @@ class RankingHead(nn.Module):
         init: one of ``p2l.heads.INITIALIZATIONS``.
         eta_from: at low rank, read eta from the hidden state or (published ``eta_downsize``) from the bottleneck.
     """
+
+    cost_head: CostHead | None
 
     def __init__(
         self,
@@ -40,13 +45,12 @@ class RankingHead(nn.Module):
     ) -> None:
         super().__init__()
         self.family = get_family(family) if isinstance(family, str) else family
-        if rank is not None and not 1 <= rank <= min(hidden_size, num_models):
-            raise ConfigError(
-                f"head.rank must lie between 1 and min(hidden size {hidden_size}, models {num_models}); got {rank}"
-            )
+        if rank is not None:
+            most = min(hidden_size, num_models)
+            check_count("head.rank", rank, most=most, of=f"hidden size {hidden_size}, models {num_models}")
         if eta_from not in ("hidden", "bottleneck") or (eta_from == "bottleneck" and rank is None):
             raise ConfigError(f"head.eta_from must be 'hidden', or 'bottleneck' with head.rank set; got {eta_from!r}")
-        self.rank, self.eta_from, self.num_models = rank, eta_from, num_models
+        self.rank, self.eta_from, self.num_models, self.hidden_size = rank, eta_from, num_models, hidden_size
         self.head: nn.Module = (
             nn.Linear(hidden_size, num_models)
             if rank is None
@@ -61,13 +65,23 @@ class RankingHead(nn.Module):
             )
         if self.family.has_threshold:
             self.gamma_head = nn.Linear(hidden_size, 1)
+        self.register_module("cost_head", None)
         self.reset_parameters(init)
 
     def reset_parameters(self, init: str) -> None:
-        """Draw all weights by the named scheme; set all biases to zero."""
+        """Draw all weights by the named scheme; set all biases to zero.
+
+        Under "zeros" a bottleneck is drawn as "reset_parameters": zeros on both sides would get no gradient.
+        """
+        bottleneck = self.head[0] if isinstance(self.head, nn.Sequential) else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                initialize_linear(module, init)
+                initialize_linear(module, "reset_parameters" if module is bottleneck and init == "zeros" else init)
+
+    @property
+    def ignores_prompts(self) -> bool:
+        """Whether the coefficients are the same for every prompt: the last layer has no weights but its bias."""
+        return not bool(_last_linear(self.head).weight.any())
 
     @torch.no_grad()
     def set_bias(self, ranking: Ranking) -> None:
@@ -76,8 +90,24 @@ class RankingHead(nn.Module):
         if self.family.num_eta and ranking.eta is not None:
             _last_linear(self.eta_head).bias.copy_(ranking.eta.reshape(1))
 
+    @torch.no_grad()
+    def rescale(
+        self, scale: float, offset: Float[Tensor, " models"], eta_scale: float = 1.0, eta_offset: float = 0.0
+    ) -> None:
+        """Make every output ``scale`` coefs + ``offset``, and ``eta_scale`` eta + ``eta_offset``."""
+        last = _last_linear(self.head)
+        last.weight.mul_(scale)
+        last.bias.mul_(scale).add_(offset.to(last.bias))
+        if self.family.has_threshold:
+            self.gamma_head.weight.mul_(scale)
+            self.gamma_head.bias.mul_(scale)
+        if self.family.num_eta:
+            last = _last_linear(self.eta_head)
+            last.weight.mul_(eta_scale)
+            last.bias.mul_(eta_scale).add_(eta_offset)
+
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Ranking:
-        """Return coefficients (batch, models) and eta (batch,) or None, in float32."""
+        """Return coefficients (batch, models), eta (batch,) or None, and costs (batch, models) or None, in float32."""
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(self._dtype)
             first, last = self.head if isinstance(self.head, nn.Sequential) else (nn.Identity(), self.head)
@@ -88,7 +118,8 @@ class RankingHead(nn.Module):
                 eta = self.eta_head(bottleneck if self.eta_from == "bottleneck" else hidden).squeeze(-1).float()
             if self.family.has_threshold:
                 coefs = coefs - self.gamma_head(hidden)
-        return Ranking(coefs.float(), eta)
+            costs = None if self.cost_head is None else self.cost_head(hidden)
+        return Ranking(coefs.float(), eta, costs)
 
     @property
     def _dtype(self) -> torch.dtype:

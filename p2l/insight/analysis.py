@@ -15,7 +15,7 @@ from p2l.insight.prompt_groups import CLUSTER, Clusters, Group, category_groups
 from p2l.insight.ranked_prompts import RankedPrompts
 from p2l.insight.regression import RegressionTest, compare_versions
 from p2l.insight.strengths import all_differences, model_index
-from p2l.options import check_count, check_number, check_seed
+from p2l.options import check_count, check_level, check_number, check_seed
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,13 @@ class Questions:
     def __post_init__(self) -> None:
         if (self.old is None) != (self.new is None):
             raise ConfigError("a regression test needs old=<LLM> and new=<LLM>; only one was given")
-        if not 0.5 <= self.level < 1:
-            raise ConfigError(f"level must lie in [0.5, 1), say 0.95; got {self.level}")
+        check_level(self.level)
+        check_number("level", self.level, least=0.5)
         check_number("margin", self.margin, least=0)
         check_seed(self.seed)
         if self.num_clusters is not None:
             check_count("num_clusters", self.num_clusters)
-        if self.min_prompts < 2:
-            raise ConfigError(f"min_prompts must be at least 2, an interval needs two prompts; got {self.min_prompts}")
+        check_count("min_prompts", self.min_prompts, least=2, of="an interval needs two prompts")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,13 +1,12 @@
 """The report as one self-contained HTML page: no script, no network; light or dark mode, narrow or wide screens."""
 
-from collections.abc import Callable
-from importlib.resources import files
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from p2l.html import Html, join, safe, table, tag, whisker
+from p2l.html import Html, document, join, safe, sections, table, tag, tiles, whisker
 from p2l.insight.analysis import Insight, group_kinds
 from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.regression import BETTER, OVERALL, WORSE, RegressionTest
@@ -15,25 +14,13 @@ from p2l.insight.report_figures import cluster_map, colour, heat_map
 
 SHOWN, EXAMPLES, LOSSES = 20, 3, 10
 EXAMPLE_CHARACTERS = 220
+MODEL_ERROR = "Intervals do not include the error of the P2L model."
 VERDICT_CLASSES = {"strength": "up", "higher": "up", BETTER: "up", "weakness": "down", "lower": "down", WORSE: "down"}
 
 
 def render(insight: Insight, title: str) -> str:
     """Return the HTML of the report."""
-    sections = [(name, content) for name, content in _sections(insight) if content]
-    links = (tag("a", name, attributes={"href": f"#{_anchor(name)}"}) for name, _ in sections)
-    body = join(
-        tag("section", tag("h2", name), content, attributes={"id": _anchor(name)}) for name, content in sections
-    )
-    style = Html(files("p2l.insight").joinpath("page.css").read_text(encoding="utf-8"))
-    meta = Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">')
-    head = tag("head", meta, tag("title", title), tag("style", style))
-    page = tag("body", _header(insight, title), tag("nav", *links), tag("main", body), _footer(insight))
-    return "<!doctype html>\n" + tag("html", head, page, attributes={"lang": "en"})
-
-
-def _anchor(name: str) -> str:
-    return name.lower().replace(" ", "-")
+    return document(title, _header(insight, title), sections(_sections(insight)), _footer(insight))
 
 
 def _sections(insight: Insight) -> list[tuple[str, Html | None]]:
@@ -49,50 +36,64 @@ def _sections(insight: Insight) -> list[tuple[str, Html | None]]:
 
 
 def _header(insight: Insight, title: str) -> Html:
-    best = insight.overall.table(insight.questions.level).iloc[0]
-    tiles = [
+    best = insight.overall.table(insight.questions.level).iloc[0].to_dict()
+    facts = [
         ("prompts", f"{len(insight.ranked):,}"),
         ("LLMs", f"{len(insight.ranked.models):,}"),
         ("groups", f"{len(insight.groups):,}"),
-        ("best on all prompts", best["model"]),
+        (f"first on all prompts, rank {_ranks(best)}", best["model"]),
     ]
     if insight.regression is not None:
-        tiles.append((f"{insight.regression.new} against {insight.regression.old}", insight.regression.verdict))
-    shown = (tag("div.tile", tag("strong", value), tag("small", name)) for name, value in tiles)
+        facts.append((f"{insight.regression.new} against {insight.regression.old}", insight.regression.verdict))
     text = "Leaderboards that a P2L model predicts for these prompts. No votes on the prompts were used."
-    return tag("header", tag("h1", title), tag("p.soft", text), tag("div.tiles", *shown))
+    warning = insight.ranked.warning
+    note = tag("p.warning", f"Warning: the P2L model is {warning}.") if warning else Html()
+    return tag("header", tag("h1", title), note, tag("p.soft", text), tiles(facts))
 
 
 def _leaderboard(insight: Insight) -> Html:
     level = insight.questions.level
     found = insight.overall.table(level)
-    head = ("Rank", "LLM", "", "Elo", "Interval", "Range", "Win rate")
+    scale = _scale(found["elo_low"], found["elo_high"], found["elo"])
+    head = ("Rank", "LLM", _ends(scale), "Elo", "Interval", "Win rate")
 
     def part(some: pd.DataFrame) -> Html:
-        scale = _scale(some["elo_low"], some["elo_high"], some["elo"])
         rows = [
             (
-                row.rank,
-                safe(row.model),
-                whisker(row.elo, row.elo_low, row.elo_high, scale),
-                f"{row.elo:+.0f}",
-                _interval(row.elo_low, row.elo_high, 0),
-                str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}–{row.rank_worst}",
-                f"{row.win_rate:.1%}",
+                _ranks(row),
+                safe(row["model"]),
+                whisker(row["elo"], row["elo_low"], row["elo_high"], scale),
+                f"{row['elo']:+.0f}",
+                _interval(row["elo_low"], row["elo_high"], 0),
+                f"{row['win_rate']:.1%}",
             )
-            for row in some.itertuples()
+            for row in some.to_dict("records")
         ]
         return table(head, rows, wide=("Interval", "Win rate"))
 
-    text = f"Elo points above the mean LLM, with {level:.0%} intervals over prompts. Range: the ranks that they allow."
+    text = (
+        f"Elo points above the mean LLM, with {level:.0%} intervals over prompts. Rank: the ranks that the intervals "
+        f"allow. {MODEL_ERROR}"
+    )
     return join((tag("p.soft", text), _first_and_rest(found, part)))
+
+
+def _ranks(row: Mapping[str, Any]) -> str:
+    """Return the range of a rank; one number if the intervals allow no other."""
+    best, worst = row["rank_best"], row["rank_worst"]
+    return str(best) if best == worst else f"{best}–{worst}"
+
+
+def _ends(scale: tuple[float, float]) -> str:
+    """Return the heading of a column of whiskers: the ends of its scale."""
+    return f"{_signed(scale[0], 0)} to {_signed(scale[1], 0)} Elo"
 
 
 def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
     if found is None:
         return None
     scale = _scale(found["low"], found["high"], found["difference"], 0.0)
-    head = ("Rank", f"Rank {name}", "LLM", "", "Elo", "Interval", "Verdict")
+    head = ("Rank", f"Rank {name}", "LLM", _ends(scale), "Elo", "Interval", "Verdict")
 
     def part(some: pd.DataFrame) -> Html:
         rows = [
@@ -103,7 +104,7 @@ def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
 
     text = (
         f"Difference to the leaderboard named {name}, in Elo points, with both leaderboards at the same spread. "
-        "Verdicts: discoveries over the LLMs (Benjamini and Hochberg)."
+        f"Verdicts: discoveries over the LLMs (Benjamini and Hochberg). {MODEL_ERROR}"
     )
     return join((tag("p.soft", text), _first_and_rest(found, part)))
 
@@ -119,11 +120,13 @@ def _strengths(insight: Insight) -> Html | None:
         return None
     found = insight.differences[insight.differences["model"].isin(insight.focus)]
     scale = _scale(found["low"], found["high"], found["difference"], 0.0)
-    head = ("Group", "Kind", "Prompts", "", "Elo", "Interval", "Rank", "Verdict")
+    head = ("Group", "Kind", "Prompts", _ends(scale), "Elo", "Interval", "Rank", "Verdict")
+    ranks = {row["model"]: _ranks(row) for row in insight.overall.table(insight.questions.level).to_dict("records")}
     text = (
         "Groups on which an LLM stands higher or lower than on all prompts, in Elo points. Some prompts separate LLMs "
         "more than others, so each group is first scaled to the spread of all prompts. Verdicts: discoveries at a "
-        f"false discovery rate of {1 - insight.questions.level:.0%} over the LLM's groups (Benjamini and Hochberg)."
+        f"false discovery rate of {1 - insight.questions.level:.0%} over the LLM's groups (Benjamini and Hochberg). "
+        f"{MODEL_ERROR}"
     )
     parts = [tag("p.soft", text)]
     for model in insight.focus:
@@ -132,7 +135,7 @@ def _strengths(insight: Insight) -> Html | None:
             (safe(row.group), safe(row.kind), row.prompts, *_difference(row, scale), row.rank, _verdict(row.verdict))
             for row in of_model.itertuples()
         ]
-        parts.append(tag("h3", f"{model}: rank {of_model['overall_rank'].iloc[0]} on all prompts"))
+        parts.append(tag("h3", f"{model}: rank {ranks[model]} on all prompts"))
         parts.append(table(head, rows, wide=("Kind", "Prompts", "Interval", "Verdict")))
     return join(parts)
 
@@ -140,13 +143,11 @@ def _strengths(insight: Insight) -> Html | None:
 def _heat_maps(insight: Insight) -> Html | None:
     if not insight.groups:
         return None
-    legend = (
-        "lower than on all prompts",
-        tag("span.legend"),
-        "higher. The number is the rank in the group: an LLM can be first with a smaller lead. Only discoveries "
-        "are coloured; the tooltip of a cell shows the Elo points.",
+    text = (
+        "The number is the rank in the group: an LLM can be first with a smaller lead. Only discoveries are coloured; "
+        "the tooltip of a cell shows the Elo points."
     )
-    return join((tag("p.soft", *legend), *(heat_map(insight, kind, SHOWN) for kind in group_kinds(insight))))
+    return join((tag("p.soft", text), *(heat_map(insight, kind, SHOWN) for kind in group_kinds(insight))))
 
 
 def _regression(insight: Insight) -> Html | None:
@@ -172,9 +173,11 @@ def _regression(insight: Insight) -> Html | None:
     text = (
         f"Score of {test.new} against {test.old}: the probability of a win plus half that of neither win nor loss, "
         f"averaged over prompts. Better or worse: the whole interval is more than {100 * test.margin:g} points "
-        f"away from 50%; the intervals of the groups hold together at {insight.questions.level:.0%} (Bonferroni)."
+        f"away from 50%; the intervals of the groups hold together at {insight.questions.level:.0%} (Bonferroni). "
+        f"{MODEL_ERROR}"
     )
-    head = ("Group", "Prompts", "", "Score", "Interval", *titles, "Verdict")
+    ends = f"{scale[0]:.0%} to {scale[1]:.0%}"
+    head = ("Group", "Prompts", ends, "Score", "Interval", *titles, "Verdict")
     compared = table(head, rows, wide=("Prompts", "Interval", *titles))
     return join((tag("p.soft", text), compared, _losses(insight, test)))
 
@@ -216,6 +219,7 @@ def _clusters(insight: Insight) -> Html | None:
 
 def _footer(insight: Insight) -> Html:
     small = ", ".join(f"{group.name} ({len(group.rows)})" for group in insight.small[:30])
+    small += f" and {len(insight.small) - 30} more" if len(insight.small) > 30 else ""
     notes = [
         "Intervals show how much a number would vary with other prompts of the same sort. They do not include the "
         "error of the P2L model: if it is wrong about an LLM on some topic, more prompts do not help.",

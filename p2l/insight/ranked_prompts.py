@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from p2l.data.prompt_encoder import turns_of
+from p2l.data.text_lists import parse_list, read_lists
 from p2l.errors import DataError, PromptError
 from p2l.insight.embeddings import HIDDEN, Vectors, embed
 from p2l.models import Checkpoint
@@ -33,6 +34,7 @@ class RankedPrompts:
         family: likelihood family of the rankings.
         categories: by category column, the labels (none, one or several) of each prompt.
         embedding: a vector for each prompt, for clusters and the map; None for neither.
+        warning: of the checkpoint, see ``p2l.models.Checkpoint.warning``; None for none.
     """
 
     prompts: tuple[tuple[str, ...], ...]
@@ -41,6 +43,7 @@ class RankedPrompts:
     family: OutcomeFamily
     categories: Mapping[str, Sequence[Labels]]
     embedding: Vectors | None = None
+    warning: str | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -76,7 +79,8 @@ def rank_table(
     _check_finite(rankings, source)
     categories = {name: _labels(frame[name]) for name in columns.categories}
     vectors = embed(embedding, prompts, hidden.numpy(), token_budget) if embedding else None
-    return RankedPrompts(tuple(prompts), rankings, checkpoint.models, checkpoint.family, categories, vectors)
+    family = checkpoint.family
+    return RankedPrompts(tuple(prompts), rankings, checkpoint.models, family, categories, vectors, checkpoint.warning)
 
 
 def read_rankings(
@@ -106,7 +110,9 @@ def read_rankings(
     hidden = _matrix(frame["last_hidden_state"], source) if embedding == HIDDEN else None
     vectors = embed(embedding, prompts, hidden, token_budget) if embedding else None
     categories = {name: _labels(frame[name]) for name in columns.categories}
-    return RankedPrompts(tuple(prompts), rankings, tuple(models), family, categories, vectors)
+    noted = frame["warning"].dropna().to_list() if "warning" in frame.columns else []
+    warning = str(noted[0]) if noted else None
+    return RankedPrompts(tuple(prompts), rankings, tuple(models), family, categories, vectors, warning)
 
 
 def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
@@ -143,12 +149,15 @@ def _labels(column: pd.Series) -> list[Labels]:
 
 
 def _labels_of(value: object) -> Labels:
+    if isinstance(value, str) and (items := parse_list(value)) is not None:  # a cell of a CSV file
+        value = items
     if isinstance(value, (list, tuple, np.ndarray)):
         return tuple(dict.fromkeys(str(item) for item in value if item is not None))
     return () if pd.isna(value) or str(value).strip() == "" else (str(value),)
 
 
 def _matrix(column: pd.Series, source: str) -> Float32[np.ndarray, "prompts values"]:
+    column = read_lists(column)
     sizes = {len(value) if isinstance(value, (list, np.ndarray)) else -1 for value in column}
     if -1 in sizes or len(sizes) > 1:
         found = "rows without one" if -1 in sizes else f"the lengths {sorted(sizes)}"
@@ -167,9 +176,7 @@ def _numbers(column: pd.Series, source: str) -> Float32[np.ndarray, " prompts"]:
 
 
 def _check_finite(rankings: Ranking, source: str) -> None:
-    fine = rankings.coefs.isfinite().all(dim=1)
-    if rankings.eta is not None:
-        fine &= rankings.eta.isfinite()
+    fine = rankings.is_finite()
     if not fine.all():
         bad = torch.nonzero(~fine)[:, 0]
         raise DataError(

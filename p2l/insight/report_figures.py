@@ -37,6 +37,8 @@ def cluster_map(clusters: Clusters, texts: list[str]) -> Html:
     marks = [_mark(i, *np.median(at[clusters.labels == i], axis=0)) for i in range(len(clusters.names))]
     box = {"viewBox": f"0 0 {WIDTH:.0f} {HEIGHT:.0f}", "role": "img", "aria-label": "map of the clusters of prompts"}
     caption = "The two directions in which the embeddings differ most (PCA). Numbers: the clusters of the table below."
+    if step > 1:
+        caption += f" Drawn: {len(dots):,} of {len(at):,} prompts."
     return tag("figure", tag("svg.map", *dots, *marks, attributes=box), tag("figcaption", caption))
 
 
@@ -69,7 +71,14 @@ def heat_map(insight: Insight, kind: str, most: int) -> Html:
     ]
     rows = scrolling(tag("table.heat", tag("thead", head), tag("tbody", *body)))
     more = f", the first {most} of {len(models)} LLMs" if len(models) > len(shown) else ""
-    return join((tag("h3", f"By {kind}{more}"), rows))
+    return join((tag("h3", f"By {kind}{more}"), _colour_key(largest), rows))
+
+
+def _colour_key(largest: float) -> Html:
+    """Return the scale of the colours, between the Elo points of its ends."""
+    return tag(
+        "p.soft", f"lower than on all prompts, −{largest:.0f} Elo", tag("span.legend"), f"+{largest:.0f} Elo, higher"
+    )
 
 
 def _column(name: str) -> Html:

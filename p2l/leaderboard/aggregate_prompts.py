@@ -57,7 +57,7 @@ def aggregate(
     """
     if isinstance(rankings, Leaderboards):
         ranking = _aggregate([rankings.rankings], rankings.family, weight)
-        return Leaderboard(rankings.models, ranking, rankings.family)
+        return Leaderboard(rankings.models, ranking, rankings.family, warning=rankings.warning)
     if family is None:
         raise ConfigError("aggregate needs the family of a Ranking: aggregate(rankings, checkpoint.family)")
     return _aggregate([rankings] if isinstance(rankings, Ranking) else rankings, family, weight)
@@ -156,9 +156,7 @@ def _check(rankings: Ranking) -> None:
         raise DataError(
             f"a leaderboard needs prompts and at least two models; got {num_prompts} prompts, {num_models} models"
         )
-    finite = rankings.coefs.isfinite().all(-1)
-    if rankings.eta is not None:
-        finite &= rankings.eta.isfinite()
+    finite = rankings.is_finite()
     if not finite.all():
         bad = torch.nonzero(~finite)[:, 0]
         raise DataError(

@@ -26,7 +26,10 @@ def sandwich(
     """
     targets = torch.tensor(likelihood.family.targets, dtype=torch.float64)
     by_outcome = targets @ likelihood.scores(minimum.parameters)[0]  # (rows, outcomes of a vote, points)
-    if cluster is not None:
+    if rows.moments is not None:
+        by_row = torch.einsum("rkl,rkp,rlq->rpq", torch.from_numpy(rows.moments), by_outcome, by_outcome)
+        meat = likelihood.spread_twice(by_row[None])[0]
+    elif cluster is not None:
         meat = _clustered(rows, likelihood, by_outcome.numpy(), cluster)
     elif rows.outcome is not None:
         squares = torch.from_numpy(rows.squares())

@@ -13,8 +13,10 @@ from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 from tqdm import tqdm
 
+from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
 from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.readers import TableSource, read_table
+from p2l.data.count_battles import count_battles
+from p2l.data.readers import TableSource, blocked_table, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.comparison_graph import centring, components
@@ -25,10 +27,9 @@ from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum, minimise
 from p2l.leaderboard.vote_clusters import cluster_codes
-from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, shares_of
+from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, resampled_weights, shares_of
 from p2l.options import check_choice, check_count_or_none, check_number, check_seed
 from p2l.outcomes import OutcomeFamily, get_family
-from p2l.statistics.bootstrap import resampled_rows
 from p2l.types import OUTCOMES, Ranking
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ RIDGE = 1e-3
 MANY_RESAMPLES = 50  # a progress bar from here on
 _AT_BOUND = 0.1  # of eta: closer than this to its bound, the margin of a tie is the smallest within 1 %
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
-Votes: TypeAlias = BattleTable | VoteTable | TableSource
+Votes: TypeAlias = BattleTable | BattleCounts | VoteTable | TableSource
 Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
 
 
@@ -59,9 +60,10 @@ def fit(
     covariance counts it as evidence of its own small size, so that their intervals are wide.
 
     Args:
-        votes: a vote table, a table of battles, or any table with model_a, model_b and winner that ``read_table``
-            takes: a DataFrame, a ``datasets.Dataset``, a list of dicts, a path or a hub id. Up to 5 % of the rows may
-            be invalid; these are logged.
+        votes: a vote table, a table of battles or their counts (without covariates and clusters), or any table with
+            model_a, model_b and winner that ``read_table`` takes: a DataFrame, a ``datasets.Dataset``, a list of dicts,
+            a path or a hub id. Up to 5 % of the rows may be invalid; these are logged. Files of more than 2 million
+            votes or 500 MB are counted in blocks, if no cluster and no covariate is given.
         family: the likelihood family, or its published name: see ``p2l.outcomes.FAMILIES``.
         ridge: see above.
         pair_weights: "uniform" divides the weight of a vote by the number of votes of its pair, so that every pair of
@@ -87,7 +89,7 @@ def fit(
     """
     check_fit_options(ridge, pair_weights, bootstrap, seed)
     family = get_family(family) if isinstance(family, str) else family
-    battles, columns = _read(votes)
+    battles, columns = _read(votes, bootstrap, each_vote=cluster is not None or bool(covariates))
     codes = None if cluster is None else columns.clusters(cluster)
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
     rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
@@ -98,7 +100,7 @@ def fit(
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
     start = minimum.parameters[0]
     parameters = gauge @ start
-    resamples = _progress(resampled_rows(len(battles), codes, bootstrap, seed), bootstrap)
+    resamples = _progress(resampled_weights(battles, rows, codes, bootstrap, seed), bootstrap)
     samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
     return LeaderboardFit(
         family=family,
@@ -132,7 +134,7 @@ def check_fit_options(ridge: float, pair_weights: str, bootstrap: int, seed: int
     check_seed(seed)
 
 
-def fit_votes(votes: VoteTable | BattleTable, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
+def fit_votes(votes: VoteTable | BattleTable | BattleCounts, family: OutcomeFamily, *, ridge: float = RIDGE) -> Ranking:
     """Fit a leaderboard without intervals: coefs (models,), eta () or None, float64."""
     rows = gather(votes.battles if isinstance(votes, VoteTable) else votes)
     likelihood = rows.likelihood(family)
@@ -151,7 +153,8 @@ def fit_subsets(
     """
     rows = gather(votes)
     likelihood = rows.likelihood(family)
-    return likelihood.ranking(likelihood.centred(_fit_many(rows, likelihood, iter(subsets.numpy()), ridge, None)))
+    weights = (rows.weight_of(drawn) for drawn in subsets.numpy())
+    return likelihood.ranking(likelihood.centred(_fit_many(rows, likelihood, weights, ridge, None)))
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,30 @@ def _at_least_eta(likelihood: PairLikelihood, found: Minimum) -> bool:
     return least is not None and float(found.parameters[0, likelihood.num_models]) <= least + _AT_BOUND
 
 
-def _read(votes: Votes) -> tuple[BattleTable, _Columns]:
+def _counted_if_large(votes: Votes, bootstrap: int) -> Votes:
+    """Return the counts of the votes in large files; other votes as they are."""
+    table = blocked_table(votes)
+    if table is None or not table.is_large:
+        return votes
+    try:
+        counts, report = count_battles(table)
+    except NeedsEachVoteError:
+        return votes
+    found = counts["all"]
+    if isinstance(found, DataError) or (bootstrap and found.hard is None):
+        return votes
+    if report.counts:
+        log.warning("%s", report)
+    return found
+
+
+def _read(votes: Votes, bootstrap: int, *, each_vote: bool) -> tuple[BattleTable | BattleCounts, _Columns]:
+    if not each_vote:
+        votes = _counted_if_large(votes, bootstrap)
+    elif isinstance(votes, BattleCounts):
+        raise DataError("counts of votes have no clusters and covariates: these need each vote; give the table itself")
+    if isinstance(votes, BattleCounts):
+        return votes, _Columns(pd.DataFrame(), np.zeros(0, dtype=np.int64))
     if isinstance(votes, (VoteTable, BattleTable)):
         frame = votes.frame if isinstance(votes, VoteTable) else pd.DataFrame(index=range(len(votes)))
         battles = votes.battles if isinstance(votes, VoteTable) else votes
@@ -231,13 +257,13 @@ def _progress(resamples: Iterable[np.ndarray], count: int) -> Iterator[np.ndarra
 
 
 def _fit_many(
-    rows: VoteRows, likelihood: PairLikelihood, subsets: Iterator[np.ndarray], ridge: float, start: Tensor | None
+    rows: VoteRows, likelihood: PairLikelihood, weights: Iterator[np.ndarray], ridge: float, start: Tensor | None
 ) -> Float[Tensor, "subsets parameters"]:
-    """Fit the parameters to each subset of the votes, in blocks."""
+    """Fit the parameters to each subset of the votes, given as weights of the rows, in blocks."""
     found = []
     at_once = max(1, _BLOCK // max(rows.weight.size, likelihood.num_parameters**2))
-    while block := list(islice(subsets, at_once)):
-        shares = shares_of(np.stack([rows.weight_of(votes) for votes in block]), likelihood.family)
+    while block := list(islice(weights, at_once)):
+        shares = shares_of(np.stack(block), likelihood.family)
         begin = None if start is None else start.expand(len(block), -1)
         found.append(minimise(likelihood, shares, ridge=ridge, start=begin).parameters)
     return torch.cat(found)

@@ -9,7 +9,7 @@ from p2l.leaderboard.identification import Identification
 from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.outcomes import OutcomeFamily
 
-FEW_RESAMPLES = 40  # of which one lies beyond each end of an interval at 95 %
+FEW_RESAMPLES = 40  # at 95 %, one of them lies beyond each end of an interval
 
 
 def fit_notes(

@@ -7,7 +7,7 @@ one of both is >= 0, both bad that both are <= 0. For h = 0 this is Ford's condi
 graph of "not always beaten by", phantom included, must be strongly connected.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -68,6 +68,17 @@ def identify(
     no_ties = bool(family.num_eta) and TIE in family.outcomes and not seen.tie.any()
     no_level = seen.bad is not None and not main[size]
     return Identification(loose, loose & won & ~lost, loose & lost & ~won, no_level, no_ties, only_ties)
+
+
+def bounded_beside(
+    rows: VoteRows, family: OutcomeFamily, shares: Tensor, fixed: Bool[np.ndarray, " models"]
+) -> Bool[np.ndarray, " models"]:
+    """Mark the models whose strength the votes bound while the ``fixed`` models, and eta, keep theirs."""
+    seen, size = _seen(rows, family, shares), len(rows.models)
+    # all that is fixed, the phantom included, is one node
+    a, b = (np.where(fixed[side], size, side) for side in (seen.a, seen.b))
+    label = _strong(replace(seen, a=a, b=b), size)
+    return fixed | (label[:size] == label[size])
 
 
 def _seen(rows: VoteRows, family: OutcomeFamily, shares: Tensor) -> _Seen:

@@ -68,7 +68,7 @@ class LeaderboardFit:
 
         Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef, low and high
         (nats), elo, elo_low and elo_high (points above the mean model), win_rate (against each other model, ties half),
-        votes, component if the graph has several, and identified if a model is not.
+        votes (integers unless weighted), component if the graph has several, and identified if a model is not.
         """
         check_level(level)
         voted = np.flatnonzero(self.component >= 0)
@@ -83,7 +83,7 @@ class LeaderboardFit:
             {
                 "model": models,
                 **{"low": low, "high": high, "elo_low": elo_low, "elo_high": elo_high},
-                **{"rank_best": best, "rank_worst": worst, "votes": self.votes[voted]},
+                **{"rank_best": best, "rank_worst": worst, "votes": _counts(self.votes[voted])},
                 **{"component": self.component[voted], "identified": self.identified[voted]},
             }
         )
@@ -145,6 +145,11 @@ class LeaderboardFit:
         samples = None if self.samples is None else self.samples[:, at:]
         low, high = intervals(effects, self.covariance[at:, at:], samples, level)
         return pd.DataFrame({"covariate": list(self.effects), "effect": effects, "low": low, "high": high})
+
+
+def _counts(votes: Float64[np.ndarray, " models"]) -> np.ndarray:
+    """Return whole numbers as integers: the votes have no weights."""
+    return votes.astype(np.int64) if (votes == np.rint(votes)).all() else votes
 
 
 def _elo_intervals(

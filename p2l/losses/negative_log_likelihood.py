@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from p2l.errors import ConfigError
+from p2l.options import check_number
 from p2l.outcomes import OutcomeFamily, merge_ties
 
 
@@ -29,8 +30,7 @@ class NegativeLogLikelihood:
     def __post_init__(self) -> None:
         if self.view not in ("family", "merge_ties"):
             raise ConfigError(f"loss.view must be 'family' or 'merge_ties'; got {self.view!r}")
-        if not self.reweight_scale > 0:
-            raise ConfigError(f"loss.reweight_scale must be positive; got {self.reweight_scale}")
+        check_number("loss.reweight_scale", self.reweight_scale, above=0)
 
     def view_of(self, family: OutcomeFamily) -> OutcomeFamily:
         """Return the family whose ``log_probs`` and ``targets`` this objective takes."""

@@ -24,10 +24,12 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from p2l.errors import CheckpointError, ConfigError
-from p2l.extras import missing_extra
+from p2l.extras import missing_extra, missing_package
+from p2l.models.finite_weights import check_read_weights
+from p2l.options import check_count, check_number
 
 PACKAGE_PREFIX = "package:"
-CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "costs.npz")
 GENERIC_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"]
 DTypeName = Literal["float32", "bfloat16", "float16"]
@@ -42,6 +44,11 @@ class LoRA:
     alpha: int = 32
     dropout: float = 0.0
     target_modules: str | Sequence[str] = "all-linear"
+
+    def __post_init__(self) -> None:
+        check_count("model.lora.rank", self.rank)
+        check_number("model.lora.alpha", self.alpha, above=0)
+        check_number("model.lora.dropout", self.dropout, least=0, below=1)
 
 
 def resolve_path(path: str) -> str:
@@ -127,6 +134,7 @@ def load_backbone(
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise CheckpointError(f"{folder} lacks {len(missing)} weights of its backbone, {missing[0]} first")
+    check_read_weights(folder, backbone.state_dict().items())
     if quantization == "4bit":
         _keep_4bit_layout(backbone)
     return backbone
@@ -201,6 +209,8 @@ def set_num_layers(config: PreTrainedConfig, num_layers: int) -> None:
 def explain_load_error(path: str, error: Exception) -> str:
     """Explain in one line why a folder or hub id could not be loaded, and what to do."""
     reason = str(error).strip().split("\n")[0]
+    if isinstance(error, ImportError) and (missing := missing_package(str(error))):
+        return f"{path} cannot be loaded with these options: {missing}"
     if Path(path).exists():
         return f"{path} is not a readable model folder (config.json, *.safetensors, tokenizer files expected): {reason}"
     if path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir():

@@ -9,6 +9,7 @@ from torch import nn
 
 from p2l.data.encoding import EncodedPrompts, PromptBatch
 from p2l.data.packing import pack_within
+from p2l.errors import CheckpointError
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -22,13 +23,31 @@ def rank_encoded(model: nn.Module, prompts: EncodedPrompts, *, token_budget: int
         return rank_in_batches(lambda batch: rank_batch(model, prompts.pad(batch), device), prompts, token_budget)
 
 
-def rank_in_batches(rank: Callable[[np.ndarray], Ranking], prompts: EncodedPrompts, token_budget: int) -> Ranking:
+def rank_in_batches(
+    rank: Callable[[np.ndarray], Ranking], prompts: EncodedPrompts, token_budget: int, *, packed: bool = False
+) -> Ranking:
     """Call ``rank`` with the positions of prompts of similar length; return rankings in the order of the prompts."""
-    batches = pack_within(prompts.lengths, token_budget)
+    batches = pack_within(prompts.lengths, token_budget, packed=packed)
     rankings = [rank(batch) for batch in batches]
     back = torch.from_numpy(np.argsort(np.concatenate(batches)))
-    eta = [ranking.eta for ranking in rankings if ranking.eta is not None]
-    return Ranking(torch.cat([ranking.coefs for ranking in rankings])[back], torch.cat(eta)[back] if eta else None)
+    found = concatenate(rankings).map(lambda x: x[back])
+    check_rankings(found, np.arange(len(back)))
+    return found
+
+
+def concatenate(rankings: Sequence[Ranking]) -> Ranking:
+    """Return the rankings of all batches as one; each batch has the same parts."""
+    return Ranking(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*rankings, strict=True)))
+
+
+def check_rankings(rankings: Ranking, numbers: Sequence[int] | np.ndarray) -> None:
+    """Raise CheckpointError unless all rankings are finite; ``numbers`` are those of their prompts."""
+    wrong = np.flatnonzero(~rankings.is_finite().numpy())
+    if len(wrong):
+        raise CheckpointError(
+            f"the ranking of {len(wrong):,} of {len(numbers):,} prompts is NaN or infinite, prompt {numbers[wrong[0]]} "
+            "first: activations overflow in this precision; load the checkpoint with dtype=float32 or bfloat16"
+        )
 
 
 @torch.inference_mode()

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from p2l.cost_facts import CostFacts
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import PromptEncoder
 from p2l.data.prompt_input import ManyPrompts, is_one_prompt, read_prompts
@@ -34,6 +35,17 @@ class Checkpoint:
         """The likelihood family of the head."""
         return self.model.head.family
 
+    @property
+    def warning(self) -> str | None:
+        """Why not to trust the model: its validation loss was not below that of one leaderboard for all prompts."""
+        return self.recipe.get("warning")
+
+    @property
+    def cost_facts(self) -> CostFacts | None:
+        """What is known about the predicted costs; None if the checkpoint predicts none."""
+        cost_head = self.model.head.cost_head
+        return None if cost_head is None else cost_head.facts(self.models)
+
     @overload
     def rank(self, prompts: str, *, token_budget: int = ...) -> Leaderboard: ...
 
@@ -59,10 +71,10 @@ class Checkpoint:
         """
         turns = read_prompts(prompts)
         if not turns:
-            return Leaderboards(self.models, no_ranking(len(self.models), self.family), self.family, ())
+            return Leaderboards(self.models, no_ranking(len(self.models), self.family), self.family, (), self.warning)
         encoded = encode_prompts(self.encoder, turns)
         rankings = rank_encoded(self.model, encoded, token_budget=token_budget)
-        found = Leaderboards(self.models, rankings, self.family, tuple(turns))
+        found = Leaderboards(self.models, rankings, self.family, tuple(turns), self.warning)
         return found[0] if is_one_prompt(prompts) else found
 
     def __repr__(self) -> str:

@@ -2,11 +2,14 @@
 
 A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
 tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
-and ``p2l.json`` (family, readout, prompt format). Published checkpoints lack the last one: their family is read from
-``training_config.json`` or the arguments, and their shapes from the weights.
+and ``p2l.json`` (family, readout, prompt format; the backbone if its weights are elsewhere). Published checkpoints lack
+the last one: their family is read from ``training_config.json`` or the arguments, and their shapes from the weights.
+``costs.npz`` is the cost head, if any.
 """
 
 import json
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,31 @@ from p2l.models.backbone import (
     local_folder,
     prepare_backbone,
 )
+from p2l.models.backbone_reference import BackboneReference
 from p2l.models.checkpoint import Checkpoint
+from p2l.models.cost_file import load_cost_head
+from p2l.models.finite_weights import check_read_weights
 from p2l.models.p2l_model import P2LModel
+from p2l.models.readout import Readout
 from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
 
+log = logging.getLogger(__name__)
+
 PUBLISHED_MAX_LENGTH = 8192
+
+
+@dataclass(frozen=True)
+class CheckpointHead:
+    """A checkpoint without its backbone, for an engine that runs the backbone itself; fields as in ``Checkpoint``.
+
+    ``backbone`` is where its weights are if they are not in the folder.
+    """
+
+    head: RankingHead
+    readout: Readout
+    models: tuple[str, ...]
+    recipe: dict[str, Any]
+    backbone: BackboneReference | None = None
 
 
 def load_checkpoint(
@@ -57,26 +80,51 @@ def load_checkpoint(
         dropout: as in ``load_backbone``.
 
     Raises:
-        CheckpointError: names what is missing or does not fit.
+        CheckpointError: names what is missing, does not fit, or is not finite.
     """
     path = str(path)
     folder = Path(local_folder(path))
-    models = _read_models(folder / "model_list.json")
-    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
-    weights = _read_head(folder)
-    family = _family_of(path, description, recipe, weights, head_type, loss_type)
+    part = load_head(folder, head_type=head_type, loss_type=loss_type, name=path)
     encoder = load_encoder(folder, max_length)
     backbone = load_backbone(
-        str(folder),
+        str(folder) if part.backbone is None else part.backbone.folder(path),
         dtype=dtype,
         attn_implementation=attn_implementation,
         quantization=quantization,
         dropout=dropout,
         key_mapping={r"^model\.": ""},
     )
-    head = _head_of(path, weights, family, len(models))
-    model = P2LModel(prepare_backbone(backbone), head, description.get("readout", "cls"), encoder.cls_token_id)
-    return Checkpoint(model.eval(), encoder, models, recipe)
+    model = P2LModel(prepare_backbone(backbone), part.head, part.readout, encoder.cls_token_id)
+    checkpoint = Checkpoint(model.eval(), encoder, part.models, part.recipe)
+    if checkpoint.warning:
+        log.warning("the model in %s is %s", path, checkpoint.warning)
+    return checkpoint
+
+
+def load_head(
+    folder: Path, *, head_type: str | None = None, loss_type: str | None = None, name: str = ""
+) -> CheckpointHead:
+    """Load all of a local checkpoint folder but its backbone and encoder; the head is in float32.
+
+    Args:
+        folder: the checkpoint.
+        head_type: as in ``load_checkpoint``.
+        loss_type: as in ``load_checkpoint``.
+        name: of the checkpoint in errors; the folder by default.
+
+    Raises:
+        CheckpointError: as ``load_checkpoint``.
+    """
+    name = name or str(folder)
+    models = _read_models(folder / "model_list.json")
+    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    weights = read_head(folder)
+    family = _family_of(name, description, recipe, weights, head_type, loss_type)
+    head = _head_of(name, weights, family, len(models))
+    head.cost_head = load_cost_head(folder, models, head.hidden_size, weights)
+    refers = description.get("backbone")
+    backbone = None if refers is None else BackboneReference.from_dict(refers, folder / "p2l.json")
+    return CheckpointHead(head, description.get("readout", "cls"), models, recipe, backbone)
 
 
 def _read_models(path: Path) -> tuple[str, ...]:
@@ -109,7 +157,7 @@ def _read_json(path: Path) -> Any:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
 
 
-def _read_head(folder: Path) -> dict[str, Tensor]:
+def read_head(folder: Path) -> dict[str, Tensor]:
     """Read the ``head.*`` tensors, without their prefix, from one file or the shards that the index names."""
     try:
         index = folder / "model.safetensors.index.json"
@@ -125,6 +173,7 @@ def _read_head(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"the weights in {folder} are damaged or cut short: {error}") from error
     except (OSError, KeyError) as error:
         raise CheckpointError(explain_load_error(str(folder), error)) from error
+    check_read_weights(folder, ((f"head.{key}", tensor) for key, tensor in head.items()))
     if not any(key.startswith("head.") for key in head):
         raise CheckpointError(
             f"{folder} has no head.head.* weights: it is a plain language model, not a P2L checkpoint"
@@ -193,7 +242,7 @@ def _head_of(path: str, weights: dict[str, Tensor], family: OutcomeFamily, num_m
             family=family,
             rank=first.shape[0] if low_rank else None,
             eta_from="bottleneck" if from_bottleneck else "hidden",
-        )
+        ).float()  # whatever torch's default dtype
         head.load_state_dict(weights)
     except (ConfigError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())

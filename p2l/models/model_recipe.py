@@ -29,6 +29,7 @@ from p2l.models.checkpoint import Checkpoint
 from p2l.models.checkpoint_reader import is_p2l_checkpoint, load_checkpoint, load_encoder
 from p2l.models.p2l_model import P2LModel
 from p2l.models.readout import Readout
+from p2l.options import check_count, check_number
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class ModelRecipe:
         chat_template: replaces the tokenizer's own.
         dtype, attn_implementation, quantization, dropout: see ``load_backbone``.
         gradient_checkpointing, freeze, lora: see ``prepare_backbone``.
-        packed: run the prompts of a batch in one row without padding (decoders). It is faster with flash-attention;
-            sdpa computes all pairs of tokens of the row.
+        packed: run the prompts of a batch in one row without padding (decoders, encoders of the BERT kind). Decoders
+            need flash-attention to gain by it: sdpa computes all pairs of tokens of their row.
         compile: the backend of ``torch.compile`` for the transformer blocks, "inductor" for speed; None for none.
     """
 
@@ -74,6 +75,11 @@ class ModelRecipe:
     def __post_init__(self) -> None:
         if self.path is None and self.scratch is None:
             raise ConfigError("model.path is not set; give a folder, a hub id, or model.scratch")
+        check_count("model.max_length", self.max_length, least=8)
+        if self.num_layers is not None:
+            check_count("model.num_layers", self.num_layers)
+        if self.dropout is not None:
+            check_number("model.dropout", self.dropout, least=0, below=1)
         if self.num_layers is not None and self.scratch is not None:
             raise ConfigError(
                 "model.num_layers cuts a pretrained backbone; give model.scratch.num_hidden_layers instead"

@@ -21,7 +21,7 @@ def read_out(
     """Return the hidden state at the CLS token (published), or the mean over the tokens (sentence encoders)."""
     if readout == "cls":
         position = (input_ids == cls_token_id).int().argmax(dim=1)
-        return hidden_states[torch.arange(len(position), device=position.device), position]
+        return hidden_states[torch.arange(position.shape[0], device=position.device), position]
     mask = attention_mask.unsqueeze(-1).to(hidden_states.dtype)
     return (hidden_states * mask).sum(1) / mask.sum(1)
 

@@ -1,7 +1,6 @@
 """Run decoders of the Llama kind on a CPU to rank prompts, without computing what the head does not read."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+
+from p2l.models.continuation import Continuation
+from p2l.models.prefix_cache import PrefixCache
 
 LLAMA_KIND = {"LlamaModel", "MistralModel", "Qwen2Model", "Qwen3Model"}
 FIXED_ROTATIONS = {"default", "linear", "llama3", "yarn"}  # depend on positions alone, not on the length of the prompt
@@ -26,15 +28,23 @@ class Heads(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The place of a prompt in the row, and the number of cached opening tokens before it."""
+    """The place of a prompt in the row, and what is known of the tokens before it.
+
+    Attributes:
+        prefix: number of tokens that are not in the row: those of the opening and of cached blocks.
+        names: of the blocks that the cache shall keep after the pass.
+        continuation: the keys and values of the whole prompt; None: it is computed from the opening, and not kept.
+    """
 
     start: int
     end: int
-    opening: int
+    prefix: int
+    names: list[bytes]
+    continuation: Continuation | None
 
 
 class Row(NamedTuple):
-    """Prompts one after another without their opening; ``last`` is the place of each one's last token.
+    """Prompts one after another without their prefixes; ``last`` is the place of each one's last token.
 
     Both are padded to lengths that recur; the results of padding are not used.
     """
@@ -79,42 +89,75 @@ class RowDecoder:
         self._gains: dict[Any, Tensor] = {norm: norm.weight.float() for norm in (*norms, self._backbone.norm)}
         self._silu = self._backbone.config.hidden_act == "silu"
         self._opening = np.zeros(0, dtype=np.int64)
-        self._kept: list[Heads | None] = [None] * len(layers)
+        groups, width = self._backbone.config.num_key_value_heads, layers[0].self_attn.head_dim
+        # keys and values of the opening
+        self._kept = torch.zeros(len(layers), 2, 0, groups, width, dtype=self._dtype)
         if len(opening):
             self._keep(np.asarray(opening, dtype=np.int64))
 
     @torch.inference_mode()
-    def __call__(self, ids: Sequence[np.ndarray]) -> Float[Tensor, "prompts hidden"]:
-        """Return the states of prompts given as token ids, none empty; callable from several threads at a time."""
-        row = self._row(ids)
+    def __call__(self, ids: Sequence[np.ndarray], cache: PrefixCache | None = None) -> Float[Tensor, "prompts hidden"]:
+        """Return the states of prompts given as token ids, none empty; callable from several threads at a time.
+
+        ``cache``: skips what it holds of their beginnings, and keeps those that came before. Use one for one decoder.
+        """
+        row = self._row(ids, cache)
         stream = self._embed(row)
         *layers, last = self._backbone.layers
-        for layer, kept in zip(layers, self._kept, strict=False):
+        for number, layer in enumerate(layers):
             heads = self._heads(layer, stream, row)
-            stream = self._layer(layer, stream, _attend(heads, kept, row.spans, layer.self_attn.scaling))
+            stream = self._layer(layer, stream, _attend(heads, self._kept, number, row, layer.self_attn.scaling))
         heads = self._heads(last, stream, row, only_last=True)
-        attended = _attend(heads, self._kept[-1], row.spans, last.self_attn.scaling, only_last=True)
+        attended = _attend(heads, self._kept, len(layers), row, last.self_attn.scaling, only_last=True)
+        if cache is not None:
+            for span in row.spans:
+                if span.continuation is not None:
+                    cache.keep(span.names, span.continuation.block)
         stream = self._layer(last, stream[row.last], attended)
         return self._norm(self._backbone.norm, stream)[: len(ids)]
+
+    def num_cached(self, ids: np.ndarray, cache: PrefixCache) -> int:
+        """Return how many tokens of a prompt the cache holds."""
+        return cache.block_tokens * cache.count(cache.names(ids, self._opening_of(ids)))
 
     def _keep(self, opening: Int[np.ndarray, " tokens"]) -> None:
         row = self._row([opening])
         stream = self._embed(row)
+        found = []
         for number, layer in enumerate(self._backbone.layers):
             heads = self._heads(layer, stream, row)
-            self._kept[number] = Heads(*(x[: len(opening)] for x in heads))
-            stream = self._layer(layer, stream, _attend(heads, None, row.spans, layer.self_attn.scaling))
-        self._opening = opening
+            found.append(torch.stack([heads.keys[: len(opening)], heads.values[: len(opening)]]))
+            stream = self._layer(layer, stream, _attend(heads, self._kept, number, row, layer.self_attn.scaling))
+        self._opening, self._kept = opening, torch.stack(found)
 
-    def _row(self, ids: Sequence[np.ndarray]) -> Row:
+    def _opening_of(self, ids: np.ndarray) -> int:
+        """Return the number of tokens of the opening, or 0 if the prompt does not begin with it."""
         opening = len(self._opening)
-        openings = [opening if len(p) > opening and (p[:opening] == self._opening).all() else 0 for p in ids]
-        own = [prompt[opening:] for prompt, opening in zip(ids, openings, strict=True)]
-        ends = np.cumsum([len(prompt) for prompt in own])
-        spans = [Span(*ends, opening) for ends, opening in zip(pairwise([0, *ends.tolist()]), openings, strict=True)]
-        places = [np.arange(span.opening, span.opening + span.end - span.start) for span in spans]
-        tokens, at, last = (filled_up(x) for x in (np.concatenate(own), np.concatenate(places), ends - 1))
+        return opening if len(ids) > opening and (ids[:opening] == self._opening).all() else 0
+
+    def _row(self, ids: Sequence[np.ndarray], cache: PrefixCache | None = None) -> Row:
+        spans: list[Span] = []
+        for prompt in ids:
+            spans.append(self._span(prompt, spans[-1].end if spans else 0, cache))
+        own = [prompt[span.prefix :] for prompt, span in zip(ids, spans, strict=True)]
+        places = [np.arange(span.prefix, len(prompt)) for prompt, span in zip(ids, spans, strict=True)]
+        lasts = np.array([span.end - 1 for span in spans])
+        tokens, at, last = (filled_up(x) for x in (np.concatenate(own), np.concatenate(places), lasts))
         return Row(tokens, self._cos[at], self._sin[at], spans, last)
+
+    def _span(self, ids: np.ndarray, start: int, cache: PrefixCache | None) -> Span:
+        opening = self._opening_of(ids)
+        end = start + len(ids) - opening
+        if cache is None:
+            return Span(start, end, opening, [], None)
+        names = cache.names(ids, opening)
+        blocks, is_known = cache.find(names)
+        if not is_known:
+            return Span(start, end, opening, [], None)
+        cached = cache.block_tokens * len(blocks)
+        own = end - cached - start
+        continuation = Continuation(self._kept[:, :, :opening], blocks, own, cache.block_tokens)
+        return Span(start, end - cached, opening + cached, names, continuation)
 
     def _embed(self, row: Row) -> Tensor:
         return self._backbone.embed_tokens(row.tokens).float()
@@ -149,8 +192,12 @@ class RowDecoder:
 
 def filled_up(numbers: Int[np.ndarray, " n"]) -> Int[Tensor, " rows"]:
     """Pad the numbers with zeros to the next step."""
-    step = FINE_STEP if len(numbers) <= FINE_ROWS else COARSE_STEP
-    return torch.from_numpy(np.pad(numbers.astype(np.int64), (0, -len(numbers) % step)))
+    return torch.from_numpy(np.pad(numbers.astype(np.int64), (0, rows_to_fill(len(numbers)))))
+
+
+def rows_to_fill(rows: int) -> int:
+    """Return how many rows the next step is away."""
+    return -rows % (FINE_STEP if rows <= FINE_ROWS else COARSE_STEP)
 
 
 def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -160,17 +207,29 @@ def _turn(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat(turned, dim=-1).to(heads.dtype)
 
 
-def _attend(found: Heads, kept: Heads | None, spans: list[Span], scale: float, only_last: bool = False) -> Tensor:
+def _attend(
+    found: Heads, opening: Tensor, layer: int, row: Row, scale: float, only_last: bool = False
+) -> Float[Tensor, "asking heads width"]:
     """Attend within each prompt, for every token or, with ``only_last``, for its last token."""
-    queries, keys, values = found
-    mixed = torch.zeros_like(queries)
-    for prompt, (start, end, opening) in enumerate(spans):
+    mixed = torch.zeros_like(found.queries)
+    for prompt, (start, end, prefix, _, continuation) in enumerate(row.spans):
         asking = slice(prompt, prompt + 1) if only_last else slice(start, end)
-        own = [queries[asking], keys[start:end], values[start:end]]
-        if opening and kept is not None:
-            whole = [torch.cat(both) for both in zip(kept, own, strict=True)]
-            own = [own[0] if only_last else whole[0], *whole[1:]]
-        query, key, value = (x.transpose(0, 1)[None] for x in own)
-        out = scaled_dot_product_attention(query, key, value, is_causal=not only_last, scale=scale, enable_gqa=True)
-        mixed[asking] = out[0].transpose(0, 1)[0 if only_last else opening :]
+        own = Heads(found.queries[asking], found.keys[start:end], found.values[start:end])
+        if continuation is not None:
+            mixed[asking] = continuation.attend(layer, *own, scale)
+        else:
+            mixed[asking] = _attend_from_opening(own, opening[layer] if prefix else None, scale, only_last)
     return mixed
+
+
+def _attend_from_opening(own: Heads, opening: Tensor | None, scale: float, only_last: bool) -> Tensor:
+    """Attend within one prompt; the opening asks along, since the kernel without a mask takes equal lengths alone."""
+    queries, keys, values = own
+    if opening is not None:
+        keys, values = (torch.cat(both) for both in zip(opening, (keys, values), strict=True))
+        queries = (
+            queries if only_last else torch.cat([queries.new_zeros(opening.shape[1], *queries.shape[1:]), queries])
+        )
+    query, key, value = (x.transpose(0, 1)[None] for x in (queries, keys, values))
+    out = scaled_dot_product_attention(query, key, value, is_causal=not only_last, scale=scale, enable_gqa=True)
+    return out[0].transpose(0, 1)[-len(own.queries) :]

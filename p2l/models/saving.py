@@ -13,11 +13,15 @@ from huggingface_hub import save_torch_state_dict
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from p2l.models.card import model_card
+from p2l.models.backbone_reference import BackboneReference
+from p2l.models.card import CardFacts, model_card
 from p2l.models.checkpoint import Checkpoint
+from p2l.models.checkpoint_reader import read_head
+from p2l.models.cost_file import COST_FILE, save_cost_head
+from p2l.models.finite_weights import check_weights
 
 # files of an earlier checkpoint in the folder, which a loader would prefer
-STALE = ("model*.safetensors*", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
+STALE = ("model*.safetensors*", COST_FILE, "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
 
 
 def save_checkpoint(
@@ -26,28 +30,45 @@ def save_checkpoint(
     *,
     state_dict: dict[str, Tensor] | None = None,
     max_shard_size: str = "5GB",
+    backbone: str | None = None,
 ) -> Path:
     """Write ``checkpoint`` to ``folder``, which appears whole; in an existing one ``config.json`` is replaced last.
 
-    ``state_dict`` replaces the model's own (a full one gathered from shards). Weights above ``max_shard_size`` are
-    written in several files.
+    Args:
+        folder: of the checkpoint.
+        checkpoint: what is written.
+        state_dict: replaces the model's own (a full one gathered from shards).
+        max_shard_size: weights above it are written in several files.
+        backbone: folder, hub id or ``package:NAME/folder`` of the frozen backbone. Its weights are then not written:
+            the checkpoint refers to them. The published loader reads only whole checkpoints.
+
+    Raises:
+        CheckpointError: a weight is not finite, or the model's backbone is not the one at ``backbone``; the folder
+            stays as it was.
     """
-    with whole_folder(folder) as part:
+    with whole_checkpoint(folder) as part:
         tensors = published_state_dict(checkpoint.model, state_dict)
+        check_weights(folder, tensors.items())
+        reference = None if backbone is None else BackboneReference.to(backbone)
+        if reference is not None:
+            reference.check_equal(tensors)
+            tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("head.")}
         save_torch_state_dict(tensors, part, max_shard_size=max_shard_size)
-        _write_description(part, checkpoint)
+        if (cost_head := checkpoint.model.head.cost_head) is not None:
+            save_cost_head(part, cost_head, checkpoint.models, read_head(part))
+        _write_description(part, checkpoint, reference)
     return Path(folder)
 
 
 def save_description(folder: str | Path, checkpoint: Checkpoint) -> Path:
     """Write all files of ``save_checkpoint`` except the weights."""
-    with whole_folder(folder) as part:
+    with whole_checkpoint(folder) as part:
         _write_description(part, checkpoint)
     return Path(folder)
 
 
 @contextmanager
-def whole_folder(folder: str | Path) -> Iterator[Path]:
+def whole_checkpoint(folder: str | Path) -> Iterator[Path]:
     """Yield a temporary folder to write to; its files move to ``folder`` at the end, ``config.json`` last."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -61,13 +82,19 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _write_description(part: Path, checkpoint: Checkpoint) -> None:
+def _write_description(part: Path, checkpoint: Checkpoint, reference: BackboneReference | None = None) -> None:
     _save_tokenizer(checkpoint.encoder.tokenizer, part)
     _write_json(part / "model_list.json", list(checkpoint.models))
-    _write_json(part / "training_config.json", checkpoint.recipe)
-    _write_json(part / "p2l.json", describe(checkpoint))
-    (part / "README.md").write_text(model_card(checkpoint), encoding="utf-8")
+    refers = {} if reference is None else {"backbone": reference.to_dict()}
+    _write_json(part / "p2l.json", describe(checkpoint) | refers)
+    write_recipe(part, CardFacts.of(checkpoint))
     _write_json(part / "config.json", published_config(checkpoint.model.model.config))
+
+
+def write_recipe(part: Path, facts: CardFacts) -> None:
+    """Write the recipe, and the card that repeats it."""
+    _write_json(part / "training_config.json", facts.recipe)
+    (part / "README.md").write_text(model_card(facts), encoding="utf-8")
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def _extended_head(
         layer[positions] = torch.from_numpy(values).to(layer)
         state[f"{'head.1' if old.rank else 'head'}.{name}"] = layer.clone()
     new.load_state_dict(state)
+    new.cost_head = old.cost_head and old.cost_head.widened(num_models)
     return new
 
 

@@ -1,25 +1,21 @@
 """Load and check the votes that new models are fitted to."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleColumns
-from p2l.data.readers import read_table
+from p2l.data.vote_evidence import with_evidence
+from p2l.data.vote_frame import read_vote_frame
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
-from p2l.data.winner_labels import check_labels
+from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import ConfigError, DataError
-from p2l.leaderboard.comparison_graph import components
-from p2l.leaderboard.vote_counts import gather, shares_of
 from p2l.outcomes import OutcomeFamily
 
 log = logging.getLogger(__name__)
-
-FEW_VOTES = 100
 
 
 def load_new_model_votes(
@@ -31,14 +27,16 @@ def load_new_model_votes(
     split: str = "train",
     refit: bool = False,
     max_skipped_share: float = 0.05,
+    columns: Mapping[str, str] | None = None,
+    winner_map: WinnerMap | None = None,
 ) -> tuple[VoteTable, tuple[str, ...]]:
     """Return the votes of a file, folder or hub dataset that a new model took part in, and the names of new models.
 
-    If ``new`` is None, all names that are not ``known`` are new, sorted. ``refit`` allows known names in ``new``. Logs
-    models with few votes, and models that are not connected to a known one. Raises ``ConfigError`` if a model of
-    ``new`` is known, and ``DataError`` if no model is new or one has no vote with evidence in ``family``.
+    If ``new`` is None, all names that are not ``known`` are new, sorted. ``refit`` allows known names in ``new``.
+    ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``. Raises ``ConfigError`` if a model of ``new`` is known,
+    and ``DataError`` if no model is new or one has no vote with evidence in ``family``.
     """
-    frame = adapt(read_table(source, split))
+    frame = read_vote_frame(source, split, columns=columns, winner_map=winner_map)
     names = tuple(new) if new is not None else _unknown(frame, known, source)
     _check_names(names, known, source, refit)
     models = (*known, *(name for name in names if name not in known))
@@ -52,8 +50,8 @@ def load_new_model_votes(
         log.info("ignored %d votes between known models", len(table) - len(rows))
     if not len(rows):
         raise DataError(f"{source} has no vote with {', '.join(names)}")
-    votes = VoteSplits(table.select(rows)).with_evidence_for(family).train
-    _check_counts(votes, names, known, family)
+    votes = with_evidence(VoteSplits(table.select(rows)), family).train
+    _check_counts(votes, names, family)
     return votes, names
 
 
@@ -79,20 +77,12 @@ def _check_names(names: tuple[str, ...], known: Sequence[str], source: str, refi
         )
 
 
-def _check_counts(votes: VoteTable, names: tuple[str, ...], known: Sequence[str], family: OutcomeFamily) -> None:
+def _check_counts(votes: VoteTable, names: tuple[str, ...], family: OutcomeFamily) -> None:
     counts = dict(zip(votes.models, votes_of_models(votes), strict=True))
     if silent := [name for name in names if counts[name] == 0]:
         raise DataError(
             f"no vote carries evidence under {family.name!r} on {', '.join(silent)}; give votes with each new "
             f"model, or leave it out of new"
-        )
-    if few := [f"{name} ({counts[name]:.0f})" for name in names if counts[name] < FEW_VOTES]:
-        log.warning("fewer than %d votes: the rows of %s are mostly prior", FEW_VOTES, ", ".join(few))
-    if family.shift_invariant and (apart := _never_met(votes, names, known, family)):
-        log.warning(
-            "no chain of votes connects %s to a known model: their strength beside the known ones comes from the prior "
-            "alone",
-            ", ".join(apart),
         )
 
 
@@ -100,10 +90,3 @@ def votes_of_models(votes: VoteTable) -> list[float]:
     """Return the total weight of the votes that each model took part in."""
     a, b = (np.bincount(side, votes.weight, len(votes.models)) for side in (votes.model_a, votes.model_b))
     return [float(count) for count in a + b]
-
-
-def _never_met(votes: VoteTable, names: tuple[str, ...], known: Sequence[str], family: OutcomeFamily) -> list[str]:
-    rows = gather(votes.battles)
-    part = components(rows, shares_of(rows.weight, family))
-    anchored = {part[i] for i, name in enumerate(votes.models) if name in known and name not in names}
-    return [name for name in names if part[votes.models.index(name)] not in anchored]

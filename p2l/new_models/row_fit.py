@@ -19,7 +19,7 @@ from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.new_models.extend_checkpoint import head_layers
 from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.new_models.row_prior import RowPrior
-from p2l.options import check_count, check_seed
+from p2l.options import check_count, check_number, check_seed
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -48,6 +48,7 @@ class RowFit:
         covariance: sandwich covariance of ``coefs``, clustered by prompt; known rows are taken as exact.
         penalty: penalty of the coordinates, chosen by cross-validation.
         held_out: penalty -> held-out log loss (nats a vote), for all penalties tried.
+        held_out_of: the same of each model's own votes, at the chosen penalty.
         log_loss: nats a vote, on these votes.
     """
 
@@ -58,6 +59,7 @@ class RowFit:
     covariance: Float64[np.ndarray, "models models"]
     penalty: float
     held_out: dict[float, float]
+    held_out_of: dict[str, float]
     log_loss: float
 
 
@@ -103,7 +105,7 @@ def fit_rows(
         votes: votes on models of both lists; votes between known models are ignored.
         features: features of the prompts of ``votes``.
         new: the models to fit; the row of a known one is fitted again.
-        penalties: candidates, compared by the log loss of votes on held-out prompts; a single one is used as it is.
+        penalties: candidates, compared by the log loss of votes on held-out prompts.
         folds: number of folds of the cross-validation.
         seed: seed of the folds.
 
@@ -112,9 +114,9 @@ def fit_rows(
     check_row_options(penalties, folds, seed)
     prior = _prior(head, known, features, new)
     evidence = _evidence(head.family, known, votes, features, new, prior)
-    held_out = _held_out(evidence, len(new), penalties, folds, seed) if len(penalties) > 1 else {}
-    chosen = min(held_out, key=lambda p: held_out[p]) if held_out else float(penalties[0])
-    penalty = _penalty(chosen, len(new), evidence)
+    losses = _held_out_losses(evidence, len(new), penalties, folds, seed)
+    best = int(losses.sum(axis=1).argmin())
+    penalty = _penalty(penalties[best], len(new), evidence)
     found = evidence.fit(penalty, np.zeros_like(penalty))
     rows = prior.rows(found.reshape(len(new), -1))
     levels = np.arange(len(new)) * prior.num_coordinates
@@ -124,18 +126,19 @@ def fit_rows(
         bias=rows[:, -1],
         coefs=rows[:, :-1] @ features.inputs.mean(axis=0) + rows[:, -1] - features.gamma.mean(),
         covariance=evidence.covariance(found, penalty)[np.ix_(levels, levels)],
-        penalty=chosen,
-        held_out=held_out,
+        penalty=float(penalties[best]),
+        held_out=dict(zip(map(float, penalties), (losses.sum(axis=1) / evidence.shares.sum()).tolist(), strict=True)),
+        held_out_of=_of_models(new, evidence, losses[best]),
         log_loss=evidence.log_loss(found),
     )
 
 
 def check_row_options(penalties: Sequence[float], folds: int, seed: int) -> None:
     """Raise ConfigError for options that ``fit_rows`` does not take."""
-    if not penalties or not all(isinstance(penalty, (int, float)) and 0 < penalty < np.inf for penalty in penalties):
-        raise ConfigError(f"one or more positive penalties are needed; got {list(penalties)}")
-    if isinstance(folds, int) and folds < 2:
-        raise ConfigError(f"cross-validation needs at least 2 folds; got {folds}")
+    if not penalties:
+        raise ConfigError("one or more positive penalties are needed; penalties is empty")
+    for penalty in penalties:
+        check_number("each of penalties", penalty, above=0)
     check_count("folds", folds, least=2)
     check_seed(seed)
 
@@ -198,17 +201,29 @@ def _penalty(penalty: float, num_new: int, evidence: RowLikelihood) -> Float64[n
     return np.tile(of_a_model, num_new)
 
 
-def _held_out(
+def _held_out_losses(
     evidence: RowLikelihood, num_new: int, penalties: Sequence[float], folds: int, seed: int
-) -> dict[float, float]:
-    """Return the log loss (nats a vote) of votes on held-out prompts, by penalty."""
+) -> Float64[np.ndarray, "penalties votes"]:
+    """Return the loss of each vote by the rows that are fitted to the votes on other prompts."""
     prompts, prompt = np.unique(evidence.prompt_index, return_inverse=True)
     fold = (np.random.default_rng(seed).permutation(len(prompts)) % folds)[prompt]
-    losses = np.zeros(len(penalties))
+    losses = np.zeros((len(penalties), len(fold)))
     for left_out in range(min(folds, len(prompts))):
-        rest, seen = (evidence.select(np.flatnonzero(mask)) for mask in (fold == left_out, fold != left_out))
+        rest, others = np.flatnonzero(fold == left_out), np.flatnonzero(fold != left_out)
+        unseen, seen = evidence.select(rest), evidence.select(others)
         found = np.zeros(evidence.design_a.shape[1])
         for i, penalty in enumerate(penalties):
             found = seen.fit(_penalty(penalty, num_new, evidence), found)
-            losses[i] += rest.log_loss(found) * rest.shares.sum()
-    return dict(zip(map(float, penalties), (losses / evidence.shares.sum()).tolist(), strict=True))
+            losses[i, rest] = unseen.losses(found)
+    return losses
+
+
+def _of_models(new: Sequence[str], evidence: RowLikelihood, losses: Float64[np.ndarray, " votes"]) -> dict[str, float]:
+    """Return the mean loss (nats a vote) of the votes that each new model took part in."""
+    size = evidence.design_a.shape[1] // len(new)
+    held_out = {}
+    for i, name in enumerate(new):
+        columns = slice(i * size, (i + 1) * size)
+        votes = np.diff(evidence.design_a[:, columns].indptr) + np.diff(evidence.design_b[:, columns].indptr) > 0
+        held_out[name] = float(losses[votes].sum() / evidence.shares[votes].sum())
+    return held_out

@@ -49,8 +49,11 @@ class RowLikelihood:
 
     def log_loss(self, parameters: Parameters) -> float:
         """Return the log loss, nats a vote."""
-        by_vote = self._by_vote(self._points(parameters))
-        return by_vote.sum().item() / float(self.shares.sum())
+        return float(self.losses(parameters).sum() / self.shares.sum())
+
+    def losses(self, parameters: Parameters) -> Float64[np.ndarray, " votes"]:
+        """Return -log P of each vote, times its weight."""
+        return self._by_vote(self._points(parameters)).detach().numpy()
 
     def fit(self, penalty: Parameters, start: Parameters) -> Parameters:
         """Minimise -sum log P(votes) + penalty . parameters ^ 2 / 2 by a trust-region Newton method."""

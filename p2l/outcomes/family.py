@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
+
+from p2l.arrays import Array, log_sum_exp, namespace, narrow, widen
 
 # of (coefs_a, coefs_b), and of eta where num_eta is 1
-LogProbs = Callable[..., Tensor]
-# of (e^coefs_a, e^coefs_b), and of eta: one tensor for each outcome
-ProbsFromOdds = Callable[..., tuple[Tensor, ...]]
+LogProbs = Callable[..., Array]
+# of (e^coefs_a, e^coefs_b), and of eta: one array for each outcome
+ProbsFromOdds = Callable[..., tuple[Array, ...]]
 Targets = tuple[tuple[float, ...], ...]
 
 A_WINS, B_WINS, TIE, BOTH_BAD = "a wins", "b wins", "tie", "both bad"
@@ -45,8 +45,8 @@ class OutcomeFamily:
     least_eta: float | None = None
 
     def log_probs(
-        self, coefs_a: Float[Tensor, "..."], coefs_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
-    ) -> Float[Tensor, "... outcomes"]:
+        self, coefs_a: Float[Array, "..."], coefs_b: Float[Array, "..."], eta: Float[Array, "..."] | None = None
+    ) -> Float[Array, "... outcomes"]:
         """Return the log-probability of every outcome; the arguments broadcast.
 
         The result is float32, or float64 for float64 coefficients.
@@ -55,34 +55,37 @@ class OutcomeFamily:
         """
         if self.num_eta and eta is None:
             raise ValueError(f"family {self.name!r} needs eta, one value per ranking; got None")
-        dtype = torch.promote_types(coefs_a.dtype, torch.float32)
         parameters = (coefs_a, coefs_b) if eta is None or not self.num_eta else (coefs_a, coefs_b, eta)
-        return self.formula(*map(_widen, parameters)).to(dtype)
+        # Coefficients of +-60 cancel: float32 leaves 5e-6 in the sum of the probabilities, float64 nothing that shows,
+        # and the cost is a few operations a vote.
+        return narrow(self.formula(*map(widen, parameters)), coefs_a)
 
     def probs_from_odds(
-        self, odds_a: Float[Tensor, "..."], odds_b: Float[Tensor, "..."], eta: Float[Tensor, "..."] | None = None
-    ) -> tuple[Float[Tensor, "..."], ...]:
+        self, odds_a: Float[Array, "..."], odds_b: Float[Array, "..."], eta: Float[Array, "..."] | None = None
+    ) -> tuple[Float[Array, "..."], ...]:
         """Return the probability of each outcome from e^coefs, in the dtype of the arguments.
 
         float32 is exact enough for |coefs| and |eta| up to 40; ``log_probs`` has no such bound.
         """
         if self.formula_from_odds is None:
-            return self.log_probs(odds_a.log(), odds_b.log(), eta).exp().unbind(-1)
+            xp = namespace(odds_a)
+            probs = xp.exp(self.log_probs(xp.log(odds_a), xp.log(odds_b), eta))
+            return tuple(probs[..., column] for column in range(len(self.outcomes)))
         return self.formula_from_odds(odds_a, odds_b, *([eta] if self.num_eta else []))
 
-    def target_matrix(self, like: Tensor) -> Float[Tensor, "4 outcomes"]:
-        """Return ``targets`` as a tensor with the dtype and device of ``like``."""
-        return torch.tensor(self.targets, dtype=like.dtype, device=like.device)
+    def target_matrix(self, like: Array) -> Float[Array, "4 outcomes"]:
+        """Return ``targets`` as a tensor of torch with the dtype and device of ``like``."""
+        return like.new_tensor(self.targets)
 
 
 def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
     """Merge the columns tie and both bad of a family into one column, tie."""
 
-    def formula(*parameters: Tensor) -> Tensor:
+    def formula(*parameters: Array) -> Array:
         log_probs = family.formula(*parameters)
-        return torch.cat((log_probs[..., :2], log_probs[..., 2:].logsumexp(-1, keepdim=True)), dim=-1)
+        return namespace(log_probs).concatenate((log_probs[..., :2], log_sum_exp(log_probs[..., 2:])), -1)
 
-    def formula_from_odds(*parameters: Tensor) -> tuple[Tensor, ...]:
+    def formula_from_odds(*parameters: Array) -> tuple[Array, ...]:
         win, lose, *ties = family.probs_from_odds(*parameters)
         return win, lose, sum(ties[1:], ties[0])
 
@@ -94,9 +97,3 @@ def merge_ties(family: OutcomeFamily, name: str) -> OutcomeFamily:
         formula=formula,
         formula_from_odds=formula_from_odds,
     )
-
-
-def _widen(x: Tensor) -> Tensor:
-    # Coefficients of +-60 cancel: float32 leaves 5e-6 in the sum of the probabilities, float64 nothing that shows,
-    # and the cost is a few operations a vote. Apple's MPS has no float64.
-    return x.float() if x.device.type == "mps" else x.double()

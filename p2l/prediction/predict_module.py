@@ -2,12 +2,15 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
+from p2l.models.batch_ranking import check_rankings
+from p2l.models.prompt_states import PromptStates
 from p2l.prediction.prediction_parts import PredictionParts
 from p2l.types import Ranking
 
@@ -21,16 +24,33 @@ class PredictedBatch(NamedTuple):
 
 
 class PredictModule(LightningModule):
-    """Ranks batches of prompts."""
+    """Ranks batches of prompts; ``states`` computes the hidden states in place of the model, on a CPU.
 
-    def __init__(self, model: P2LModel, *, keep_hidden: bool = False) -> None:
+    ``keep_costs``: keep the predicted costs of the rankings.
+    """
+
+    def __init__(
+        self,
+        model: P2LModel,
+        *,
+        keep_hidden: bool = False,
+        keep_costs: bool = False,
+        states: PromptStates | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
-        self.keep_hidden = keep_hidden
+        self.keep_hidden, self.keep_costs = keep_hidden, keep_costs
+        self.states = states
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> PredictedBatch:
-        hidden = self.model.hidden(batch.input_ids, batch.attention_mask)
-        return PredictedBatch(batch.prompt_index, self.model.head(hidden), hidden if self.keep_hidden else None)
+        if self.states is None:
+            hidden = self.model.hidden(batch.input_ids, batch.attention_mask)
+        else:
+            hidden = self.states(_without_padding(batch))
+        ranking = self.model.head(hidden)
+        if not self.keep_costs:
+            ranking = ranking._replace(costs=None)
+        return PredictedBatch(batch.prompt_index, ranking, hidden if self.keep_hidden else None)
 
 
 class SaveParts(Callback):
@@ -51,13 +71,21 @@ class SaveParts(Callback):
         self.parts.add(_frame(outputs))
 
 
+def _without_padding(batch: PromptBatch) -> list[np.ndarray]:
+    lengths = batch.attention_mask.sum(1).tolist()
+    return [ids[:length] for ids, length in zip(batch.input_ids.numpy(), lengths, strict=True)]
+
+
 def _frame(prediction: PredictedBatch) -> pd.DataFrame:
+    check_rankings(prediction.ranking.map(lambda x: x.cpu()), prediction.prompt_index.tolist())
     columns = {
         "prompt": prediction.prompt_index.cpu().numpy(),
         "coefs": list(prediction.ranking.coefs.float().cpu().numpy()),
     }
     if prediction.ranking.eta is not None:
         columns["eta"] = prediction.ranking.eta.float().cpu().numpy()
+    if prediction.ranking.costs is not None:
+        columns["costs"] = list(prediction.ranking.costs.float().cpu().numpy())
     if prediction.hidden is not None:
         columns["last_hidden_state"] = list(prediction.hidden.float().cpu().numpy())
     return pd.DataFrame(columns)

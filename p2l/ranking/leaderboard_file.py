@@ -1,6 +1,7 @@
 """Write a leaderboard to a file, in the format that the file's ending names."""
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,15 @@ def save_leaderboard(path: str | Path, table: Callable[[], pd.DataFrame], plot: 
         raise ConfigError(f"cannot save a leaderboard as {path.name!r}: expected {', '.join((*_TABLES, *_PICTURES))}")
     with whole_file(path) as part:
         if ending in _TABLES:
-            _TABLES[ending](table(), part)
+            _TABLES[ending](_with_warning(table()), part)
         else:
             plot().savefig(part, dpi=120, format=ending[1:])
     return path
+
+
+def _with_warning(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the warning of a checkpoint as a column, which every format can hold."""
+    return table.assign(warning=table.attrs["warning"]) if "warning" in table.attrs else table
 
 
 def _write_json(table: pd.DataFrame, path: Path, *, lines: bool) -> None:
@@ -45,4 +51,6 @@ def leaderboard_html(title: str, table: pd.DataFrame, top: int = 20) -> str:
     """Return the best ``top`` rows as HTML, under a title that holds no markup."""
     more = f"<p>{len(table) - top} more: <code>.table()</code></p>" if len(table) > top else ""
     shown = table.head(top).to_html(index=False, float_format="{:.3f}".format, border=0)
-    return f"<p>{title}</p>{shown}{more}"
+    warning = table.attrs.get("warning")
+    note = f"<p><strong>Warning: {escape(warning)}.</strong></p>" if warning else ""
+    return f"{note}<p>{title}</p>{shown}{more}"

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from p2l.arrays import to_numpy
+from p2l.errors import ConfigError
 from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
@@ -41,4 +43,18 @@ def leaderboard_table(models: Sequence[str], ranking: Ranking, family: OutcomeFa
     )
     table = table.sort_values("coef", ascending=False, kind="stable").reset_index(drop=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table
+
+
+def with_costs(table: pd.DataFrame, models: Sequence[str], ranking: Ranking) -> pd.DataFrame:
+    """Add the expected cost of each model's answer as ``cost``; ConfigError if the ranking has none."""
+    if ranking.costs is None:
+        raise ConfigError("the checkpoint predicts no costs; p2l fit-costs adds them")
+    return table.assign(cost=table["model"].map(dict(zip(models, to_numpy(ranking.costs).tolist(), strict=True))))
+
+
+def warned(table: pd.DataFrame, warning: str | None) -> pd.DataFrame:
+    """Note the warning of a checkpoint in ``table.attrs``: pictures and pages of the table show it."""
+    if warning:
+        table.attrs["warning"] = warning
     return table

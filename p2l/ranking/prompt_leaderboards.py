@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
-from p2l.ranking.leaderboard_table import leaderboard_table
+from p2l.ranking.leaderboard_table import leaderboard_table, warned, with_costs
 from p2l.ranking.pair_outcomes import pair_outcomes
 from p2l.types import Ranking
 
@@ -33,6 +33,7 @@ class Leaderboard:
         ranking: coefs (models,) in nats, and eta () if the family has one.
         family: the likelihood family.
         prompt: user turns; empty for a leaderboard of several prompts.
+        warning: of the checkpoint that ranked, which all that is made of this leaderboard shows; None for none.
 
     >>> import torch
     >>> from p2l.outcomes import BT
@@ -52,13 +53,17 @@ class Leaderboard:
     ranking: Ranking
     family: OutcomeFamily
     prompt: tuple[str, ...] = ()
+    warning: str | None = None
 
-    def table(self) -> pd.DataFrame:
+    def table(self, *, costs: bool = False) -> pd.DataFrame:
         """Return the models, best first: rank, model, coef (nats), elo (points above the mean model), win_rate.
 
-        ``win_rate`` is the mean probability of winning against each other model, ties counted as half.
+        ``win_rate`` is the mean probability of winning against each other model, ties counted as half. ``costs`` adds
+        ``cost``, the expected cost of the answer (``Ranking.costs``), NaN for a model without a prediction. Raises
+        ConfigError if there are no predicted costs.
         """
-        return leaderboard_table(self.models, self.ranking, self.family)
+        found = leaderboard_table(self.models, self.ranking, self.family)
+        return warned(with_costs(found, self.models, self.ranking) if costs else found, self.warning)
 
     def predict(self, model_a: str, model_b: str) -> dict[str, float]:
         """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
@@ -82,10 +87,12 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         named = f"{self._title()!r}, " if self.prompt else ""
-        return f"Leaderboard({named}{len(self.models)} models, {self.family.name}: {best_models(self.table())})"
+        best = best_models(self.table())
+        return f"Leaderboard({named}{len(self.models)} models, {self.family.name}: {best}{_noted(self.warning)})"
 
     def __str__(self) -> str:
-        head = f"{self._title()}\n" if self.prompt else ""
+        head = f"Warning: {self.warning}\n" if self.warning else ""
+        head += f"{self._title()}\n" if self.prompt else ""
         return head + self.table().to_string(index=False, float_format="{:.3f}".format)
 
     def _repr_html_(self) -> str:
@@ -104,12 +111,14 @@ class Leaderboards(Sequence[Leaderboard]):
         rankings: coefs (prompts, models) in nats, and eta (prompts,) if the family has one.
         family: the likelihood family.
         prompts: user turns of each prompt.
+        warning: as in ``Leaderboard``.
     """
 
     models: tuple[str, ...]
     rankings: Ranking
     family: OutcomeFamily
     prompts: tuple[tuple[str, ...], ...]
+    warning: str | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -124,33 +133,43 @@ class Leaderboards(Sequence[Leaderboard]):
         prompts = self.prompts[index]  # raises IndexError, which ends an iteration
         ranking = self.rankings.map(lambda x: x[index])
         if isinstance(index, slice):
-            return Leaderboards(self.models, ranking, self.family, self.prompts[index])
-        return Leaderboard(self.models, ranking, self.family, prompts)  # type: ignore[arg-type]  # of one index
+            return Leaderboards(self.models, ranking, self.family, self.prompts[index], self.warning)
+        turns: Any = prompts  # of one index
+        return Leaderboard(self.models, ranking, self.family, turns, self.warning)
 
-    def table(self) -> pd.DataFrame:
+    def table(self, *, costs: bool = False) -> pd.DataFrame:
         """Return all leaderboards in one table: those of ``Leaderboard.table`` under their ``prompt`` (position)."""
         if not self.prompts:
-            return pd.DataFrame(columns=["prompt", "rank", "model", "coef", "elo", "win_rate"])
-        tables = [leaderboard.table() for leaderboard in self]
-        return pd.concat(tables, keys=range(len(tables)), names=["prompt"]).reset_index("prompt").reset_index(drop=True)
+            more = ["cost"] if costs else []
+            return pd.DataFrame(columns=["prompt", "rank", "model", "coef", "elo", "win_rate", *more])
+        tables = [leaderboard.table(costs=costs) for leaderboard in self]
+        joined = pd.concat(tables, keys=range(len(tables)), names=["prompt"])
+        return warned(joined.reset_index("prompt").reset_index(drop=True), self.warning)
 
     def plot(self, *, top: int = 15) -> "Figure":
-        """Draw the first few leaderboards side by side; a model has the same colour in each."""
+        """Draw the first four leaderboards on one scale; a model has the same colour in each."""
         from p2l.ranking.leaderboard_plots import plot_leaderboards
 
         shown = self[:_PANELS]
-        return plot_leaderboards([each._title() for each in shown], [each.table() for each in shown], top=top)
+        titles, tables = [each._title() for each in shown], [each.table() for each in shown]
+        return plot_leaderboards(titles, tables, top=top, total=len(self))
 
     def save(self, path: str | Path) -> Path:
         """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
         return save_leaderboard(path, self.table, self.plot)
 
     def __repr__(self) -> str:
-        return f"Leaderboards({len(self):,} prompts, {len(self.models)} models, {self.family.name})"
+        noted = _noted(self.warning)
+        return f"Leaderboards({len(self):,} prompts, {len(self.models)} models, {self.family.name}{noted})"
 
     def _repr_html_(self) -> str:
         shown = "".join(leaderboard_html(escape(each._title()), each.table(), top=5) for each in self[:_PANELS])
-        return f"<p>{escape(repr(self))}</p>{shown}"
+        more = f"<p>{len(self) - _PANELS:,} more prompts: <code>.table()</code></p>" if len(self) > _PANELS else ""
+        return f"<p>{escape(repr(self))}</p>{shown}{more}"
+
+
+def _noted(warning: str | None) -> str:
+    return f"; warning: {warning}" if warning else ""
 
 
 def best_models(table: pd.DataFrame, shown: int = 3) -> str:

@@ -6,13 +6,14 @@ from functools import cached_property
 from typing import final, get_args
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float64, Int64
 
+from p2l.arrays import to_numpy
 from p2l.errors import ConfigError, DataError, InfeasibleBudget
 from p2l.outcomes import OutcomeFamily
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.envelope import Frontier, Mixture, Point, mix, pareto, upper_envelope
-from p2l.routing.scores import Opponents, Optimizer, scores, strength
+from p2l.routing.scores import Opponents, scores, strength
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import Ranking
 
@@ -67,6 +68,8 @@ class Router:
     that the budget holds in expectation. ``optimal-lp``: the same with the win rate against the opponents as score
     (Frick et al. 2025, arXiv:2502.14855, section on routing). Among equal scores the cheaper model wins. Without a
     budget the best score wins. The LPs are solved on the concave envelope (``p2l.routing.envelope``).
+
+    ``predicted``: models whose cost on a prompt is that of its ranking (``Ranking.costs``); None: none.
     """
 
     optimizer: Optimizer
@@ -75,6 +78,7 @@ class Router:
     opponents: Opponents
     by_cost: Int64[np.ndarray, " models"]
     shrinkage: Shrinkage | None = None
+    predicted: Bool[np.ndarray, " models"] | None = None
 
     def decide(
         self,
@@ -86,21 +90,23 @@ class Router:
         """Return the model for a prompt of this ranking; ``mask``: models that may be chosen.
 
         Draws a random number only if the optimum is a mixture. Raises InfeasibleBudget if the budget is below every
-        cost, and DataError if a coefficient is not finite.
+        cost, DataError if a coefficient or a predicted cost is not finite, and ConfigError if costs must be predicted
+        and the ranking has none.
         """
-        order = self._allowed(mask)
-        if budget is not None and not budget >= self.costs[order[0]]:
+        costs = self.costs_of(ranking)
+        order = self._allowed(mask, costs)
+        if budget is not None and not budget >= costs[order[0]]:
             cheapest = int(order[0])
-            raise InfeasibleBudget(cheapest, float(self.costs[cheapest]), budget)
-        mixture = self._optimum(ranking, order, budget)
+            raise InfeasibleBudget(cheapest, float(costs[cheapest]), budget)
+        mixture = self._optimum(ranking, order, costs, budget)
         low, high, share = mixture.low, mixture.high, mixture.share
-        probabilities = np.zeros(len(self.costs))
+        probabilities = np.zeros(len(costs))
         probabilities[high] = share
         probabilities[low] = 1 - share
         return Decision(
             model=low if low == high or rng.random() >= share else high,
             probabilities=probabilities,
-            expected_cost=float(self.costs[low] + share * (self.costs[high] - self.costs[low])),
+            expected_cost=float(costs[low] + share * (costs[high] - costs[low])),
             expected_score=mixture.score,
             shadow_price=mixture.price,
             router=self,
@@ -110,19 +116,33 @@ class Router:
 
     def frontier(self, ranking: Ranking, mask: Bool[np.ndarray, " models"] | None = None) -> Frontier:
         """Return the best expected score at every budget, as the vertices of the concave envelope."""
-        return Frontier.of(upper_envelope(self._pareto(ranking, self._allowed(mask))))
+        costs = self.costs_of(ranking)
+        return Frontier.of(upper_envelope(self._pareto(ranking, self._allowed(mask, costs), costs)))
 
     def ranked(
         self, ranking: Ranking, budget: float | None, mask: Bool[np.ndarray, " models"] | None = None
     ) -> Int64[np.ndarray, " feasible"]:
         """Return the models within the budget as fallbacks: best score first, among equals the cheaper one."""
-        order = self._allowed(mask)
-        feasible = order if budget is None else order[self.costs[order] <= budget]
+        costs = self.costs_of(ranking)
+        order = self._allowed(mask, costs)
+        feasible = order if budget is None else order[costs[order] <= budget]
         return feasible[np.argsort(-self.scores(ranking)[feasible], kind="stable")]
+
+    def costs_of(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
+        """Return the cost of each model on a prompt: that of the router, or of the ranking if it is predicted."""
+        if self.predicted is None:
+            return self.costs
+        if ranking.costs is None:
+            raise ConfigError("costs are to be predicted, and the ranking has none: its checkpoint predicts no costs")
+        costs = np.where(self.predicted, to_numpy(ranking.costs), self.costs)
+        wrong = np.flatnonzero(~(np.isfinite(costs) & (costs >= 0)))
+        if len(wrong):
+            raise DataError(f"the predicted cost of model {wrong[0]} is not a finite number of 0 or more")
+        return costs
 
     def scores(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
         """Return the score of each model, which the router maximises."""
-        predicted = scores(self.optimizer, self.family, ranking, self.opponents).numpy()
+        predicted = scores(self.optimizer, self.family, ranking, self.opponents)
         return predicted if self.shrinkage is None else self.shrinkage(predicted)
 
     def strength(self, ranking: Ranking, probabilities: Float64[np.ndarray, " models"]) -> float | None:
@@ -130,32 +150,42 @@ class Router:
         if self.optimizer != "optimal-lp":
             return None
         mixed = probabilities.nonzero()[0]
-        models = torch.from_numpy(mixed)
-        coefs = ranking.coefs[models].tolist()
+        coefs = to_numpy(ranking.coefs)[mixed].tolist()
         if len(mixed) == 1:
             return float(coefs[0])
-        rates = scores(self.optimizer, self.family, ranking, self.opponents, models).numpy()
+        rates = scores(self.optimizer, self.family, ranking, self.opponents, mixed)
         low, high = sorted(zip(coefs, rates.tolist()))
         return strength(self.family, ranking, self.opponents, float(rates @ probabilities[mixed]), (low, high))
 
-    def _allowed(self, mask: Bool[np.ndarray, " models"] | None) -> Int64[np.ndarray, " allowed"]:
+    def _allowed(
+        self, mask: Bool[np.ndarray, " models"] | None, costs: Float64[np.ndarray, " models"]
+    ) -> Int64[np.ndarray, " allowed"]:
         """Return the models that may be chosen, cheapest first."""
+        by_cost = self.by_cost if costs is self.costs else np.argsort(costs, kind="stable")
         if mask is None:
-            return self.by_cost
-        order = self.by_cost[mask[self.by_cost]]
+            return by_cost
+        order = by_cost[mask[by_cost]]
         if not len(order):
             raise ConfigError("the mask leaves no model to choose from")
         return order
 
-    def _optimum(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"], budget: float | None) -> Mixture:
-        points = self._pareto(ranking, order)
+    def _optimum(
+        self,
+        ranking: Ranking,
+        order: Int64[np.ndarray, " allowed"],
+        costs: Float64[np.ndarray, " models"],
+        budget: float | None,
+    ) -> Mixture:
+        points = self._pareto(ranking, order, costs)
         mixture = mix(upper_envelope(points), budget)
         if self.optimizer != "strict" or budget is None:
             return mixture
         best = max(point for point in points if point.cost <= budget)  # scores rise with costs here
         return Mixture(best.model, best.model, 0.0, mixture.price, best.score)
 
-    def _pareto(self, ranking: Ranking, order: Int64[np.ndarray, " allowed"]) -> list[Point]:
+    def _pareto(
+        self, ranking: Ranking, order: Int64[np.ndarray, " allowed"], costs: Float64[np.ndarray, " models"]
+    ) -> list[Point]:
         """Return the models that are better than all cheaper ones, cheapest first.
 
         Without shrinkage, scores rise with coefficients, so only the models returned need a score.
@@ -165,7 +195,7 @@ class Router:
                 f"one coefficient for each of the router's {len(self.costs)} models is needed; "
                 f"the ranking has shape {tuple(ranking.coefs.shape)}"
             )
-        coefs = ranking.coefs.detach().numpy()
+        coefs = to_numpy(ranking.coefs)
         if not np.isfinite(coefs).all():
             raise DataError(f"the coefficient of model {np.flatnonzero(~np.isfinite(coefs))[0]} is not finite")
         if self.shrinkage is not None:
@@ -176,8 +206,8 @@ class Router:
             score = shrunk[model]
         else:
             model = order[pareto(coefs[order])]
-            score = scores(self.optimizer, self.family, ranking, self.opponents, torch.from_numpy(model)).numpy()
-        return list(map(Point._make, zip(self.costs[model].tolist(), score.tolist(), model.tolist())))
+            score = scores(self.optimizer, self.family, ranking, self.opponents, model)
+        return list(map(Point._make, zip(costs[model].tolist(), score.tolist(), model.tolist())))
 
 
 def make_router(
@@ -186,6 +216,7 @@ def make_router(
     costs: Numbers,
     opponents: Numbers | None = None,
     shrinkage: Shrinkage | None = None,
+    predicted: Sequence[bool] | None = None,
 ) -> Router:
     """Return a router over models in the order of the rankings.
 
@@ -195,6 +226,8 @@ def make_router(
         costs: of each model, in the unit of the budgets; that of a model which is always masked has no effect.
         opponents: how often each model is met (``optimal-lp``), normalised here; None: all alike.
         shrinkage: for the same models in this order (``Shrinkage.aligned``), fitted to these scores.
+        predicted: whether the cost of each model comes with the ranking of a prompt, in the same unit; ``costs`` of
+            these have no effect.
 
     Raises ConfigError if a cost or weight is negative or not finite, or if lengths or the shrinkage do not match.
     """
@@ -206,7 +239,10 @@ def make_router(
         raise ConfigError(f"opponents: {len(cost)} weights with a positive sum are needed; got {list(weights)}")
     if shrinkage is not None:
         _check_shrinkage(shrinkage, optimizer, len(cost), opponents is None)
-    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"), shrinkage)
+    mask = None if predicted is None or not any(predicted) else np.array(predicted, dtype=bool)
+    if mask is not None and len(mask) != len(cost):
+        raise ConfigError(f"predicted: {len(cost)} truth values are needed; got {len(mask)}")
+    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"), shrinkage, mask)
 
 
 def _check_shrinkage(shrinkage: Shrinkage, optimizer: Optimizer, num_models: int, alike: bool) -> None:

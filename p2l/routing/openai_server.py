@@ -1,10 +1,14 @@
 """Entry point of ``python -m p2l.routing.openai_server``: runs the router's command."""
 
+import os
 import sys
+
+from p2l.waiting_policy import set_waiting_policy
 
 
 def main() -> int:
     """Return the exit status."""
+    set_waiting_policy(os.environ)
     try:
         from p2l.serving.router.router_command import main as serve
     except ModuleNotFoundError as error:

@@ -12,10 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from p2l.errors import ConfigError, DataError
+from p2l.options import check_number
 from p2l.routing.stream_budget_state import StreamBudgetFile, StreamBudgetState
 
-GAIN = 0.1  # change of log price for a debt of one typical deviation; 0.05 to 0.2 perform alike
-_DRIFT = GAIN / 8  # of the resting price, for each request in units of GAIN; slow enough not to oscillate
+GAIN = 0.1  # change of log price for a debt of one typical deviation; 0.05 to 0.2 perform alike from a cold start
+_DRIFT = 1 / 8  # gain of the resting price, for each request, over that of the price; slow enough not to oscillate
 _LARGEST_LOG = 50.0
 
 
@@ -48,13 +49,23 @@ class StreamBudget:
         target: mean cost of a request.
         path: file of the state; None keeps it in memory.
         overdraft, burst: limits of debt and of savings, see above.
+        gain: change of log price for a debt of one typical deviation. If the state brings a price that is known from
+            similar traffic, a smaller one wastes less on swings of the price; from a cold start it is slow.
     """
 
     def __init__(
-        self, target: float, path: str | Path | None = None, *, overdraft: float = 10.0, burst: float = 100.0
+        self,
+        target: float,
+        path: str | Path | None = None,
+        *,
+        overdraft: float = 10.0,
+        burst: float = 100.0,
+        gain: float = GAIN,
     ) -> None:
         if not (math.isfinite(target) and target > 0):
             raise ConfigError(f"target: a finite mean cost above 0 is needed; got {target}")
+        check_number("gain", gain, above=0)
+        self.gain = gain
         self.overdraft = overdraft
         self.burst = burst
         self._lock = threading.Lock()
@@ -67,7 +78,8 @@ class StreamBudget:
         state = self.state
         if state.log_price is None:
             return None
-        return math.exp(min(_LARGEST_LOG, max(-_LARGEST_LOG, state.log_price - GAIN * state.credit / self._scale())))
+        log_price = state.log_price - self.gain * state.credit / self._scale()
+        return math.exp(min(_LARGEST_LOG, max(-_LARGEST_LOG, log_price)))
 
     def choose(
         self,
@@ -102,6 +114,11 @@ class StreamBudget:
             self.state = replace(state, square=max(0.0, state.square + above - before))
             self._spend(actual - spending.cost)
 
+    def fail_if_locked(self) -> None:
+        """From now on, raise sqlite3.OperationalError at once if another process locks the file, and change nothing."""
+        if self._file is not None:
+            self._file.fail_if_locked()
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
@@ -130,7 +147,7 @@ class StreamBudget:
         self.state = replace(state, count=state.count + 1, square=square, credit=state.credit + state.target)
         self._spend(cost)
         if not stuck and state.log_price is not None:
-            drift = GAIN * _DRIFT * self.state.credit / self._scale()
+            drift = self.gain * (self.gain * _DRIFT) * self.state.credit / self._scale()
             resting = min(_LARGEST_LOG, max(-_LARGEST_LOG, state.log_price - drift))
             self.state = replace(self.state, log_price=resting)
 

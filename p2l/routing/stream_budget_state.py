@@ -53,6 +53,10 @@ class StreamBudgetFile:
         self._connection = open_sqlite(path, "OFF")
         make_tables(self._connection, path, _SCHEMA)
 
+    def fail_if_locked(self) -> None:
+        """Do not wait for the lock of another process."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold a transaction that excludes other processes."""

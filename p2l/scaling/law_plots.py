@@ -6,7 +6,9 @@ from jaxtyping import Float64
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
+from p2l.drawing import finish, log_scale, new_figure, wrapped
 from p2l.scaling.held_out import PREDICTIONS
 from p2l.scaling.law import Values
 from p2l.scaling.law_intervals import LawFit
@@ -17,15 +19,15 @@ MARKERS = "o^sx"
 
 def plot_law(fit: LawFit, predicted: pd.DataFrame, *, title: str = "") -> Figure:
     """Plot loss against votes by size, contours of the law, and predictions of held-out points."""
-    figure = Figure(figsize=(14.5, 4.6), layout="constrained")
+    figure = new_figure(14.5, 4.6)
     curves, contours, held_out = figure.subplots(1, 3)
     _draw_curves(curves, fit)
     _draw_contours(contours, fit)
     _draw_predictions(held_out, predicted)
     for axis in figure.axes[:3]:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title or str(fit.law), fontsize=10, parse_math=False)
-    return figure
+    figure.suptitle(wrapped(title or fit.law, 14.0, 10), fontsize=10)
+    return finish(figure)
 
 
 def _draw_curves(axis: Axes, fit: LawFit) -> None:
@@ -37,7 +39,7 @@ def _draw_curves(axis: Axes, fit: LawFit) -> None:
         of_size = seen.parameters == size
         axis.plot(votes, fit.law.loss(np.full_like(votes, size), votes), color=colour, linewidth=1.3)
         axis.plot(seen.votes[of_size], seen.log_loss[of_size], "o", color=colour, label=f"{size / 1e6:.3g}M parameters")
-    axis.set_xscale("log")
+    log_scale(axis, "x", EngFormatter(sep=""))
     axis.set(xlabel="votes trained on", ylabel="log loss, nats a vote", title="Points and law")
     axis.legend(frameon=False, fontsize=8)
 
@@ -49,8 +51,8 @@ def _draw_contours(axis: Axes, fit: LawFit) -> None:
     lines = axis.contour(votes, sizes, loss, levels=10, cmap="viridis_r", linewidths=1)
     axis.clabel(lines, fontsize=7, fmt="%.3f")
     axis.plot(seen.votes, seen.parameters, "k.", markersize=5, label="runs")
-    axis.set_xscale("log")
-    axis.set_yscale("log")
+    for name in ("x", "y"):
+        log_scale(axis, name, EngFormatter(sep=""))
     axis.set(xlabel="votes trained on", ylabel="parameters without embeddings", title="Equal loss by the law")
 
 

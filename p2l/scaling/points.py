@@ -13,6 +13,7 @@ from p2l.files import write_whole
 
 RESULT_FILE = "result.json"
 Split = Literal["val", "test"]
+_MAY_BE_ZERO = ("steps", "tokens", "flops", "seconds")
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,13 @@ def _point(path: Path, row: object) -> ScalingPoint:
         value = row.get(field.name)
         if (value is None or value != value) and field.default is None:  # an empty cell of a table is NaN
             values[field.name] = None
-        elif isinstance(value, (int, float)) and np.isfinite(value):
-            values[field.name] = int(value) if field.type is int else float(value)
-        else:
+        elif not isinstance(value, (int, float)) or not np.isfinite(value):
             raise DataError(f"{path}: expected a number for {field.name}; found {value!r}")
+        elif value < 0 or (value == 0 and field.name not in _MAY_BE_ZERO):
+            least = "0 or more" if field.name in _MAY_BE_ZERO else "above 0"
+            raise DataError(f"{path}: {field.name} must be {least}; found {value!r}")
+        elif field.type is int and value != int(value):
+            raise DataError(f"{path}: {field.name} must be a whole number; found {value!r}")
+        else:
+            values[field.name] = int(value) if field.type is int else float(value)
     return ScalingPoint(**values)

@@ -2,8 +2,7 @@
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats, which calls these, takes three times as long to load
 
 Estimates = Float64[np.ndarray, " models"]
 Covariance = Float64[np.ndarray, "models models"]
@@ -12,17 +11,17 @@ Samples = Float64[np.ndarray, "resamples models"]
 
 def normal_quantile(level: float) -> float:
     """Return half the width, in standard errors, of a two-sided normal interval at ``level``."""
-    return float(norm.ppf((1 + level) / 2))
+    return float(ndtri((1 + level) / 2))
 
 
 def student_quantile(level: float, num_samples: int) -> float:
     """Return half the width, in standard errors, of Student's t interval of a mean of ``num_samples``."""
-    return float(student_t.ppf((1 + level) / 2, num_samples - 1))
+    return float(stdtrit(num_samples - 1, (1 + level) / 2))
 
 
 def student_p_value(statistic: Float64[np.ndarray, " tests"], num_samples: int) -> Float64[np.ndarray, " tests"]:
     """Return the two-sided p-value of |mean| / standard error, for means of ``num_samples``."""
-    return 2 * student_t.sf(statistic, num_samples - 1)
+    return 2 * stdtr(num_samples - 1, -statistic)
 
 
 def percentiles(samples: Float64[np.ndarray, "resamples *columns"], level: float) -> Float64[np.ndarray, "2 *columns"]:

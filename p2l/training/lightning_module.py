@@ -15,10 +15,13 @@ from p2l.data import VoteDataModule
 from p2l.data.batches import VoteBatch
 from p2l.data.encoding import PromptBatch
 from p2l.models import P2LModel
+from p2l.models.finite_weights import check_weights
 from p2l.outcomes import OutcomeFamily
 from p2l.outcomes.battle_likelihood import battle_log_probs
+from p2l.training.finite_steps import check_step, check_weights_after
 from p2l.training.saved_progress import rescale_progress
 from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
+from p2l.training.step_count import num_steps
 
 
 @runtime_checkable
@@ -60,6 +63,7 @@ class P2LModule(LightningModule):
 
     model: P2LModel
     _step_loss: Tensor
+    _loss_so_far: Tensor
 
     def __init__(
         self,
@@ -86,8 +90,13 @@ class P2LModule(LightningModule):
             self._sharded = True
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        weights = checkpoint.get("state_dict", {})  # a folder of shards is checked when training starts
+        check_weights(str(self.trainer.ckpt_path), ((k, v) for k, v in weights.items() if isinstance(v, Tensor)))
         if self.trainer.training:
             rescale_progress(self.trainer.accumulate_grad_batches, checkpoint["loops"]["fit_loop"])
+
+    def on_train_start(self) -> None:
+        check_weights_after(self.trainer, self.model, f"at step {self.trainer.global_step}, where training starts")
 
     def on_train_batch_start(self, batch: VoteBatch, batch_idx: int) -> None:
         part = batch_idx % self.trainer.accumulate_grad_batches
@@ -106,6 +115,13 @@ class P2LModule(LightningModule):
             return loss * self.trainer.accumulate_grad_batches
         return loss
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        check_step(self.trainer, self.model, self._loss_so_far)
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        super().optimizer_step(*arguments, **options)
+        check_weights_after(self.trainer, self.model, f"after step {self.trainer.global_step + 1}")
+
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         return {
             "prompt_index": batch.prompt_index,
@@ -119,23 +135,20 @@ class P2LModule(LightningModule):
         optimizer = self._optimizer.build(self.model)
         if self._scheduler is None:
             return {"optimizer": optimizer}
-        schedule = self._scheduler.build(optimizer, self._num_steps())
+        schedule = self._scheduler.build(optimizer, self.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _num_steps(self) -> int:
-        """Return the number of optimizer steps of the run.
-
-        ``trainer.estimated_stepping_batches`` would build the loader before a checkpoint is read. Lightning then never
-        restores the position of the loader, and a resumed run would restart its epoch.
-        """
+    @property
+    def num_steps(self) -> int:
+        """Number of optimizer steps of the run."""
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, VoteDataModule)
-        steps = data.epochs * data.steps
-        return steps if self.trainer.max_steps < 0 else min(steps, self.trainer.max_steps)
+        return num_steps(data, self.trainer)
 
     def _log_step_loss(self, loss: Tensor, batch_idx: int) -> None:
         parts = self.trainer.accumulate_grad_batches
         self._step_loss += loss / parts
+        self._loss_so_far = self._step_loss.clone()
         if (batch_idx + 1) % parts == 0:
-            self.log("train/loss", self._step_loss.clone(), prog_bar=True, sync_dist=True)
+            self.log("train/loss", self._loss_so_far, prog_bar=True, sync_dist=True)
             self._step_loss.zero_()

@@ -27,8 +27,17 @@ def wandb_logger(
 
     ``mode`` ("online", "offline", "disabled") or the variable WANDB_MODE override this.
     """
-    chosen = mode or os.environ.get("WANDB_MODE") or ("online" if _can_log_online() else "offline")
+    import wandb
+
+    chosen, reason = mode or os.environ.get("WANDB_MODE"), "as asked"
+    if chosen is None:
+        reason = _why_offline()
+        chosen = "offline" if reason else "online"
     Path(folder).mkdir(parents=True, exist_ok=True)
+    if chosen == "offline":
+        runs = Path(folder) / "wandb"
+        wandb.setup(wandb.Settings(silent=True))  # it would say the same in ten lines
+        log.info("W&B: offline (%s), in %s; 'wandb sync %s/offline-run-*' uploads it", reason, runs, runs)
     return WandbLogger(
         save_dir=folder, project=project, name=name, group=group, tags=tags, mode=chosen, offline=chosen == "offline"
     )
@@ -37,24 +46,23 @@ def wandb_logger(
 def close(loggers: Iterable[Logger]) -> None:
     """Finish the W&B run, so that the next run of this process (in a sweep) gets its own."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
+        if isinstance(logger, WandbLogger) and logger._experiment is not None:
             logger.experiment.finish()
 
 
-def _can_log_online() -> bool:
+def _why_offline() -> str:
+    """Return why W&B cannot log online; empty if it can."""
     import wandb
 
     address = urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
     if not (os.environ.get("WANDB_API_KEY") or _netrc_has(address.hostname or "")):
-        log.info("W&B: no key found ('wandb login' sets one); logging offline")
-        return False
+        return "no key; 'wandb login' sets one"
     port = address.port or {"http": 80}.get(address.scheme, 443)
     try:
         with socket.create_connection((address.hostname, port), timeout=CONNECT_TIMEOUT_SECONDS):
-            return True
+            return ""
     except OSError as error:
-        log.info("W&B: %s cannot be reached (%s); logging offline", address.hostname, error)
-        return False
+        return f"{address.hostname} cannot be reached: {error}"
 
 
 def _netrc_has(host: str) -> bool:

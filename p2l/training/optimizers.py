@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from p2l.errors import ConfigError
 from p2l.models import P2LModel
 from p2l.models.blocks import transformer_blocks
+from p2l.options import check_number
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,26 @@ class OptimizerByPart:
     weight_decay: float = 0.0
     head_weight_decay: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "head_lr", "weight_decay", "head_weight_decay"):
+            if getattr(self, name) is not None:
+                check_number(f"optimizer.{name}", getattr(self, name), least=0)
+        check_number("optimizer.layer_decay", self.layer_decay, above=0)
+        for name, value in getattr(self.factory, "keywords", {}).items():  # of a partial
+            for number in value if isinstance(value, (list, tuple)) else [value]:
+                if isinstance(number, float):
+                    check_number(f"optimizer.factory.{name}", number, least=0)
+
     def build(self, model: P2LModel) -> Optimizer:
         """Return the optimizer over the trainable parameters of ``model``; raises ConfigError if there are none."""
         groups = [group for group in self.parameter_groups(model) if group["params"]]
         if not groups:
             raise ConfigError("nothing to train: every parameter is frozen")
-        return self.factory(groups, lr=self.lr)
+        try:
+            return self.factory(groups, lr=self.lr)
+        except (TypeError, ValueError, IndexError) as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in getattr(self.factory, "keywords", {}).items())
+            raise ConfigError(f"optimizer.factory: {error}; given: {given or 'no options'}") from error
 
     def parameter_groups(self, model: P2LModel) -> list[dict[str, Any]]:
         """Return a parameter group for each rate and decay; ``name`` is the part of the model."""

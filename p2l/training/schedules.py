@@ -6,6 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from p2l.errors import ConfigError
+from p2l.options import check_number
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,7 @@ class Schedule:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"scheduler.warmup is a share of all steps in [0, 1); got {self.warmup}")
+        check_number("scheduler.warmup, a share of all steps,", self.warmup, least=0, below=1)
 
     def build(self, optimizer: Optimizer, num_steps: int) -> LRScheduler:
         """Return the schedule over ``num_steps`` optimizer steps."""

@@ -1,17 +1,23 @@
 """One training run: fit, validate and publish the best weights, test."""
 
+import logging
 import warnings
-from pathlib import Path
-from zipfile import is_zipfile
+from collections.abc import Mapping
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.training.fit_loop import EndedFitLoop
 from p2l.training.lightning_module import P2LModule
+from p2l.training.marginal_verdict import ADVICE, UNVALIDATED, warning_about
+from p2l.training.resume_point import checkpoint_to_resume, describe_resume, set_aside
 from p2l.training.sharding import data_parallel_size
+from p2l.training.step_count import num_steps
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -20,15 +26,21 @@ def train(
     """Fit ``module``, validate with the best weights (callbacks publish them), and test if there is a test set.
 
     ``trainer.val_check_interval`` is a share of the epoch (a float) or a number of optimizer steps. ``resume`` is a
-    Lightning checkpoint, or the folder of a run with a ``last.ckpt``. Returns the final metrics by name.
+    Lightning checkpoint, or the folder of a run with a ``last.ckpt``. Returns the final metrics by name. Raises
+    DivergedError at the first loss, gradient or weight that is not finite; SIGTERM and Ctrl-C end the fit with
+    RunStopped after ``callbacks.SaveLast`` has saved it.
     """
-    ckpt_path = _checkpoint_to_resume(resume)
+    checkpoint = checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
+    if trainer.is_global_zero:
+        if checkpoint is None:
+            set_aside(trainer.checkpoint_callbacks)
+        else:
+            log.info("%s", describe_resume(checkpoint, num_steps(datamodule, trainer)))
     EndedFitLoop.install(trainer)
     with warnings.catch_warnings():
-        if ckpt_path is not None:
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        trainer.fit(module, datamodule, ckpt_path=ckpt_path, weights_only=False)
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        trainer.fit(module, datamodule, ckpt_path=checkpoint, weights_only=False)
     metrics = dict(trainer.callback_metrics)
     best = _best_checkpoint(trainer)
     if datamodule.votes.val is not None:
@@ -37,7 +49,16 @@ def train(
     if datamodule.votes.test is not None:
         trainer.test(module, datamodule, ckpt_path=best, weights_only=False)
         metrics |= trainer.callback_metrics
+    if trainer.is_global_zero:
+        _say_verdict(metrics)
     return {name: float(value) for name, value in metrics.items()}
+
+
+def _say_verdict(metrics: Mapping[str, Tensor]) -> None:
+    if "val/log_loss" not in metrics:
+        log.warning("%s", UNVALIDATED)
+    elif warning := warning_about(metrics):
+        log.warning("This model is %s. %s", warning, ADVICE)
 
 
 def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:
@@ -87,21 +108,3 @@ def _best_checkpoint(trainer: Trainer) -> str | None:
     """Return the checkpoint of the best validation; None, for the last weights, if no callback keeps one."""
     keepers = [keeper for keeper in trainer.checkpoint_callbacks if isinstance(keeper, ModelCheckpoint)]
     return next((keeper.best_model_path for keeper in keepers if keeper.monitor and keeper.best_model_path), None)
-
-
-def last_checkpoint(run_folder: Path) -> Path:
-    """Return where ``callbacks.last`` saves the resumable checkpoint: a file, or a folder of shards."""
-    return run_folder / "checkpoints" / "last.ckpt"
-
-
-def _checkpoint_to_resume(resume: str | None) -> str | None:
-    if resume is None:
-        return None
-    path = Path(resume)
-    if path.is_dir() and path.suffix != ".ckpt":
-        path = last_checkpoint(path)
-    if not path.exists():
-        raise ConfigError(f"nothing to resume: there is no {path}; give the folder of a run or a checkpoint in it")
-    if path.is_file() and not is_zipfile(path):
-        raise ConfigError(f"cannot resume: {path} is damaged or not a Lightning checkpoint")
-    return str(path)

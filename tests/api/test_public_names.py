@@ -26,7 +26,7 @@ def test_type_checkers_see_what_is_listed() -> None:
     tree = ast.parse((Path(p2l.__file__)).read_text(encoding="utf-8"))
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in guarded.body for alias in node.names}  # type: ignore[attr-defined]
-    assert seen == p2l._PACKAGE_OF_NAME
+    assert seen == {name: module for module, names in p2l._NAMES_OF_MODULE.items() for name in names}
     assert {*seen, "__version__"} == set(p2l.__all__)
 
 

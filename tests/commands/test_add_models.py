@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from p2l.commands.add_models import AddModelsJob
+from p2l.commands.add_models import AddModelsJob, _picture
+from p2l.errors import DataError
 from p2l.models import load_checkpoint, save_checkpoint
 from p2l.models.predictor import predict
 from p2l.types import OUTCOMES
@@ -42,14 +43,46 @@ def test_the_script_adds_models_and_says_where_they_stand(tiny_checkpoint, tmp_p
     torch.testing.assert_close(after.coefs[:, :4], before.coefs, rtol=0, atol=1e-5)
     assert (after.coefs[:, 5] > after.coefs[:, 4] + 1).all()
     report = json.loads((out / "report.json").read_text())
-    assert report["new"] == {"bad": {"votes": 120.0}, "good": {"votes": 120.0}}
-    table = pd.read_csv(out / "leaderboard.csv").set_index("model")
+    assert {name: entry["votes"] for name, entry in report["new"].items()} == {"bad": 120.0, "good": 120.0}
+    table = pd.read_csv(out / "leaderboard.csv", keep_default_na=False).set_index("model")
+    for name, entry in report["new"].items():  # always the same outcome
+        assert "do not bound its strength" in entry["note"] and entry["note"] == table.loc[name, "note"]
+        assert entry["note"] in output and 0 < entry["held_out_log_loss"] < report["equal_chances_log_loss"]
+    assert (table.loc[list(old.models), "note"] == "").all()
     assert table["new"].to_dict() == {name: name in ("good", "bad") for name in new.models}
     np.testing.assert_allclose(table.loc[list(new.models), "coef"], after.coefs.mean(0), atol=1e-4)
     known = table[~table["new"]]
     assert (known["low"] == known["high"]).all()
     assert (table[table["new"]]["low"] < table[table["new"]]["high"]).all()
     assert table.loc["good", "rank"] == 1 and (out / "leaderboard.png").stat().st_size > 10_000
+
+
+def test_votes_that_say_nothing_are_noted_in_the_table_the_picture_and_the_report(tiny_checkpoint, tmp_path):
+    """The outcome depends on the number of the prompt alone: held-out prompts are predicted badly."""
+    frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models))
+    outcome = np.random.default_rng(1).integers(4, size=len(PROMPTS))[np.arange(len(frame)) % len(PROMPTS)]
+    frame.assign(winner=[OUTCOMES[i].value for i in outcome]).to_parquet(tmp_path / "votes.parquet")
+    job = AddModelsJob(str(tmp_path / "votes.parquet"), str(tmp_path), penalties=[1e-9])
+    larger = job.run(tiny_checkpoint)
+    table = pd.read_csv(tmp_path / "leaderboard.csv", keep_default_na=False).set_index("model")
+    report = json.loads((tmp_path / "report.json").read_text())
+    noted = [name for name, entry in report["new"].items() if entry["held_out_log_loss"] > np.log(4)]
+    assert noted == [name for name in ("bad", "good") if "worse than equal chances (1.386)" in table.loc[name, "note"]]
+    assert noted
+    plain = _picture(table.assign(note="").reset_index(), "", 0.95)
+    drawn = _picture(table.reset_index(), "", 0.95)
+    assert "worse than equal chances" in drawn.get_supxlabel().replace("\n", " ") and not plain.get_supxlabel()
+    assert any("(new, note 1)" in label.get_text() for label in drawn.axes[0].get_yticklabels())
+    assert len(larger.models) == 6
+
+
+def test_votes_among_new_models_alone_are_refused(tiny_checkpoint, tmp_path):
+    frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models))
+    frame.assign(model_a="dog", model_b="eel", winner="model_a").to_parquet(tmp_path / "votes.parquet")
+    job = AddModelsJob(str(tmp_path / "votes.parquet"), str(tmp_path / "out"))
+    with pytest.raises(DataError, match="no chain of votes connects dog, eel to a known model"):
+        job.run(tiny_checkpoint)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -2,18 +2,29 @@
 
 import os
 import pickle
+import shlex
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from p2l.commands.cli import CONFIGURED, SERVERS, main
 from p2l.composition.hydra_task import HydraTask
 from p2l.composition.option_names import nearest
+from p2l.composition.override_quotes import explain_grammar
+from tests.ports import free_port
 from tests.running import HEADS, ROOT
+from tests.serving.router.fakes import HELLO, Reply, Seen, completion, model, upstream
+from tests.waiting import wait_until
 
-HEAVY = ("torch", "lightning", "transformers", "pandas", "numpy", "datasets", "matplotlib")
+HEAVY = ("torch", "lightning", "transformers", "pandas", "numpy", "scipy.stats", "datasets", "matplotlib")
 # runs its argument as a program, and lists the heavy modules that it imported
 PROBE = f"""
 import atexit, runpy, sys
@@ -23,6 +34,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 P2L = ROOT / "p2l" / "__main__.py"
 TRAIN = ROOT / "scripts" / "train.py"
+ROUTER = ROOT / "p2l" / "routing" / "openai_server.py"
+ROUTER_FILE = ROOT / "docs" / "examples" / "router" / "shrinkage.yaml"
 
 
 def call(program: Path, *arguments: str) -> tuple[int, str]:
@@ -36,7 +49,7 @@ def call(program: Path, *arguments: str) -> tuple[int, str]:
 LIGHT = {
     "help": (P2L, ["--help"], 0, "leaderboard  Fit leaderboards to votes"),
     "help of train": (P2L, ["train", "--help"], 0, f"head: {', '.join(HEADS)}"),
-    "help of a script": (TRAIN, ["--help"], 0, "batch_size: 512 # votes in an optimizer step"),
+    "help of a script": (TRAIN, ["--help"], 0, "batch_size: auto # votes in an optimizer step"),
     "another project's name": (P2L, ["train", "learning_rate=1e-5"], 2, "did you mean optimizer.lr=1e-5?"),
     "a key without its node": (P2L, ["train", "batch_size=8"], 2, "did you mean batching.batch_size=8?"),
     "a mistyped group": (P2L, ["train", "hed=bt"], 2, "unknown option hed; did you mean head=bt?"),
@@ -47,6 +60,12 @@ LIGHT = {
     "an option of another choice": (P2L, ["train", "data.val=x.csv"], 2, "data=arena55k, data=local"),
     "no value": (P2L, ["predict"], 2, "no value given; add dataset=... model_path=..."),
     "a published configuration": (TRAIN, ["--config", "x.yaml"], 2, "give experiment=<name>"),
+    "text without quotes": (
+        P2L,
+        ["leaderboard", "categories=[all,language=Chinese]"],
+        2,
+        """did you mean 'categories=[all,"language=Chinese"]'?""",
+    ),
     "a mistyped command": (P2L, ["trian"], 2, "did you mean train?"),
 }
 
@@ -57,6 +76,95 @@ def test_help_and_mistakes_need_no_torch(program, arguments, status, text) -> No
     assert found == status, output
     assert text in output and "Traceback" not in output
     assert output.splitlines()[-1] == "imported: []"
+
+
+@pytest.mark.parametrize(
+    ("command", "imported"),
+    [
+        ("leaderboard", ["torch", "pandas", "numpy", "matplotlib"]),  # which fits, and draws
+        ("validate", ["pandas", "numpy"]),
+    ],
+)
+def test_commands_on_votes_load_what_they_use(tmp_path, command, imported) -> None:
+    votes = ROOT / "docs" / "examples" / "votes.csv"
+    found, output = call(P2L, command, f"votes={votes}", f"output_dir={tmp_path / 'found'}")
+    assert found == 0, output
+    assert output.splitlines()[-1] == f"imported: {imported}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--check-config", "-c", str(ROUTER_FILE)]], ids=["help", "check"])
+def test_the_router_answers_without_the_packages_of_models(arguments) -> None:
+    found, output = call(ROUTER, *arguments)
+    assert found == 0, output
+    assert output.splitlines()[-1] == "imported: ['numpy']"
+
+
+@pytest.mark.parametrize(
+    ("router_type", "optimizer"), [("bt-endpoint", "optimal-lp"), ("grk-endpoint", "simple-lp")], ids=["bt", "grk"]
+)
+def test_a_router_that_asks_an_endpoint_for_scores_needs_numpy_alone(tmp_path, router_type, optimizer) -> None:
+    """A worker, after requests that were routed by score."""
+    with (
+        upstream(lambda seen: Reply(body=scores(seen))) as endpoint,
+        upstream(lambda seen: Reply(body=completion())) as llm,
+    ):
+        config = {"model_configs": {"a": model(llm.url, 1.0), "b": model(llm.url, 2.0)}}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        options = ["-c", str(tmp_path / "config.yaml"), "--host", "127.0.0.1", "--port", str(free_port())]
+        scored = ["--router-type", router_type, "--router-model-endpoint", endpoint.url]
+        command = [sys.executable, "-c", PROBE, str(ROUTER), *options, *scored, "--cost-optimizer", optimizer]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with (tmp_path / "log").open("w+") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
+            reasons = [ask(options[-1], process, cost) for cost in (None, 1.5)]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        assert reasons == ["routed", "routed"]
+        assert (tmp_path / "log").read_text().splitlines()[-1] == "imported: ['numpy']"
+
+
+def scores(seen: Seen) -> dict[str, object]:
+    return {"models": ["a", "b"]} if seen.path == "/models" else {"coefs": [0.2, 0.7], "eta": 0.1}
+
+
+def ask(port: str, process: "subprocess.Popen[str]", cost: float | None) -> str:
+    """The reason of the router's choice for a chat, once the router listens."""
+    body = {"messages": HELLO} | ({} if cost is None else {"cost": cost})
+
+    def listens() -> bool:
+        assert process.poll() is None
+        with suppress(httpx.ConnectError):
+            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=60).status_code == 200
+        return False
+
+    wait_until(listens, 60)
+    url, headers = f"http://127.0.0.1:{port}/v1/chat/completions", {"authorization": "Bearer -"}
+    answer = httpx.post(url, json=body, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-p2l-reason"]
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ('a=[x, k=v ,"k=w"]', 'a=[x,"k=v","k=w"]'),
+        ("a=k=v", 'a="k=v"'),
+        ("a=[f(x)]", 'a=["f(x)"]'),
+        ("a=it's", 'a="it\'s"'),
+    ],
+)
+def test_text_that_hydra_cannot_read_is_quoted(override, meant) -> None:
+    with pytest.raises(HydraException) as error:
+        OverridesParser.create().parse_override(override)
+    message = explain_grammar(override, str(error.value))
+    assert f"did you mean {shlex.quote(meant)}?" in message and "hydra.cc" not in message
+    parsed = OverridesParser.create().parse_override(meant).value()
+    assert parsed in (["x", "k=v", "k=w"], "k=v", ["f(x)"], "it's")
+
+
+def test_keys_of_a_mapping_take_no_quotes() -> None:
+    message = explain_grammar('a={"k": v}', "no viable alternative")
+    assert "did you mean" not in message and "take none" in message
 
 
 @pytest.mark.parametrize("command", CONFIGURED)

@@ -1,5 +1,6 @@
 """The job: files in, a page and tables out; bad questions and files are answered in one line."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -75,6 +76,52 @@ def test_rankings_need_no_checkpoint_but_its_list_and_family(tiny_checkpoint, tm
         InsightJob(rankings, str(tmp_path / "out"), embedding=None).run(None)
 
 
+VOTES = """prompt,model_a,model_b,winner,topic,tags
+007,alpha,beta,model_a,01,"['new', 'old']"
+007,beta,gamma,tie,01,"['new', 'old']"
+"say ""hi"", twice; then
+stop",alpha,gamma,model_b,1,[]
+1.50,alpha,beta,model_a,1,['old']
+"""
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_votes_as_csv_are_prompts_once_each_with_text_as_it_stands(tiny_checkpoint, tmp_path, separator) -> None:
+    path = tmp_path / "votes.csv"
+    rows = csv.reader(VOTES.splitlines(keepends=True))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
+    questions = Questions(min_prompts=2)
+    job = InsightJob(str(path), str(tmp_path / "out"), questions, embedding=None, categories=["topic", "tags"])
+    folder = job.run(tiny_checkpoint).parent
+    rows = [json.loads(line) for line in (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["prompt"] for row in rows] == ["007", 'say "hi", twice; then\nstop', "1.50"]
+    assert [row["topic"] for row in rows] == [["01"], ["1"], ["1"]]
+    assert [row["tags"] for row in rows] == [["new", "old"], [], ["old"]]
+    boards = pd.read_csv(folder / "leaderboards.csv", dtype=str)
+    assert set(boards.loc[boards["kind"] == "topic", "group"]) == {"1"}  # 01 is another group, of one prompt
+    assert set(boards["prompts"]) == {"2", "3"}
+
+
+def test_turns_in_votes_as_csv(tiny_checkpoint, tmp_path) -> None:
+    path = tmp_path / "votes.csv"
+    turns = [["a", "b"], ["c, d"]]
+    pd.DataFrame({"prompt": map(json.dumps, turns), "winner": "tie"}).to_csv(path, index=False)
+    folder = InsightJob(str(path), str(tmp_path / "out"), embedding=None).run(tiny_checkpoint).parent
+    rows = [json.loads(line) for line in (folder / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["prompt"] for row in rows] == [["a", "b"], "c, d"]
+
+
+def test_rankings_as_csv_are_those_of_parquet(tiny_checkpoint, tmp_path) -> None:
+    frame = pd.read_parquet(write_rankings(tiny_checkpoint, tmp_path / "now.parquet"))
+    frame.assign(coefs=[json.dumps(row.tolist()) for row in frame["coefs"]]).to_csv(tmp_path / "now.csv", index=False)
+    boards = []
+    for kind in ("parquet", "csv"):
+        job = InsightJob(str(tmp_path / f"now.{kind}"), str(tmp_path / kind), embedding=None)
+        boards.append(pd.read_csv(job.run(tiny_checkpoint).parent / "leaderboards.csv"))
+    pd.testing.assert_frame_equal(*boards, rtol=1e-6)
+
+
 def test_a_list_of_llms_that_is_none_is_named(tiny_checkpoint, tmp_path) -> None:
     rankings = write_rankings(tiny_checkpoint, tmp_path / "now.parquet")
     bad = {"[1": "is not JSON", '["a", "a"]': "each once", "{}": "must hold a JSON list", None: "no list of LLMs at"}
@@ -99,9 +146,9 @@ def test_bad_questions_are_answered_before_anything_is_written(dataset, tiny_che
         run(focus="gama", embedding=None)
     with pytest.raises(ConfigError, match="needs old=<LLM> and new=<LLM>"):
         run(old="alpha")
-    with pytest.raises(ConfigError, match=r"level must lie in \[0.5, 1\), say 0.95; got 95"):
+    with pytest.raises(ConfigError, match="level must lie between 0 and 1, say 0.95; got 95; did you mean 0.95"):
         run(level=95)
-    with pytest.raises(ConfigError, match="min_prompts must be at least 2"):
+    with pytest.raises(ConfigError, match="min_prompts must be a whole number, at least 2"):
         run(min_prompts=1)
     with pytest.raises(ConfigError, match="num_clusters=99, but there are"):
         run(num_clusters=99)

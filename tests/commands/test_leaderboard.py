@@ -111,3 +111,34 @@ def test_errors_are_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         run("family=elo")
     with pytest.raises(DataError, match="no column 'bold'"):
         run("covariates=[bold]")
+
+
+def test_columns_and_labels_of_its_own(tmp_path: Path) -> None:
+    frame = write_votes(tmp_path / "votes.parquet")
+    expected = fit(frame, "grk").table()
+    labels = {"model_a": "first", "model_b": "second", "tie": "0", "tie (bothbad)": "poor"}
+    own = frame.assign(winner=frame["winner"].map(labels), spoilt="x")
+    own = pd.concat([own, own.head(1).assign(winner="void")])
+    own = own.rename(columns={"model_a": "left", "winner": "choice"})
+    own.to_csv(tmp_path / "own.csv", index=False)
+    options = ["first: model_a", "second: model_b", "0: tie", "poor: both_bad", "void: null"]
+    cfg = compose(
+        f"votes={tmp_path / 'own.csv'}",
+        "family=grk",
+        "columns={model_a: left, winner: choice}",
+        f"winner_map={{{', '.join(options)}}}",
+        f"output_dir={tmp_path / 'out'}",
+        config="leaderboard",
+    )
+    make(cfg.job).run()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "leaderboard-all.csv"), expected)
+
+
+def test_counts_of_votes_are_integers_unless_weighted(tmp_path: Path) -> None:
+    frame = write_votes(tmp_path / "votes.parquet")
+    for family in ("bt", "bt-tie", "rk", "grk"):
+        assert fit(frame, family).table()["votes"].dtype == np.int64
+    decisive = frame[frame["winner"].isin(["model_a", "model_b"])]
+    counts = pd.concat([decisive["model_a"], decisive["model_b"]]).value_counts()
+    assert fit(frame, "bt").table().set_index("model")["votes"].to_dict() == counts.to_dict()
+    assert fit(frame.assign(weight=0.3), "bt").table()["votes"].dtype == np.float64

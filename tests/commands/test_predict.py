@@ -12,9 +12,11 @@ from lightning import Trainer
 from p2l.commands.predict import PredictionJob
 from p2l.data.prompt_encoder import PromptFormat
 from p2l.errors import ConfigError, DataError
-from p2l.models import Checkpoint
+from p2l.models import Checkpoint, save_checkpoint
 from p2l.models.predictor import predict
 from p2l.prediction.prediction_parts import PredictionParts
+from tests.models.test_cost_file import with_costs
+from tests.running import run_script
 
 PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]
 
@@ -85,6 +87,38 @@ def test_names_and_ranks_on_request(dataset, tiny_checkpoint, tmp_path, suffix):
         assert tuple(frame["models"][row]) == tiny_checkpoint.models
         assert frame["top_model"][row] == tiny_checkpoint.models[coefs.index(max(coefs))]
         assert list(frame["ranks"][row]) == [sorted(coefs, reverse=True).index(coef) + 1 for coef in coefs]
+
+
+def test_names_from_the_command_line(dataset, tiny_checkpoint, tmp_path):
+    save_checkpoint(tmp_path / "model", tiny_checkpoint)
+    output = tmp_path / "out.csv"
+    options = (
+        f"model_path={tmp_path / 'model'}",
+        f"dataset={dataset}",
+        f"output={output}",
+        "names=true",
+        "trainer=cpu",
+    )
+    status, said = run_script(*options, f"output_dir={tmp_path / 'run'}", script="predict")
+    assert status == 0, said
+    frame = pd.read_csv(output)
+    assert [json.loads(cell) for cell in frame["models"]] == [list(tiny_checkpoint.models)] * len(PROMPTS)
+    for ranks, top in zip(frame["ranks"].map(json.loads), frame["top_model"], strict=True):
+        assert tiny_checkpoint.models[ranks.index(1)] == top
+    with pytest.raises(DataError, match="already has coefs, eta, models, top_model, ranks"):
+        run(PredictionJob(str(output), str(tmp_path / "again.csv"), names=True), tiny_checkpoint)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_column_of_prompts_by_another_name(tiny_checkpoint, tmp_path, suffix):
+    path = tmp_path / f"prompts.{suffix}"
+    if suffix == "csv":
+        path.write_text('question\n"[""a"", ""b""]"\n"[""1.50""]"\n')
+    else:
+        path.write_text('{"question": ["a", "b"]}\n{"question": 1.50}\n')
+    output = run(PredictionJob(str(path), str(tmp_path / "out.parquet"), column="question"), tiny_checkpoint)
+    expected = predict(tiny_checkpoint, [["a", "b"], "1.50"]).coefs.numpy()
+    np.testing.assert_allclose(np.stack(pd.read_parquet(output)["coefs"]), expected, atol=1e-5)
 
 
 def test_hidden_states_give_the_coefficients(dataset, tiny_checkpoint, tmp_path):
@@ -184,3 +218,17 @@ def test_what_parquet_cannot_hold_is_said_before_anything_is_predicted(tiny_chec
     with pytest.raises(DataError, match=r"does not fit a parquet file.*output=<file>\.jsonl"):
         run(PredictionJob(str(path), str(tmp_path / "o.parquet")), tiny_checkpoint)
     assert not (tmp_path / "o.parquet.parts").exists()
+
+
+def test_costs_are_written_if_they_are_asked_for(dataset: str, tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="costs: checkpoint predicts no costs; p2l fit-costs adds them"):
+        run(PredictionJob(dataset, str(tmp_path / "out.jsonl"), costs=True), tiny_checkpoint)
+    priced = with_costs(tiny_checkpoint)
+    plain = pd.read_parquet(run(PredictionJob(dataset, str(tmp_path / "plain.parquet")), priced))
+    assert "costs" not in plain
+    expected = predict(priced, PROMPTS).costs.numpy()
+    for suffix in ("parquet", "jsonl"):
+        path = run(PredictionJob(dataset, str(tmp_path / f"out.{suffix}"), costs=True), priced)
+        found = pd.read_parquet(path) if suffix == "parquet" else pd.read_json(path, lines=True)
+        costs = np.array(found["costs"].tolist(), dtype=float)
+        np.testing.assert_allclose(costs, expected, rtol=1e-4)

@@ -65,6 +65,37 @@ def test_a_checkpoint_is_published_as_the_run_does(kind, request, tmp_path):
     assert load_checkpoint(str(made)).family.name == "grk"
 
 
+def card_numbers(folder: Path) -> dict[str, float]:
+    """The metrics of a card, and nothing else of it."""
+    rows = [line.strip("| ").split(" | ") for line in (folder / "README.md").read_text().splitlines() if "/" in line]
+    return {row[0]: float(row[1]) for row in rows if len(row) == 2 and row[0].startswith(("val/", "train/"))}
+
+
+def test_the_card_has_the_metrics_of_the_weights_that_are_published(tmp_path):
+    """The weights that are kept as the best are those of the highest loss, so that the last ones are others."""
+    finished = run(tmp_path, *CPU, "trainer.max_epochs=4", "trainer.val_check_interval=2", "+callbacks.best.mode=max")
+    steps = finished.trainer.global_step
+    losses, accuracy = (finished.curve(name)[: steps // 2] for name in ("val/log_loss", "val/accuracy"))
+    best = PublishJob(str(finished.folder), str(tmp_path / "best")).run()
+    last = PublishJob(str(finished.folder), str(tmp_path / "last"), checkpoint="last.ckpt").run()
+    assert losses[-1] < max(losses) - 1e-3
+    assert card_numbers(best) == card_numbers(finished.folder / "checkpoint")
+    assert card_numbers(best)["val/log_loss"] == pytest.approx(max(losses), abs=1e-4)
+    assert card_numbers(last)["val/log_loss"] == pytest.approx(losses[-1], abs=1e-4)
+    assert card_numbers(last)["val/accuracy"] == pytest.approx(accuracy[-1], abs=1e-4)
+    assert f"| published from | last.ckpt, step {steps} |" in (last / "README.md").read_text()
+    warning = load_checkpoint(str(last)).warning
+    assert (warning is None) == (card_numbers(last)["val/log_loss_minus_marginal"] < 0)
+
+
+def test_a_state_that_was_not_validated_has_no_metrics(tmp_path):
+    options = ("trainer.max_steps=3", "trainer.val_check_interval=2", "trainer.max_epochs=-1")
+    finished = run(tmp_path, *CPU, *options, "callbacks.last.every_n_train_steps=1")
+    made = PublishJob(str(finished.folder), str(tmp_path / "made"), checkpoint="last.ckpt").run()
+    assert card_numbers(made) == {} and "last.ckpt, step 3, without validation |" in (made / "README.md").read_text()
+    assert "metrics" not in load_checkpoint(str(made)).recipe
+
+
 def test_by_the_script_in_another_precision_and_in_parts(shards, tmp_path):
     checkpoint = shards / "checkpoints" / "best.ckpt"
     status, output = run_script(
@@ -143,10 +174,11 @@ def peak_of_writing(folder: Path, output: Path) -> tuple[int, int]:
     """Bytes of the weights, and by how much the peak of resident memory rose while they were written."""
     output.mkdir()
     found = stored_weights(folder)
-    write_weights(output, {"first": next(iter(found.values()))}, None, "8MB")  # what libraries need at their first use
+    # what libraries need at their first use
+    write_weights(output, {"first": next(iter(found.values()))}, None, "8MB", folder)
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = resident("VmRSS")
-    write_weights(output, found, None, "8MB")
+    write_weights(output, found, None, "8MB", folder)
     return sum(tensor.num_bytes for tensor in found.values()), resident("VmHWM") - before
 
 

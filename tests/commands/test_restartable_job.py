@@ -2,12 +2,13 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 from lightning import Callback
 
-from p2l.commands.restartable_job import RestartableJob
+from p2l.commands.restartable_job import FINISHED_FILE, RestartableJob
 from p2l.composition.hydra_task import HydraTask
 from p2l.training import train
 from tests.running import TINY, build, compose, curve, on_votes
@@ -86,8 +87,47 @@ def test_what_a_run_could_go_on_from_is_kept_where_it_left_nothing_else(tmp_path
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     call(tmp_path, "callbacks.record=null")
     assert last.exists()
-    call(tmp_path, "callbacks.record=null", PUBLISH)
+    call(tmp_path, "callbacks.record=null", PUBLISH)  # the published folder is missing
     assert not last.exists()
+
+
+EARLY = ("callbacks=early_stop", "callbacks.early_stop.patience=1", "+callbacks.early_stop.mode=max")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), (*EARLY, "trainer.max_epochs=9"), ("callbacks.publish=null",), ("data.val=null",), ("trainer.max_steps=3",)],
+)
+def test_a_finished_run_of_the_default_callbacks_is_not_trained_again(tmp_path: Path, caplog, options) -> None:
+    given = ("resume=auto", "example_prompts=[hello]", *options)
+    cfg = compose(*TINY, *on_votes(tmp_path), f"output_dir={tmp_path / 'run'}", *given)
+    loss = HydraTask("train")(cfg)
+    trained = curve(tmp_path / "run")
+    caplog.clear()
+    with caplog.at_level("INFO", logger="p2l"):
+        assert HydraTask("train")(cfg) == loss
+    assert f"finished at step {len(trained)}; nothing to do" in caplog.text
+    assert curve(tmp_path / "run") == trained
+
+
+def test_a_finished_run_whose_published_folder_is_gone_is_published_again(tmp_path: Path) -> None:
+    given = ("resume=auto", "example_prompts=[hello]", "callbacks.last.every_n_train_steps=1")
+    cfg = compose(*TINY, *on_votes(tmp_path), f"output_dir={tmp_path / 'run'}", *given)
+    loss = HydraTask("train")(cfg)
+    shutil.rmtree(tmp_path / "run" / "checkpoint")
+    assert HydraTask("train")(cfg) == loss
+    assert (tmp_path / "run" / "checkpoint" / "config.json").exists()
+
+
+def test_a_plain_run_in_the_folder_of_a_finished_one_starts(tmp_path: Path) -> None:
+    call(tmp_path, "callbacks.record=null")
+    assert (tmp_path / "run" / FINISHED_FILE).exists()
+    call(tmp_path, "callbacks.record=null", "resume=null", "optimizer.lr=0.02")
+    assert not (tmp_path / "run" / FINISHED_FILE).exists()
+    call(tmp_path, "callbacks.record=null", "optimizer.lr=0.02")  # nothing of the first recipe is left to compare with
+    (tmp_path / "run" / FINISHED_FILE).write_text("{")
+    with pytest.raises(SystemExit):
+        call(tmp_path, "callbacks.record=null", "optimizer.lr=0.02")
 
 
 def test_a_folder_with_another_recipe_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -104,5 +144,5 @@ def test_a_folder_with_another_recipe_is_refused(tmp_path: Path, caplog: pytest.
 def test_other_values_of_resume_are_handed_on(tmp_path: Path) -> None:
     for resume in (None, "outputs/run"):
         cfg = compose(*TINY, f"output_dir={tmp_path}", *([] if resume is None else [f"resume={resume}"]))
-        assert RestartableJob.of(cfg) == RestartableJob(resume)
+        assert RestartableJob.of(cfg) == RestartableJob(tmp_path, resume)
     assert not list(tmp_path.iterdir())

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from p2l.commands.cli import main
 from p2l.composition.hydra_task import HydraTask
 from p2l.models import save_checkpoint
 from p2l.routing import Shrinkage
@@ -55,6 +57,16 @@ def test_curves_are_written_and_drawn_beside_others(arguments, tmp_path):
     assert set(table["policy"]) == set(result["curves"])
     assert call(*arguments, "num_budgets=3", f"beside=[{written}]", f"output_dir={tmp_path / 'both'}") == 0
     assert (tmp_path / "both" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_optimizer_is_an_option_and_no_group(arguments, tmp_path, monkeypatch, capsys):
+    """The configuration of training has a group of that name."""
+    monkeypatch.setattr(sys, "argv", ["p2l"])
+    assert main(["route-eval", *arguments, "num_budgets=2", "optimizer=simple-lp"]) == 0
+    assert json.loads((tmp_path / "out" / "route_eval.json").read_text())["optimizer"] == "simple-lp"
+    with pytest.raises(SystemExit) as end:
+        main(["route-eval", *arguments, "optimizer=best"])
+    assert end.value.code == 2
 
 
 def test_a_shrinkage_is_fitted_to_other_prompts_and_written_for_the_router(arguments, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -55,10 +56,16 @@ def test_six_points_are_a_law_of_which_none_is_held_out(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"parameters": 1e9}, {"parameters": 1e9, "votes": 0.0}, {"size": 1e9, "votes": 1e6}]
+    ("wanted", "message"),
+    [
+        ({"parameters": 1e9}, "expected parameters and votes, both above 0"),
+        ({"size": 1e9, "votes": 1e6}, "expected parameters and votes, both above 0"),
+        ({"parameters": 1e9, "votes": 0.0}, "votes must be a finite number above 0; got 0.0"),
+        ({"parameters": math.inf, "votes": 1e6}, "parameters must be a finite number above 0; got inf"),
+    ],
 )
-def test_a_prediction_that_is_none(table: Path, tmp_path: Path, wanted: dict) -> None:
-    with pytest.raises(ConfigError, match="predict: expected parameters and votes, both above 0"):
+def test_a_prediction_that_is_none(table: Path, tmp_path: Path, wanted: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"predict: {message}"):
         ScalingJob(str(table), str(tmp_path / "fit"), predict=[wanted]).run()
 
 

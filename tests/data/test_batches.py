@@ -236,7 +236,7 @@ def test_the_next_epoch_follows_by_itself() -> None:
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"token_budget": 0}])
 def test_a_plan_is_checked(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="must be positive"):
+    with pytest.raises(ConfigError, match="must be a whole number, at least 1; got 0"):
         BatchPlan(**options)
 
 

@@ -79,3 +79,9 @@ def test_too_many_bad_rows_are_an_error() -> None:
         load_battles(FRAME)
     with pytest.raises(DataError, match="has no column winner; a vote table needs model_a, model_b, winner"):
         load_battles(FRAME.drop(columns="winner"))
+
+
+def test_columns_of_other_names_are_told_apart() -> None:
+    named = FRAME.rename(columns={"model_a": "Model A", "winner": "verdict"})
+    with pytest.raises(DataError, match=r"give 'data\.columns=\{model_a: Model A, winner: \.\.\.\}'"):
+        load_battles(named)

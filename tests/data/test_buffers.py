@@ -161,11 +161,11 @@ def test_orders_depend_on_seed_and_epoch_alone(buffer: Buffer) -> None:
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(ConfigError, match="share must be at least 0 and below 1"):
+    with pytest.raises(ConfigError, match="share must be a finite number of at least 0 and below 1"):
         ReplayBuffer(share=1.0)
-    with pytest.raises(ConfigError, match="capacity must be positive"):
+    with pytest.raises(ConfigError, match="capacity must be a whole number, at least 1"):
         ReplayBuffer(capacity=0)
-    with pytest.raises(ConfigError, match="gamma and epsilon must be above 0 and at most 1"):
+    with pytest.raises(ConfigError, match="epsilon must be a finite number above 0; got 0.0"):
         GeometricBuffer(epsilon=0.0)
     with pytest.raises(ConfigError, match="needs votes in order of time"):
         BatchPlan(shuffle="votes", buffer=ReplayBuffer())

@@ -1,10 +1,17 @@
 """The structure of CSV files: separators, encodings, and rows that do not fit the header."""
 
+import csv
 import gzip
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from p2l.data import csv_quotes, csv_table
 from p2l.data.readers import read_table
 from p2l.data.vote_table import load_votes
 from p2l.errors import DataError
@@ -14,6 +21,7 @@ MISFITS = {
     "comma in each prompt": (HEADER + "Hi, you,a,b,model_a\nOh, no,b,a,model_b\n", "line 2 has 5 fields.*header has 4"),
     "comma in a later prompt": (HEADER + '"Hi,\nyou",a,b,tie\nOh, no,b,a,tie\n', "line 4 has 5 fields"),
     "comma at the end": (HEADER + "Hi,a,b,model_a,\nOh,b,a,model_b,\n", "comma at the end of a line makes a field"),
+    "a carriage return": (HEADER + "Hi,a,b,tie\nOh\rno,b,a,tie\n", "line 3 has 1 fields"),
     "two more": (HEADER + "Hi, you, there,a,b,tie\n", "line 2 has 6 fields.*a text that holds a comma needs quotes"),
     "row names": (HEADER + "0,Hi,a,b,tie\n1,Oh,a,b,tie\n", "line 2 has 5 fields"),
     "a field less": (HEADER + "Hi,a,b,tie\na,b,tie\n", "line 3 has 3 fields.*write an empty field"),
@@ -55,3 +63,73 @@ def test_what_is_sound_is_read(tmp_path: Path, name: str, encoding: str) -> None
 def test_a_long_field_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(f"prompt,x\n{'a' * 200_000},\n")
     assert len(read_table(str(tmp_path / "a.csv"))["prompt"][0]) == 200_000
+
+
+@pytest.mark.parametrize("row", ['"Hi,a,b,tie\n', 'Hi,a,b,"tie\n', '5"" x,a,b,"tie'])
+def test_a_quote_that_never_closes_is_an_error(tmp_path: Path, row: str) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "Oh,b,a,tie\n" + row)
+    with pytest.raises(DataError, match=r"a\.csv cannot be read as CSV"):
+        read_table(str(tmp_path / "a.csv"))
+
+
+BROKEN = {
+    "the rows of a pair become one": '"What is 1?,a,b,tie\n"What is 2?,a,b,tie\n',
+    "text after the end": '"Hello" world,a,b,tie\n',
+    "a quote that is not doubled": '"say "hi" to, us",a,b,tie\n',
+    "in the last field": 'Hi,a,b,"tie" x\n',
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("rows", BROKEN.values(), ids=BROKEN)
+def test_a_quote_that_encloses_no_field_is_an_error_with_its_line(tmp_path: Path, rows: str, encoding: str) -> None:
+    (tmp_path / "a.csv").write_bytes((HEADER + 'Oh,b,a,tie\n"two\nlines",a,b,tie\n' + rows).encode(encoding))
+    with pytest.raises(DataError, match=r"the row at line 5 has a quoted text .* other text follows its end \(line "):
+        read_table(str(tmp_path / "a.csv"))
+
+
+SOUND = {
+    "in the middle of a text": ('6 feet 2" tall, or 6\'2"?', '6 feet 2" tall'),
+    "a pair in the middle": ('say "hi" to us', 'say "hi" to us'),
+    "doubled": ('"say ""hi"", ""you"""', 'say "hi", "you"'),
+    "empty": ('""""', '"'),
+}
+
+
+@pytest.mark.parametrize(("cell", "text"), SOUND.values(), ids=SOUND)
+def test_quotes_within_a_text_stay(tmp_path: Path, cell: str, text: str) -> None:
+    rows = [cell.partition(",")[0] if not cell.startswith('"') else cell, "Oh"]
+    (tmp_path / "a.csv").write_text("prompt,x\n" + "".join(f"{row},1\n" for row in rows))
+    assert read_table(str(tmp_path / "a.csv"))["prompt"].tolist() == [text, "Oh"]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7])
+def test_quotes_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(csv_quotes, "_BLOCK_BYTES", block)
+    sound, broken = ('x,y\n"a ""b"", c",""\n', 'x,y\n"a, ""b"" "c,d\n')
+    for text, found in ((sound, True), (broken, False), (sound[:-2], False)):
+        (tmp_path / "a.csv").write_text(text)
+        assert csv_quotes._each_encloses(tmp_path / "a.csv", ",") is found
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes((HEADER + "é,a,b,tie\n").encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.csv cannot be read .* neither UTF-8 nor UTF-16 .*; save it as UTF-8"):
+        read_table(str(tmp_path / "a.csv"))
+
+
+CELLS = st.lists(st.sampled_from([*'ab1,;" é\\\n\t', "\r\n", "NA", "null", "\ufeff", "\x85"]), max_size=4).map("".join)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5), separator=st.sampled_from(",;\t"))
+def test_both_readers_of_a_table_agree(rows: list[tuple[str, str, str]], separator: str) -> None:
+    written = StringIO()
+    csv.writer(written, delimiter=separator).writerows([("x", "y", "z"), *rows])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        path.write_bytes(written.getvalue().encode())
+        by_arrow = csv_table._read_whole_rows(path, "utf-8-sig", separator, ["x", "y", "z"])
+        by_pandas = csv_table._read(path, "utf-8-sig", separator)
+    assert by_arrow is not None
+    pd.testing.assert_frame_equal(by_arrow, by_pandas)

@@ -148,6 +148,16 @@ def test_prepare_adds_only_what_a_tokenizer_lacks() -> None:
     assert tokenizer.chat_template == CHAT
 
 
+@pytest.mark.parametrize(
+    "turns", [("a",), ("",), ("a\n", " b "), ("{{ x }} {% if %}", "<&>'\"", "日本 😀\r\n"), ("", "")]
+)
+def test_the_plain_template_is_joined_as_jinja_renders_it(turns: tuple[str, ...]) -> None:
+    encoder = PromptEncoder(prepare_tokenizer(byte_tokenizer()), PromptFormat(64))
+    messages = [{"role": "user", "content": turn} for turn in turns]
+    assert encoder.tokenizer.chat_template == PLAIN_TEMPLATE
+    assert encoder._rendered(turns) == encoder.tokenizer.apply_chat_template(messages, tokenize=False)
+
+
 def test_an_unprepared_tokenizer_is_refused() -> None:
     with pytest.raises(ConfigError, match="use prepare_tokenizer"):
         PromptEncoder(byte_tokenizer(), PromptFormat())

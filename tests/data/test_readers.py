@@ -12,7 +12,7 @@ import pytest
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import GatedRepoError
 
-from p2l.data.readers import parse_json, read_table
+from p2l.data.readers import _read_hub, parse_json, read_table
 from p2l.errors import DataError
 
 ROWS = [
@@ -87,6 +87,22 @@ def test_half_a_surrogate_pair_does_not_stop_the_reader(tmp_path: Path) -> None:
     assert parse_json('{"\\udc00": ["\\udc00", 1, null]}') == {"\ufffd": ["\ufffd", 1, None]}
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r", "\n\n"])
+def test_json_lines_keep_what_only_the_exact_reader_knows(tmp_path: Path, ends: str) -> None:
+    lines = [
+        '{"id": 18446744073709551617, "n": 1, "score": NaN, "prompt": "a"}',
+        '{"id": 2, "n": null, "prompt": "\\ud83d b"}',
+        '{"id": 1.50, "n": 9007199254740993, "score": 0.1, "prompt": null}',
+    ]
+    for name, text in (("a.jsonl", ends.join(lines)), ("b.json", f"[{','.join(lines)}]")):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+        table = read_table(str(tmp_path / name))
+        assert table["id"].tolist() == [18446744073709551617, 2, "1.50"]
+        assert [None if pd.isna(value) else value for value in table["n"]] == [1, None, 9007199254740993]
+        assert [None if pd.isna(value) else value for value in table["score"]] == [None, None, 0.1]
+        assert [None if pd.isna(value) else value for value in table["prompt"]] == ["a", "\ufffd b", None]
+
+
 def test_a_split_names_one_of_several(tmp_path: Path) -> None:
     write_saved_splits(tmp_path / "splits")
     assert len(read_table(str(tmp_path / "splits"), split="test")) == 1
@@ -119,7 +135,7 @@ BROKEN_FILES = {
     "blank.csv": (b"\n", "empty \\(no header line\\)"),
     "empty_list.json": (b"[]", "holds no rows"),
     "broken.parquet": (b"PAR1 this is not parquet", "cannot be read as parquet"),
-    "broken.csv": (b'a,b\n1,2\n3,"4\n', "cannot be read as CSV.*row 2"),
+    "broken.csv": (b'a,b\n1,2\n3,"4\n', "cannot be read as CSV: the row at line 3 .* never closes"),
     "ragged.csv": (b"a,b\n1,2\n3,4,5\n", "cannot be read as CSV.*line 3"),
     "latin.csv": ("a\nGröße\n".encode("latin-1"), "cannot be read as CSV.*utf-8"),
     "broken.csv.gz": (b"not gzip", "cannot be read as CSV"),
@@ -208,6 +224,20 @@ def test_a_hub_failure_says_which(
     monkeypatch.setattr(datasets, "load_dataset", hub_error(error, cause))
     with pytest.raises(DataError, match=message):
         read_table("a/b")
+
+
+def test_large_integers_of_a_hub_dataset_beside_gaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader of the hub, on a folder that is laid out like a repository of it."""
+    ids = [2**60, 2**60 + 1, None, 2**60 + 3]
+    (tmp_path / "owner" / "votes").mkdir(parents=True)
+    pd.DataFrame({"conversation_id": pd.array(ids, "Int64"), "model_a": ["100", "0613", None, "7"]}).to_parquet(
+        tmp_path / "owner" / "votes" / "train.parquet"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    frame = _read_hub("owner/votes", "train")
+    assert [None if pd.isna(value) else int(value) for value in frame["conversation_id"]] == ids
+    assert frame["model_a"].tolist()[:2] == ["100", "0613"]
 
 
 def test_a_hub_dataset_is_read_through_datasets(monkeypatch: pytest.MonkeyPatch) -> None:

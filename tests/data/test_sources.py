@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from p2l.data.vote_evidence import with_evidence
 from p2l.data.vote_sources import FileVotes, VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
@@ -79,7 +80,7 @@ def test_votes_without_evidence_are_dropped_and_counted(
 ) -> None:
     table = VoteTable.from_frame(frame())
     with caplog.at_level(logging.INFO, "p2l"):
-        splits = VoteSplits(table, val=table).with_evidence_for(family)
+        splits = with_evidence(VoteSplits(table, val=table), family)
     assert splits.val is not None
     if family.name == "bt":
         assert texts(splits.train) == texts(splits.val) == [f"prompt {i}" for i in range(20) if i % 4 < 2]
@@ -91,7 +92,7 @@ def test_votes_without_evidence_are_dropped_and_counted(
 def test_nothing_but_ties_is_an_error_under_bt() -> None:
     ties = VoteTable.from_frame(frame().query("winner == 'tie'"))
     with pytest.raises(DataError, match="no train vote carries evidence under 'bt'; all 5 are ties"):
-        VoteSplits(ties).with_evidence_for(get_family("bt"))
+        with_evidence(VoteSplits(ties), get_family("bt"))
 
 
 def test_columns_and_labels_are_mapped_on_the_command_line(tmp_path: Path) -> None:

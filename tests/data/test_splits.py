@@ -134,3 +134,10 @@ def test_a_share_of_the_prompts_that_is_none(share: float) -> None:
 def test_no_prompt_left() -> None:
     with pytest.raises(DataError, match="no vote is left to train on: 1.00% of 4 prompts"):
         keep_prompts(votes(12), 0.01)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", None, float("nan")])
+def test_blank_conversation_ids_are_gaps(blank: object) -> None:
+    table = votes(4, conversation_id=["a", blank, "b", blank])
+    with pytest.raises(DataError, match=r"conversation_id is missing or unreadable in 2 votes \(the first: row 1\)"):
+        split_votes(table, 0.5, "conversation")

@@ -14,6 +14,7 @@ import pytest
 
 from p2l.data.adapters import adapt
 from p2l.data.categories import Category
+from p2l.data.measured_scores import MeasuredSource
 from p2l.data.prompt_input import read_prompts
 from p2l.data.readers import read_table
 from p2l.data.splits import by_time, split_votes
@@ -22,7 +23,6 @@ from p2l.errors import ConfigError, DataError
 from p2l.evaluation import ArenaRatings
 from p2l.explorer import Prices
 from p2l.leaderboard import fit
-from p2l.routing.evaluation.measured_scores import MeasuredSource
 
 LARGE = 1152921504606846976  # 2^60: floats here are 256 apart
 
@@ -99,6 +99,36 @@ def test_json_numbers_keep_their_text_as_names(tmp_path: Path) -> None:
     assert table.weight.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "jsonl.gz"])
+def test_minus_zero_is_a_name(tmp_path: Path, suffix: str) -> None:
+    """-0 is the one integer that JSON readers write differently; other zeros stay, and turns are no numbers."""
+    row = '{"prompt": %s, "model_a": %s, "model_b": 0, "winner": "tie", "conversation_id": -0}'
+    rows = [row % ("-0", "-0"), row % ('"p"', "-0"), row % ("[-0]", "-0"), row % ("[0]", "-0")]
+    text = f"[{','.join(rows)}]" if suffix == "json" else "\n".join(rows)
+    (tmp_path / f"a.{suffix}").write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    table, report = load_votes(str(tmp_path / f"a.{suffix}"), max_skipped_share=0.5)
+    assert table.prompts[:2] == (("-0",), ("p",))
+    assert table.models == ("-0", "0")
+    assert table.frame["conversation_id"].tolist()[0] == "-0"
+    assert 3 in report.skipped["non-string turn"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_renamed_columns_are_text_and_lists_too(tmp_path: Path, suffix: str) -> None:
+    columns = {"prompt": "q", "model_a": "left", "model_b": "right", "winner": "choice"}
+    if suffix == "csv":
+        (tmp_path / "a.csv").write_text('q,left,right,choice\n"[""a"", ""b""]",0613,1.50,0613\n')
+    elif suffix == "jsonl":
+        text = '{"q": ["a", "b"], "left": "0613", "right": 1.50, "choice": "A"}\n'
+        (tmp_path / "a.jsonl").write_text(text)
+    else:
+        row = {"q": [["a", "b"]], "left": ["0613"], "right": ["1.50"], "choice": ["A"]}
+        pq.write_table(pa.table(row), tmp_path / "a.parquet")
+    table, _ = load_votes(str(tmp_path / f"a.{suffix}"), columns=columns)
+    assert table.prompts == (("a", "b"),) and table.models == ("0613", "1.50")
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0]
+
+
 def test_spaces_around_a_name_do_not_make_another_model() -> None:
     rows = [("gpt ", "x", "model_a"), ("x", "gpt", "model_b "), (" gpt", "x\t", "tie")]
     table, _ = load_votes([dict(zip(("model_a", "model_b", "winner"), row), prompt="p") for row in rows])
@@ -128,15 +158,14 @@ def test_scores_ratings_and_prices(tmp_path: Path) -> None:
     for name, value in (("score", "good"), ("cost", "$0.001")):
         cells = {"score": "1", "cost": "1", name: value}
         scores.write_text(f"prompt_id,prompt,model,score,cost\na,p,m,{cells['score']},{cells['cost']}\n")
-        with pytest.raises(
-            DataError, match=rf"scores.csv, column {name}: expected numbers; row 0 holds '{re.escape(value)}'"
-        ):
+        message = rf"scores.csv, column {name}: expected finite numbers.*; row 0 holds '{re.escape(value)}'"
+        with pytest.raises(DataError, match=message):
             MeasuredSource(str(scores)).load()
     ratings = tmp_path / "ratings.csv"
     ratings.write_text("model_name,category,rating\n0613,007,1000\n0125,007,1400\n")
     assert ArenaRatings.read(str(ratings)).by_category == {"007": {"0613": 1000, "0125": 1400}}
     ratings.write_text("model_name,category,rating\nx,all,1 000\n")
-    with pytest.raises(DataError, match="column rating: expected numbers; row 0 holds '1 000'"):
+    with pytest.raises(DataError, match="column rating: expected finite numbers; row 0 holds '1 000'"):
         ArenaRatings.read(str(ratings))
     for prices in (lambda: Prices({613: [1, 2]}), lambda: MeasuredSource("x", prices={613: [1, 2]})):
         with pytest.raises(ConfigError, match="613 is a number to YAML; quote the name"):

@@ -1,7 +1,6 @@
 """The endpoint and the router of the README, started by its commands on free ports, for the shown requests."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import requests
 
 from tests.docs.sandbox import KEYS
 from tests.docs.shown_code import ShownCommand, shown_commands
+from tests.ports import free_port
 from tests.running import ROOT, script_environment
 
 ENDPOINT_PORT, ROUTER_PORT = "10250", "8000"  # as the pages have them
@@ -36,7 +36,7 @@ class LiveServers:
 @contextmanager
 def live_servers(folder: Path) -> Iterator[LiveServers]:
     """Start what the README starts; the ports are the only words that differ."""
-    live = LiveServers(_free_port(), _free_port())
+    live = LiveServers(str(free_port()), str(free_port()))
     readme = [command for command in shown_commands(ROOT / "README.md") if command.text.startswith("p2l ")]
     endpoint = next(command for command in readme if command.words[1] == "endpoint")
     router = next(command for command in readme if command.words[1] == "router")
@@ -79,9 +79,3 @@ def _wait_until_ready(port: str, process: "subprocess.Popen[str]", seconds: floa
             pass
         time.sleep(0.1)
     raise TimeoutError(f"{process.args} is not ready after {seconds} s")
-
-
-def _free_port() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])

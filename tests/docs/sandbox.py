@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
-from tests.docs.rules import SMALL_NETWORK
+from tests.docs.rules import SMALL_DEMO
 from tests.docs.shown_code import shown_code
 from tests.forked_script import ForkedScript
 from tests.running import ROOT, script_environment
@@ -80,11 +80,12 @@ def _write_scores(folder: Path, arena: SimulatedArena, prompts: pd.DataFrame) ->
             "cost": np.tile(np.geomspace(0.1, 10, len(models)), len(drawn)),
         }
         pd.DataFrame(table).to_parquet(folder / f"{name}.parquet")
+    shutil.copy(ROOT / "docs" / "examples" / "scores.csv", folder / "test_scores.csv")
 
 
 def _train(folder: Path) -> None:
     """Make ``outputs/demo`` by the README's command, ``outputs/own`` from it, and rankings by the checkpoint."""
-    run_command(folder, "train", "experiment=demo", "logger=csv", "output_dir=outputs/demo", *SMALL_NETWORK)
+    run_command(folder, "train", "experiment=demo", "logger=csv", "output_dir=outputs/demo", *SMALL_DEMO)
     shutil.copytree(folder / "outputs" / "demo", folder / "outputs" / "own")
     checkpoints = folder / "outputs" / "own" / "checkpoints"
     shutil.copy(checkpoints / "best.ckpt", checkpoints / "last.ckpt")

@@ -91,7 +91,7 @@ def compose(arguments: list[str], sandbox: Path) -> None:
     options = [option for option in options if HAS_SWEEPS or not SWEEPS.match(option)]
     check_options(command.replace("-", "_"), config_folder(), read_options(options))
     for option, _, value in (word.partition("=") for word in options):
-        assert not FILES.match(option) or (sandbox / value).exists(), f"{value} of {arguments}"
+        assert not FILES.match(option) or any(sandbox.glob(value)), f"{value} of {arguments}"
 
 
 def ask(command: str) -> None:
@@ -108,7 +108,7 @@ def check_help(words: list[str]) -> None:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(shown):
         patch.setattr(sys, "argv", [words[1], "--help"])
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        patch.syspath_prepend(str((ROOT / words[1]).parent))
         with pytest.raises(SystemExit):
             runpy.run_path(str(ROOT / words[1]), run_name="__main__")
     for option in (word for word in words[2:] if word.startswith("--")):

@@ -56,3 +56,17 @@ def test_bad_files_are_errors(tmp_path) -> None:
         bad.write_text(text)
         with pytest.raises(DataError, match=message):
             ArenaRatings.read(str(bad))
+
+
+@pytest.mark.parametrize("rating", ["inf", "-Infinity", "NaN", "12 000"])
+def test_ratings_are_finite_numbers(tmp_path, rating) -> None:
+    csv, as_json = tmp_path / "a.csv", tmp_path / "a.json"
+    csv.write_text(f"model_name,category,rating\nant,full,1000\nbee,full,{rating}\n")
+    as_json.write_text(json.dumps({"full": {"bee": {"rating": rating}}}))
+    for path in (csv, as_json):
+        with pytest.raises(
+            DataError, match="(rating of bee in full must be a finite|expected) (finite )?number|expected {"
+        ):
+            ArenaRatings.read(str(path))
+    csv.write_text("model_name,category,rating\nant,full,1000\nbee,full,\n")
+    assert math.isnan(ArenaRatings.read(str(csv)).by_category["full"]["bee"])

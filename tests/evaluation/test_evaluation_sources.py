@@ -7,10 +7,12 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation import EvaluationSource
+from p2l.evaluation.evaluation_sources import load_train
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.models.predictor import predict
 
@@ -155,3 +157,26 @@ def test_what_is_missing_or_bad_is_named(folder) -> None:
         EvaluationSource(model_repo=str(folder), model_list_path="none.json").load()
     with pytest.raises(DataError, match=r"no/where is not a local folder, and model_list\.json of that hub model"):
         EvaluationSource(model_repo="no/where").load()
+
+
+def test_lists_in_a_csv_and_labels_and_columns_of_its_own(folder) -> None:
+    expected = EvaluationSource(model_repo=str(folder)).load()
+    frame = pd.read_json(folder / "eval_output.jsonl", lines=True)
+    for spell in (json.dumps, repr):
+        frame.assign(betas=frame["betas"].map(spell)).to_csv(folder / "eval.csv", index=False)
+        found = EvaluationSource(model_repo=str(folder), eval_path=str(folder / "eval.csv")).load()
+        assert torch.equal(found.votes.rankings.coefs, expected.votes.rankings.coefs)
+        assert torch.equal(found.votes.rankings.eta, expected.votes.rankings.eta)
+    own = frame.assign(winner=frame["winner"].replace("tie", "same")).rename(columns={"model_a": "left"})
+    own.to_json(folder / "eval.jsonl", orient="records", lines=True)
+    source = EvaluationSource(
+        model_repo=str(folder),
+        eval_path=str(folder / "eval.jsonl"),
+        columns={"model_a": "left"},
+        winner_map={"same": "tie"},
+    )
+    for votes in (source.load().votes.battles, source.load(with_rankings=False).votes.battles):
+        np.testing.assert_array_equal(votes.outcome_shares, expected.votes.battles.outcome_shares)
+        assert [votes.models[i] for i in votes.model_a] == ["alpha", "beta"] * 6
+    train, _ = load_train(str(folder / "eval.jsonl"), MODELS, columns={"model_a": "left"}, winner_map={"same": "tie"})
+    np.testing.assert_array_equal(train.outcome_shares, expected.votes.battles.outcome_shares)

@@ -2,7 +2,6 @@
 
 import json
 import queue
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import requests
 
+from tests.ports import free_port
 from tests.running import start_process
 
 SECONDS = 90
@@ -36,9 +36,7 @@ class Page:
 @contextmanager
 def explore(*arguments: str) -> Iterator[Page]:
     """Start a page, and stop it at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     process = start_process(*arguments, f"port={port}", script="explore")
     try:
         _wait_until_up(process)

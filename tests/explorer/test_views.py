@@ -80,6 +80,8 @@ def test_who_moves_up_and_down() -> None:
 def test_the_largest_moves_are_shown() -> None:
     assert names_of(comparison_view(table(1, 1, 1), table(1, 1, 8), top=1)) == ["cat-70b"]
     assert names_of(comparison_view(table(4, 2, 1), table(1, 2, 4), 10, "8b")) == ["ant-8b"]
+    assert "Shown: the 1 largest changes of 3 LLMs." in comparison_view(table(1, 1, 1), table(1, 1, 8), top=1)
+    assert "Shown" not in comparison_view(table(1, 1, 1), table(1, 1, 8), top=3)
     same = comparison_view(table(4, 2, 1), table(4, 2, 1), top=10)
     assert "0 of 3 LLMs change their rank" in same and set(widths(same)) == {0.0}
 

@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from p2l.commands.leaderboard import _mean_of_folds
 from p2l.data.battle_table import BattleTable
 from p2l.leaderboard.cross_validation import cross_validate, held_out_losses
 from p2l.outcomes import BT, BT_TIE, GRK, RK
@@ -51,3 +53,18 @@ def test_folds_are_seeded_and_share_nothing() -> None:
     one, two = (cross_validate(votes, [BT], folds=3, seed=0) for _ in range(2))
     assert one.equals(two)
     assert not one.equals(cross_validate(votes, [BT], folds=3, seed=1))
+
+
+def test_folds_without_evidence_are_empty_and_the_others_count() -> None:
+    """One win among ties: it is in one of three folds, which has no evidence to train on."""
+    rows = [("ant", "bee", "tie")] * 8 + [("ant", "bee", "model_a")]
+    scores = cross_validate(BattleTable.from_frame(frame(rows)), [BT, BT_TIE], folds=3)
+    of_bt, of_tie = (scores[scores["family"] == name] for name in ("bt", "bt-tie"))
+    assert of_bt["own"].isna().all() and of_bt["decisive"].isna().all()
+    assert of_tie["own"].notna().all() and of_tie["decisive"].notna().sum() == 1
+    more = cross_validate(BattleTable.from_frame(frame([*rows, ("bee", "ant", "model_a")])), [BT], folds=5)
+    assert more["own"].notna().sum() in (1, 2)
+    assert _mean_of_folds(pd.Series([np.nan, 0.5, 0.7])) == "0.6000 (0.1000), 2 folds"
+    assert _mean_of_folds(pd.Series([np.nan, 0.5])) == "0.5000, 1 folds"
+    assert _mean_of_folds(pd.Series([np.nan, np.nan])) == ""
+    assert _mean_of_folds(pd.Series([0.5, 0.7])) == "0.6000 (0.1000)"

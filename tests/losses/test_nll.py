@@ -32,5 +32,5 @@ def test_merged_ties_make_the_grounded_objective_that_of_rk_reparam() -> None:
 def test_options_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="merge_ties joins.*'rk'"):
         NegativeLogLikelihood(view="merge_ties").view_of(RK)
-    with pytest.raises(ConfigError, match="reweight_scale must be positive; got 0"):
+    with pytest.raises(ConfigError, match="reweight_scale must be a finite number above 0; got 0"):
         NegativeLogLikelihood(reweight_scale=0.0)

@@ -5,7 +5,7 @@ import pytest
 from transformers import AutoConfig, BertConfig
 
 from p2l.errors import CheckpointError, ConfigError
-from p2l.models import load_backbone, local_folder, prepare_backbone
+from p2l.models import load_backbone, load_checkpoint, local_folder, prepare_backbone
 from p2l.models.backbone import explain_load_error, load_tokenizer, resolve_path, set_dropout
 
 
@@ -42,6 +42,16 @@ def test_reasons_are_one_line_and_say_what_to_do(tmp_path: Path) -> None:
     assert explain_load_error(str(tmp_path), error).endswith("files expected): first line")
     assert "no model folder at ./here" in explain_load_error("./here", error)
     assert "'hf download owner/name'" in explain_load_error("owner/name", error)
+
+
+def test_a_mistyped_folder_is_no_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slash makes a hub id, unless the folder before it is here."""
+    (tmp_path / "outputs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for path in ("outputs/nope", "outputs/nope/checkpoint", str(tmp_path / "nope")):
+        with pytest.raises(CheckpointError, match=f"no model folder at {path}") as caught:
+            load_checkpoint(path)
+        assert "hf download" not in str(caught.value)
 
 
 def test_no_tokenizer_is_made_up(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from p2l.errors import ConfigError
 from p2l.heads import RankingHead
 from p2l.models import P2LModel, prepare_backbone
 from p2l.models.packed import pack_row
-from tests.running import DECODER_SIZES
+from tests.running import DECODER_SIZES, ENCODER_SIZES, ENCODERS
 
 CLS, PAD = 49, 0
 PROMPTS = ((3, 1, 4, 1, 5, 9, 2, CLS), (CLS,), (6, 5, CLS), (CLS,), (3, 5, 8, 9, 7, 9, CLS))
@@ -67,6 +67,30 @@ def test_rankings_are_those_of_padded_prompts(name, readout, attention):
     assert found.coefs.std(dim=0).min() > 1e-2  # the prompts differ, or equality would say nothing
 
 
+def encoder_of(kind: str, packed: bool) -> P2LModel:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, **{**ENCODER_SIZES, **ENCODERS[kind]})
+    backbone = prepare_backbone(AutoModel.from_config(config))
+    return P2LModel(backbone, RankingHead(16, 5, "grk"), "mean", CLS, packed=packed).eval()
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_rankings_and_gradients_of_encoders_are_those_of_padded_prompts(kind):
+    found = {}
+    for packed in (False, True):
+        model = encoder_of(kind, packed)
+        ranking = model(*batch())
+        (ranking.coefs.square().sum() + ranking.eta.sum()).backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found[packed] = (ranking, gradients)
+    (expected, expected_gradients), (ranking, gradients) = found[False], found[True]
+    torch.testing.assert_close(ranking.coefs, expected.coefs, rtol=0, atol=1e-5)
+    assert ranking.coefs.std(dim=0).min() > 1e-3
+    assert gradients.keys() == expected_gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-4, atol=1e-4, msg=name)
+
+
 def by_bounds(module, query, key, value, attention_mask, scaling, **arguments):
     """Stands in for flash-attention, which has no CPU kernel: attention within the bounds that it is handed."""
     assert attention_mask is None
@@ -112,8 +136,9 @@ def test_the_layout_of_a_row():
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("bert", {}),
-        ("modernbert", {}),
+        ("bert", {"attention": "eager"}),
+        ("bert", {"is_decoder": True}),
+        ("mpnet", {"attention": "eager"}),
         ("gemma3_text", {"use_bidirectional_attention": True}),
         ("mamba", {"attention": "eager"}),
         ("qwen3_next", {"layer_types": ["linear_attention", "full_attention"]}),

@@ -200,9 +200,10 @@ def test_the_first_layers_are_those_of_the_whole(pretrained: Path, tmp_path: Pat
 
 
 def test_layers_that_cannot_be_kept(pretrained: Path, saved: Path, tiny_recipe: ModelRecipe) -> None:
-    for num_layers in (0, 5):
-        with pytest.raises(ConfigError, match=f"model.num_layers={num_layers}, but Qwen2Config has 4 layers"):
-            built(ModelRecipe(path=str(pretrained), max_length=64, num_layers=num_layers))
+    with pytest.raises(ConfigError, match="model.num_layers=5, but Qwen2Config has 4 layers"):
+        built(ModelRecipe(path=str(pretrained), max_length=64, num_layers=5))
+    with pytest.raises(ConfigError, match="model.num_layers must be a whole number, at least 1; got 0"):
+        ModelRecipe(path=str(pretrained), num_layers=0)
     with pytest.raises(ConfigError, match="give model.scratch.num_hidden_layers instead"):
         replace(tiny_recipe, num_layers=1)
     with pytest.raises(ConfigError, match="is a P2L checkpoint; leave it out"):

@@ -11,7 +11,8 @@ from transformers import AutoConfig, AutoModel
 from p2l.data.prompt_encoder import PromptEncoder, PromptFormat
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, ModelRecipe
-from p2l.models.predictor import SAME_STATE, Predictor, predict, rank_encoded
+from p2l.models.predictor import Predictor, predict, rank_encoded
+from p2l.models.prompt_states import SAME_STATE
 from p2l.models.row_decoder import RowDecoder, runs_in_rows
 from tests.running import DECODER_SIZES
 

@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -73,15 +72,11 @@ def test_a_missing_column(tmp_path):
         load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, None, GRK)
 
 
-def test_few_votes_and_models_apart_are_warned_of(tmp_path, caplog):
-    caplog.set_level(logging.WARNING)
-    load_new_model_votes(write(tmp_path / "a.jsonl", ("ant", "zeta"), times=99), KNOWN, None, GRK)
-    assert "fewer than 100 votes: the rows of zeta (99) are mostly prior" in caplog.text
-    caplog.clear()
-    load_new_model_votes(write(tmp_path / "b.jsonl", ("ant", "zeta"), ("zeta", "dog"), times=100), KNOWN, None, BT)
-    assert not caplog.records
-    apart = write(tmp_path / "c.jsonl", ("dog", "zeta"), ("ant", "eel"), times=100)
-    load_new_model_votes(apart, KNOWN, None, GRK)
-    assert not caplog.records  # a grounded family determines their level
-    load_new_model_votes(apart, KNOWN, None, BT)
-    assert "no chain of votes connects dog, zeta to a known model" in caplog.text
+def test_columns_and_labels_of_its_own(tmp_path):
+    (tmp_path / "v.csv").write_text("q,left,right,choice\nhi,ant,zeta,first\nho,zeta,bee,first\nhu,ant,zeta,none\n")
+    columns = {"prompt": "q", "model_a": "left", "model_b": "right", "winner": "choice"}
+    options = {"columns": columns, "winner_map": {"first": "model_a", "none": None}, "max_skipped_share": 0.5}
+    votes, new = load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, None, GRK, **options)
+    assert new == ("zeta",) and votes.outcome_shares.argmax(axis=1).tolist() == [0, 0]
+    with pytest.raises(DataError, match="no column prompt"):
+        load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, None, GRK)

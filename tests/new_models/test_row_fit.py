@@ -84,8 +84,8 @@ def test_a_known_model_can_be_fitted_again():
     ("options", "message"),
     [
         ({"penalties": []}, "one or more positive penalties"),
-        ({"penalties": [1.0, 0.0]}, "one or more positive penalties"),
-        ({"folds": 1}, "at least 2 folds"),
+        ({"penalties": [1.0, 0.0]}, "each of penalties must be a finite number above 0; got 0.0"),
+        ({"folds": 1}, "folds must be a whole number, at least 2; got 1"),
     ],
 )
 def test_bad_options_are_refused(options, message):

@@ -190,18 +190,57 @@ def test_win_rates_of_every_family(family):
         np.testing.assert_array_equal(np.argsort(scores), coefs.argsort().numpy())
 
 
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 @pytest.mark.parametrize("weights", [np.ones(40), np.arange(40.0)], ids=["all", "some"])
 @pytest.mark.parametrize("spread", [1.0, 400.0])
-def test_the_score_of_a_few_models_is_that_among_all(weights, spread):
-    """Few are worked out another way under Bradley-Terry, in numpy."""
-    coefs = torch.from_numpy(np.random.default_rng(0).normal(size=40) * spread)
-    ranking, opponents, few = Ranking(coefs, None), Opponents.of(weights), torch.tensor([3, 39, 0])
-    every = win_rates(BT, ranking, opponents)
-    torch.testing.assert_close(win_rates(BT, ranking, opponents, few), every[few], rtol=1e-12, atol=1e-15)
-    batch = win_rates(BT, Ranking(coefs[None], None), opponents, few)
-    torch.testing.assert_close(batch, every[few][None], rtol=1e-12, atol=1e-15)
-    single = win_rates(BT, Ranking(coefs.float(), None), opponents, few)
-    torch.testing.assert_close(single, every[few], rtol=0, atol=1e-4)
+def test_the_score_of_a_few_models_is_that_among_all(family, weights, spread):
+    """On one prompt and in a batch, whose prompts are scored a few at a time."""
+    rng = np.random.default_rng(0)
+    coefs, eta = rng.normal(size=(150, 40)) * spread, rng.normal(size=150) if family.num_eta else None
+    rankings, opponents, few = Ranking(coefs, eta), Opponents.of(weights), np.array([3, 39, 0])
+    every = win_rates(family, rankings, opponents)
+    np.testing.assert_allclose(win_rates(family, rankings, opponents, few), every[:, few], rtol=1e-12, atol=1e-15)
+    for prompt in (0, 77, 149):
+        one = rankings.map(lambda x: x[prompt])  # noqa: B023
+        np.testing.assert_allclose(win_rates(family, one, opponents), every[prompt], rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(win_rates(family, one, opponents, few), every[prompt, few], rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+@pytest.mark.parametrize("spread", [1.0, 1000.0])
+def test_scores_are_those_of_the_families_in_torch(family, spread):
+    rng = np.random.default_rng(1)
+    coefs, eta = torch.from_numpy(rng.normal(size=30) * spread), torch.tensor(0.7, dtype=torch.float64)
+    ranking = Ranking(coefs, eta if family.num_eta else None)
+    probs = family.log_probs(coefs[:, None], coefs[None], ranking.eta).exp()
+    rates = (probs[..., 0] + probs[..., 2:].sum(-1) / 2).mean(-1).numpy()
+    published = coefs if family.shift_invariant else coefs.sigmoid()
+    for optimizer, expected in (("optimal-lp", rates), ("simple-lp", published.numpy())):
+        found = make_router(optimizer, family, np.ones(30)).scores(ranking)
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["strict", "simple-lp", "optimal-lp"])
+@pytest.mark.parametrize("family", [BT, GRK], ids=["bt", "grk"])
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        lambda x: torch.from_numpy(x),
+        lambda x: torch.from_numpy(x).requires_grad_(),
+        lambda x: torch.from_numpy(x).bfloat16(),
+    ],
+    ids=["float64", "with gradient", "bfloat16"],
+)
+def test_tensors_are_routed_as_arrays(optimizer, family, tensor):
+    coefs, costs = np.arange(-8.0, 8.0) / 4, np.arange(16.0) % 7
+    eta = np.array(0.5) if family.num_eta else None
+    ranking = Ranking(coefs, eta)
+    router, decided = make_router(optimizer, family, costs), []
+    for one in (ranking, ranking.map(tensor)):
+        decision = router.decide(one, 2.5, np.random.default_rng(0))
+        ranked = router.ranked(one, 4.0).tolist()
+        decided.append((decision.model, decision.expected_score, decision.strength, ranked, decision.scores.tolist()))
+    assert decided[0] == decided[1]
 
 
 def test_scores_as_published():

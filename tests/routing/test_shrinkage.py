@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import BT
 from p2l.routing import make_router
-from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.scores import Opponents, win_rates
 from p2l.routing.shrinkage import Shrinkage
+from p2l.routing.shrinkage_fit import fit_shrinkage
 from p2l.types import Ranking
 
 MODELS = ("a", "b", "c")
@@ -39,7 +40,7 @@ def test_a_known_slope_is_recovered():
     slope = np.array([[2.0, 0.0, -0.5], [0.0, 1.0, 0.0], [0.0, 0.5, 0.0]])
     predicted = rng.normal(0.5, 1.0, (4000, 3))
     score = np.array([0.1, 0.7, 0.4]) + (predicted - predicted.mean(0)) @ slope.T + 0.3 * rng.normal(size=(4000, 3))
-    found = Shrinkage.fit("optimal-lp", predicted, table(score))
+    found = fit_shrinkage("optimal-lp", predicted, table(score))
     np.testing.assert_allclose(found.slope, slope, atol=0.03)
     np.testing.assert_allclose(found.prior, score.mean(0))
     np.testing.assert_allclose(found.center, predicted.mean(0))
@@ -49,7 +50,7 @@ def test_a_known_slope_is_recovered():
 def test_noise_is_shrunk_to_the_prior():
     """Predictions spread by 0.2; what is left of them is a tenth of that or less."""
     predicted, measured = arena(np.random.default_rng(0), 2000, signal=0.0, noise=0.2)
-    shrunk = Shrinkage.fit("optimal-lp", predicted, measured)(predicted)
+    shrunk = fit_shrinkage("optimal-lp", predicted, measured)(predicted)
     assert (shrunk - measured.mean_score()).std() < 0.02 < predicted.std() / 5
     assert (shrunk.argmax(axis=1) == 0).mean() > 0.99
 
@@ -58,7 +59,7 @@ def test_noise_is_shrunk_to_the_prior():
 def test_the_argmax_of_shrunk_scores_is_not_below_the_best_llm(signal, gain):
     """That of the predictions is, unless they tell much: they err by 0.2 on the scale of chances."""
     rng = np.random.default_rng(1)
-    shrinkage = Shrinkage.fit("optimal-lp", *arena(rng, 2000, signal, 0.1))
+    shrinkage = fit_shrinkage("optimal-lp", *arena(rng, 2000, signal, 0.1))
     predicted, measured = arena(rng, 20_000, signal, 0.1)
     rows, best = np.arange(20_000), measured.mean_score()[0]
     plain = measured.score[rows, predicted.argmax(axis=1)].mean()
@@ -71,7 +72,7 @@ def test_few_prompts_tell_one_slope_for_all():
     """A slope of each LLM on each would be 64 numbers."""
     rng = np.random.default_rng(4)
     predicted, measured = arena(rng, 150, signal=0.15, noise=0.03)
-    found = Shrinkage.fit("optimal-lp", predicted, measured)
+    found = fit_shrinkage("optimal-lp", predicted, measured)
     off = found.slope[~np.eye(8, dtype=bool)]
     assert np.abs(off).max() < 0.15 and 1.2 < np.diag(found.slope).mean() < 2.5  # chances are twice the predictions
     fresh, truth = arena(rng, 20_000, signal=0.15, noise=0.03)
@@ -82,8 +83,8 @@ def test_few_prompts_tell_one_slope_for_all():
 def test_general_scores_of_more_prompts_are_the_prior():
     predicted, measured = arena(np.random.default_rng(5), 100, signal=0.0, noise=0.1)
     general = np.where(np.arange(8) == 3, np.nan, np.linspace(0.2, 0.9, 8))
-    found = Shrinkage.fit("optimal-lp", predicted, measured, general)
-    own = Shrinkage.fit("optimal-lp", predicted, measured)
+    found = fit_shrinkage("optimal-lp", predicted, measured, general)
+    own = fit_shrinkage("optimal-lp", predicted, measured)
     np.testing.assert_array_equal(found.slope, own.slope)
     np.testing.assert_array_equal(found.prior, np.where(np.isnan(general), own.prior, general))
 
@@ -93,22 +94,22 @@ def test_unknown_scores_are_left_out_and_weights_are_numbers_of_equal_rows():
     predicted, score = rng.normal(size=(60, 3)), rng.normal(size=(60, 3))
     weight = rng.integers(0, 3, (60, 3)).astype(np.float64)
     garbage = np.where(weight > 0, score, 1e6)
-    one = Shrinkage.fit("simple-lp", predicted, table(score, weight))
-    np.testing.assert_allclose(Shrinkage.fit("simple-lp", predicted, table(garbage, weight)).slope, one.slope)
+    one = fit_shrinkage("simple-lp", predicted, table(score, weight))
+    np.testing.assert_allclose(fit_shrinkage("simple-lp", predicted, table(garbage, weight)).slope, one.slope)
     np.testing.assert_allclose(
-        Shrinkage.fit("simple-lp", predicted, table(score, 3 * np.ones((60, 3)))).slope,
-        Shrinkage.fit("simple-lp", predicted, table(score)).slope,
+        fit_shrinkage("simple-lp", predicted, table(score, 3 * np.ones((60, 3)))).slope,
+        fit_shrinkage("simple-lp", predicted, table(score)).slope,
         atol=1e-12,
     )
 
 
 def test_the_ridge_is_that_of_the_least_error_when_each_prompt_is_left_out_in_turn(monkeypatch):
     """The leave-one-out errors are those of as many fits, and of one ridge the slope is the normal equations'."""
-    from p2l.routing import shrinkage
+    from p2l.routing import shrinkage_fit
 
     rng = np.random.default_rng(3)
     predicted, measured = rng.normal(size=(12, 3)), table(rng.normal(size=(12, 3)))
-    column = shrinkage._Column.of(predicted, measured, 1)
+    column = shrinkage_fit._Column.of(predicted, measured, 1)
     x, y = predicted - predicted.mean(0), measured.score[:, 1] - measured.score[:, 1].mean()
     scale = 0.5 * np.trace(x.T @ x) / 3
     np.testing.assert_allclose(column.slope(0.5), np.linalg.solve(x.T @ x + scale * np.eye(3), x.T @ y))
@@ -124,7 +125,7 @@ def test_the_ridge_is_that_of_the_least_error_when_each_prompt_is_left_out_in_tu
 
 def test_predictions_that_never_differ_leave_the_prior():
     measured = table(np.random.default_rng(0).random((20, 3)))
-    found = Shrinkage.fit("optimal-lp", np.full((20, 3), 0.5), measured)
+    found = fit_shrinkage("optimal-lp", np.full((20, 3), 0.5), measured)
     np.testing.assert_allclose(found(np.array([0.1, 0.5, 0.9])), measured.mean_score())
 
 
@@ -132,7 +133,7 @@ def test_an_llm_of_which_nothing_is_known_is_named():
     weight = np.ones((5, 3))
     weight[1:, 2] = 0
     with pytest.raises(DataError, match="fewer: c"):
-        Shrinkage.fit("optimal-lp", np.zeros((5, 3)), table(np.zeros((5, 3)), weight))
+        fit_shrinkage("optimal-lp", np.zeros((5, 3)), table(np.zeros((5, 3)), weight))
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_a_router_decides_by_shrunk_scores_of_the_models_in_the_file(some):
     names = ("c", "b", "x", "a")
     ranking = Ranking(torch.tensor([3.0, 1.0, 9.0, 2.0]), None)
     mask, rng = np.array([True, True, False, True]), np.random.default_rng(0)
-    raw = win_rates(BT, ranking, Opponents.of(np.ones(4))).numpy()
+    raw = win_rates(BT, ranking, Opponents.of(np.ones(4)))
     expected = some(raw[[3, 1, 0]])[[2, 1, 0]]
     router = make_router("optimal-lp", BT, [1, 2, 3, 4], shrinkage=some.aligned(names))
     decision = router.decide(ranking, None, rng, mask)

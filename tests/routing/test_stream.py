@@ -1,6 +1,8 @@
 """The mean cost of a stream meets its target: from a cold start, over restarts, and with late settlement."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +28,24 @@ def test_the_mean_cost_meets_the_target_within_2_percent(target):
         budget.choose(scores, COSTS)
     assert budget.state.count == 1000
     assert budget.state.mean == pytest.approx(target, rel=0.02)
+
+
+def test_a_smaller_gain_swings_a_known_price_less():
+    """Costs of the dearest model come in lumps of 60 targets; the mean still meets the target."""
+    spread, means = {}, {}
+    for gain in (0.1, 0.02):
+        budget, prices = StreamBudget(3.0, gain=gain), []
+        budget.state = replace(budget.state, log_price=math.log(0.02))
+        for scores in draw_scores(3000):
+            prices.append(math.log(budget.choose(scores, COSTS).price))
+        spread[gain], means[gain] = np.std(prices[1000:]), budget.state.mean
+    assert spread[0.02] < 0.6 * spread[0.1]
+    assert means == pytest.approx({0.1: 3.0, 0.02: 3.0}, rel=0.02)
+
+
+def test_a_gain_of_0_is_an_error():
+    with pytest.raises(ConfigError, match="gain"):
+        StreamBudget(3.0, gain=0.0)
 
 
 def test_one_price_buys_more_than_a_budget_on_each_prompt():

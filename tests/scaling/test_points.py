@@ -35,6 +35,12 @@ def test_a_point_without_test_votes(tmp_path: Path) -> None:
         ({"votes": "many"}, "expected a number for votes; found 'many'"),
         ({"seconds": float("nan")}, "expected a number for seconds; found nan"),
         ({"test_log_loss": float("inf")}, "expected a number for test_log_loss; found inf"),
+        ({"votes": 0}, "votes must be above 0; found 0"),
+        ({"parameters": -5}, "parameters must be above 0; found -5"),
+        ({"test_log_loss": 0.0}, "test_log_loss must be above 0; found 0.0"),
+        ({"val_marginal": -1.0}, "val_marginal must be above 0; found -1.0"),
+        ({"flops": -1.0}, "flops must be 0 or more; found -1.0"),
+        ({"votes": 12.5}, "votes must be a whole number; found 12.5"),
     ],
 )
 def test_a_point_that_is_none(tmp_path: Path, change: dict, message: str) -> None:

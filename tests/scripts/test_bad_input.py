@@ -66,13 +66,13 @@ def test_bad_votes_end_the_run(tmp_path, caplog, how, message):
 
 OPTIONS = {
     "loss and head that do not fit": (["head=bt", "loss=nll_ties_merged"], "has only the columns"),
-    "a rank above the number of models": (["head.rank=7"], "head.rank must lie between 1 and .* got 7"),
+    "a rank above the number of models": (["head.rank=7"], "head.rank must .* from 1 to 6 .* got 7"),
     "a length above the positions": (
         ["model.max_length=999999"],
         "model.max_length=999999, but .* only 32768 positions",
     ),
     "an unknown initialisation": (["head.init=random"], "unknown head.init 'random'; known: "),
-    "a warmup in steps": (["scheduler.warmup=500"], "scheduler.warmup is a share of all steps"),
+    "a warmup in steps": (["scheduler.warmup=500"], "warmup, a share of all steps, must be .* below 1; got 500"),
     "an argument that is not one": (["+data.foo=1"], "FileVotes.*foo"),
     "an unknown option of the trainer": (["+trainer.foo=1"], "trainer: .*unexpected keyword argument 'foo'"),
     "an unknown strategy": (["trainer.strategy=dpp"], "trainer: .*dpp"),

@@ -1,6 +1,7 @@
 """Sweeps as a user starts them: killed and started again, on several processes, with Optuna."""
 
 import importlib.util
+import sqlite3
 import time
 from pathlib import Path
 
@@ -50,3 +51,39 @@ def test_optuna_looks_for_rates_on_two_processes(tmp_path: Path) -> None:
     rates = [(tmp_path / "sweep" / job / ".hydra" / "overrides.yaml").read_text() for job in "01"]
     assert rates[0] != rates[1]
     assert (tmp_path / "rates.db").exists()
+
+
+SMALL = ("trainer.max_steps=2", "callbacks=none", "callbacks.publish=null")
+NO_RATE = [option for option in TINY if not option.startswith("optimizer.lr")]
+
+
+def test_a_job_that_diverges_leaves_the_others_of_a_sweep(tmp_path: Path) -> None:
+    sweep = ["optimizer.lr=1e30,0.01,2e30,0.02", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    status, output = run_script("-m", *NO_RATE, *on_votes(tmp_path), *SMALL, *sweep)
+    assert status == 1 and "Traceback" not in output, output
+    assert output.count("training diverged") + output.count("is not finite") >= 2, output
+    assert output.count("this job of the sweep failed, the others run") == 2, output
+    saved = [(tmp_path / "sweep" / job / "checkpoints" / "last.ckpt").exists() for job in "0123"]
+    assert saved[1] and saved[3]
+
+
+@pytest.mark.skipif(not PLUGINS, reason="needs the Optuna and joblib plugins of Hydra (extra: sweep)")
+def test_a_trial_that_diverges_is_a_failed_one(tmp_path: Path) -> None:
+    search = ["sweep=rates", "hydra.sweeper.n_trials=5", 'hydra.sweeper.params={optimizer.lr: "choice(0.01,1e30)"}']
+    places = [f"hydra.sweep.dir={tmp_path / 'sweep'}", f"hydra.sweeper.storage=sqlite:///{tmp_path / 'rates.db'}"]
+    status, output = run_script("-m", *NO_RATE, *on_votes(tmp_path), *SMALL, *search, *places)
+    assert status == 0, output
+    failed = output.count("Failed experiment")
+    assert 0 < failed < 5 and output.count("this job of the sweep failed") == failed, output
+    assert "optimizer.lr: 0.01" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+    with sqlite3.connect(tmp_path / "rates.db") as database:
+        states = [state for (state,) in database.execute("select state from trials")]
+    assert states.count("FAIL") == failed and states.count("COMPLETE") == 5 - failed
+
+
+@pytest.mark.skipif(not PLUGINS, reason="needs the Optuna and joblib plugins of Hydra (extra: sweep)")
+def test_a_search_without_validation_votes_is_refused(tmp_path: Path) -> None:
+    given = ["sweep=rates", "data.val=null", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    status, output = run_script("-m", *NO_RATE, *on_votes(tmp_path), *SMALL, *given)
+    assert status == 2 and "the search minimises val/log_loss, but there are no validation votes" in output, output
+    assert not (tmp_path / "sweep" / "1").exists()

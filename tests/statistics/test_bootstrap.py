@@ -52,3 +52,13 @@ def test_clusters_are_drawn_whole() -> None:
         assert counts[0] == counts[2] and counts[3] == counts[4] == counts[5]
         assert counts[[0, 1, 3]].sum() == 3
     assert [len(rows) for rows in resampled_rows(6, None, count=2, seed=0)] == [6, 6]
+
+
+def test_a_single_cluster_has_no_interval() -> None:
+    """It says nothing about the spread between clusters: a width of zero would claim certainty."""
+    found = bootstrap_mean(np.array([0.2, 0.4]), np.ones(2), np.zeros(2, dtype=np.int64))
+    assert found.value == pytest.approx(0.3)
+    assert np.isnan([found.low, found.high]).all()
+    assert np.isnan(resampled_sums(np.ones((1, 3)), resamples=5)[0]).all()
+    two = bootstrap_mean(np.array([0.2, 0.4]), np.ones(2), np.arange(2))
+    assert (two.low, two.high) == pytest.approx((0.2, 0.4))

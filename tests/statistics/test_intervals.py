@@ -2,8 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from p2l.statistics.intervals import intervals, mean_interval, rank_ranges, wilson_interval
+from p2l.statistics.intervals import (
+    intervals,
+    mean_interval,
+    normal_quantile,
+    rank_ranges,
+    student_p_value,
+    student_quantile,
+    wilson_interval,
+)
 
 ESTIMATES = np.array([2.0, 1.9, 0.0])
 
@@ -38,6 +47,15 @@ def test_what_two_models_share_does_not_blur_their_order() -> None:
 def test_students_interval_of_a_mean() -> None:
     # mean 2, standard error 1 / sqrt(3), t(0.975, 2) = 4.302653
     assert mean_interval(np.array([1.0, 2.0, 3.0]), 0.95) == pytest.approx((2 - 2.484138, 2 + 2.484138))
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999999])
+@pytest.mark.parametrize("number", [2, 3, 30, 100_000])
+def test_quantiles_and_p_values_are_those_of_scipy(level: float, number: int) -> None:
+    assert normal_quantile(level) == scipy.stats.norm.ppf((1 + level) / 2)
+    assert student_quantile(level, number) == scipy.stats.t.ppf((1 + level) / 2, number - 1)
+    statistic = np.array([0.0, 1e-9, 1.0, 4.0, 300.0, np.inf])
+    np.testing.assert_array_equal(student_p_value(statistic, number), 2 * scipy.stats.t.sf(statistic, number - 1))
 
 
 def test_wilson_interval_of_nine_in_ten() -> None:

@@ -1,5 +1,6 @@
 """The learning rate of each part of the model."""
 
+import math
 from functools import partial
 
 import pytest
@@ -59,3 +60,12 @@ def test_nothing_to_train(model):
     model.requires_grad_(False)
     with pytest.raises(ConfigError, match="every parameter is frozen"):
         OptimizerByPart(ADAMW).build(model)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("lr", -1e-4), ("lr", math.nan), ("head_lr", math.inf), ("weight_decay", -0.1), ("layer_decay", 0.0)],
+)
+def test_rates_are_checked_when_they_are_given(option, value):
+    with pytest.raises(ConfigError, match=rf"optimizer.{option} must be a finite number"):
+        OptimizerByPart(torch.optim.AdamW, **{option: value})

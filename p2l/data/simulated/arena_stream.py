@@ -10,6 +10,7 @@ from p2l.data.simulated.arena_truth import SimulatedArena, draw_votes, load_prom
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
+from p2l.options import check_count, check_number, check_seed, check_share
 
 _START = 1_735_689_600  # 2025-01-01 UTC, seconds since 1970
 _YEAR = 365 * 86_400.0
@@ -38,6 +39,11 @@ class SimulatedStream:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, least in (("num_models", 2), ("num_votes", 1), ("num_val_votes", 1)):
+            check_count(f"data.{name}", getattr(self, name), least=least)
+        check_share("data.held_out", self.held_out)
+        check_number("data.stay", self.stay)
+        check_seed(self.seed)
         if self.stay <= 0 or self.num_models * self.stay / (1 + self.stay) < 2:
             raise ConfigError(
                 f"expected at least two models at each time; stay={self.stay} is too short for {self.num_models} models"

@@ -7,6 +7,7 @@ import numpy as np
 from p2l.data.simulated.arena_truth import SimulatedArena, load_prompts, simulate_votes, split_prompts
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
+from p2l.options import check_count, check_seed, check_share
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,12 @@ class SimulatedVotes:
     votes_per_prompt: int = 40
     held_out: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("data.num_models", self.num_models, least=2)
+        check_count("data.votes_per_prompt", self.votes_per_prompt)
+        check_share("data.held_out", self.held_out)
+        check_seed(self.seed)
 
     def arena(self) -> SimulatedArena:
         """Return the truth behind the votes."""

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
+from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import ConfigError
-from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.evaluation.policies import Shares
 from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
 

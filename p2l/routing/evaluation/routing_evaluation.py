@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from p2l.errors import DataError
+from p2l.arrays import to_numpy
+from p2l.data.measured_scores import MeasuredScores
+from p2l.errors import ConfigError, DataError
 from p2l.outcomes import OutcomeFamily
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
-from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.evaluation.policies import Shares
-from p2l.routing.scores import Opponents, Optimizer, scores
+from p2l.routing.scores import Opponents, scores
 from p2l.types import Ranking
 
 STREAM, PER_PROMPT, STRICT, BATCH = "stream", "per-prompt LP", "strict", "batch"
@@ -109,9 +111,19 @@ def route_scores(
 ) -> Float64[np.ndarray, "prompts models"]:
     """Return the scores of the LLMs in ``columns``; their opponents are all LLMs of the rankings, uniformly."""
     opponents = Opponents.of(np.ones(rankings.coefs.shape[-1]))
-    found = scores(optimizer, family, rankings, opponents)[:, columns].numpy()
+    found = scores(optimizer, family, rankings, opponents)[:, columns]
     if not np.isfinite(found).all():
         raise DataError("a ranking has a coefficient that is not finite")
+    return found
+
+
+def predicted_costs(rankings: Ranking, columns: list[int]) -> Float64[np.ndarray, "prompts models"]:
+    """Return the predicted costs of the LLMs in ``columns``; ConfigError if one of them has none."""
+    if rankings.costs is None:
+        raise ConfigError("costs=predicted: the checkpoint predicts no costs; p2l fit-costs adds them")
+    found = to_numpy(rankings.costs)[:, columns]
+    if not np.isfinite(found).all():
+        raise ConfigError("costs=predicted: the checkpoint does not predict the costs of all LLMs of the scores")
     return found
 
 
@@ -131,6 +143,7 @@ def evaluate_routing(
     num_budgets: int = 12,
     seed: int = 0,
     shrunk: Float64[np.ndarray, "prompts models"] | None = None,
+    cost: Float64[np.ndarray, "prompts models"] | None = None,
 ) -> RoutingCurves:
     """Run every policy on the prompts of ``measured`` and return the curves.
 
@@ -141,22 +154,24 @@ def evaluate_routing(
         num_budgets: points of a curve.
         seed: of the order of the stream and of the bootstrap.
         shrunk: scores of a ``Shrinkage``; adds stream budget and linear program with them.
+        cost: expected, of each prompt and LLM; None: the expected costs of ``known`` for every prompt.
     """
     budgets = budget_range(known, num_budgets)
     shape = (len(measured), len(measured.models))
+    expected = np.broadcast_to(known.cost, shape) if cost is None else cost
     chosen: dict[str, Shares] = {
-        STREAM: policies.stream(score, known.cost, budgets, measured, seed),
-        PER_PROMPT: policies.per_prompt(score, known.cost, budgets),
-        STRICT: policies.strict(score, known.cost, budgets),
-        BATCH: policies.batch(score, known.cost, budgets),
+        STREAM: policies.stream(score, expected, budgets, measured, seed),
+        PER_PROMPT: policies.per_prompt(score, expected, budgets),
+        STRICT: policies.strict(score, expected, budgets),
+        BATCH: policies.batch(score, expected, budgets),
         SINGLE_MIXTURE: policies.blind(known.score, known.cost, budgets, shape[0]),
         AFFORDABLE_SINGLE: policies.single(known.score, known.cost, budgets, shape[0]),
         BEST_SINGLE: policies.single(known.score, known.cost, known.cost.max(keepdims=True), shape[0]),
         ORACLE: policies.oracle(measured),
     }
     if shrunk is not None:
-        chosen[CONSERVATIVE] = policies.stream(shrunk, known.cost, budgets, measured, seed)
-        chosen[CONSERVATIVE_LP] = policies.per_prompt(shrunk, known.cost, budgets)
+        chosen[CONSERVATIVE] = policies.stream(shrunk, expected, budgets, measured, seed)
+        chosen[CONSERVATIVE_LP] = policies.per_prompt(shrunk, expected, budgets)
     given = {name: budgets for name in chosen if name not in (BEST_SINGLE, ORACLE)}
     found = curves(chosen, given, measured, seed=seed)
     alone = zip(measured.models, measured.cost.mean(axis=0).tolist(), measured.mean_score().tolist())

@@ -7,6 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from p2l.drawing import change_caption, finish, key_below, log_scale, message_figure, new_figure, tidy, wrapped
+from p2l.routing.evaluation.dot_names import write_names
+
+PANEL_WIDTH, MOST_COLUMNS = 6.4, 3
+EDGE = 0.025  # share of the height
 COLOURS = {  # the last is drawn first
     "conservative stream": "#e7298a",
     "stream": "#d95f02",
@@ -27,27 +32,53 @@ _LABELS = {
 }
 _STYLES = {"single mixture": "--", "oracle": ":", "strict": "-.", "batch": "-."}
 _BANDS = ("conservative stream", "per-prompt LP")  # without a conservative stream, that of the stream
+_BAND_NOTE = "bands: 95% intervals over prompts"
+_FREE_NOTE = "LLMs without a cost stand at the left edge"
+_SINGLE, _OUTSIDE = "a single LLM", "a single LLM below the scale"
 
 
 def plot_routing(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """Return a panel for each result: a line for each policy, 95 % bands for two, and a dot for each single LLM."""
-    figure = Figure(figsize=(6.4 * len(results), 4.9), layout="constrained")
-    for axis, result in zip(figure.subplots(1, len(results), squeeze=False)[0], results):
-        found = result["curves"]
-        bands = _BANDS if _BANDS[0] in found else ("stream", *_BANDS[1:])
-        for name in reversed(COLOURS):
-            if name in found:
-                _draw(axis, name, found[name], band=name in bands)
+    """Return a panel for each result: a line for each policy, 95 % bands for two, and a dot for each single LLM.
+
+    Panels with the same unit share the scale of costs. The caption states how many LLMs have no room for their name.
+    """
+    if not results:
+        return message_figure("There is no result of routing to draw.")
+    columns = min(len(results), MOST_COLUMNS)
+    lines = -(-len(results) // columns)
+    figure = new_figure(PANEL_WIDTH * columns, 4.7 * lines)
+    same_unit = len({result["unit"] for result in results}) == 1
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=same_unit).ravel()
+    for axis, result in zip(axes, results):
+        _draw_panel(axis, result)
+    for axis in axes[len(results) :]:
+        axis.set_axis_off()
+    for axis in axes[: len(results) : columns]:
+        axis.set_ylabel("mean score")
+    free = any(cost <= 0 for result in results for cost, _ in result["singles"].values())
+    notes = [_BAND_NOTE, _FREE_NOTE if free else ""]
+    for axis, result in zip(axes, results):
+        axis.set_xlim(*_cost_limits(results if same_unit else [result]))
+        log_scale(axis, "x", "{x:g}")
         _draw_singles(axis, result)
-        axis.set(xscale="log", xlabel=f"mean cost, {result['unit']}", title=result["title"])
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(color="#dddddd", linewidth=0.5)
-        axis.set_axisbelow(True)
-    figure.axes[0].set_ylabel("mean score")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return figure
+    key_below(figure, *notes)
+    nameless = sum(write_names(figure, axis, _places(axis, result)) for axis, result in zip(axes, results))
+    if nameless:
+        change_caption(figure, *notes, f"{nameless} LLM{'s' if nameless > 1 else ''} without room for a name")
+    return finish(figure)
+
+
+def _draw_panel(axis: Axes, result: Mapping[str, Any]) -> None:
+    found = result["curves"]
+    bands = _BANDS if _BANDS[0] in found else ("stream", *_BANDS[1:])
+    for name in reversed(COLOURS):
+        if name in found:
+            _draw(axis, name, found[name], band=name in bands)
+    axis.set(ylim=_score_limits(result))
+    axis.set_xlabel(wrapped(f"mean cost, {result['unit']}", PANEL_WIDTH - 1, 10))
+    axis.set_title(wrapped(result["title"], PANEL_WIDTH - 1, 11), fontsize=11)
+    axis.tick_params(axis="x", labelbottom=True)
+    tidy(axis)
 
 
 def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], band: bool) -> None:
@@ -62,19 +93,46 @@ def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], ba
 
 
 def _draw_singles(axis: Axes, result: Mapping[str, Any]) -> None:
-    """Draw the single LLMs, name those that are better than all cheaper ones, and set the limits of the axes."""
-    by_cost = sorted(result["singles"].items(), key=lambda item: item[1][0])
-    costs, qualities = zip(*(place for _, place in by_cost))
-    axis.scatter(costs, qualities, s=16, color="#333333", zorder=3)
-    best = -np.inf
-    for name, (cost, quality) in by_cost:
-        if quality > best:
-            best, text = quality, name.rsplit("/", 1)[-1]
-            place = {"ha": "left", "va": "top", "fontsize": 7, "color": "#333333"}
-            axis.text(cost * 1.04, quality - 0.003, text, parse_math=False, fontdict=place)
+    """Draw a dot for each single LLM, and a triangle at the bottom for those below the scale."""
+    places = np.array(list(_places(axis, result).values())).reshape(-1, 2)
+    below = places[:, 1] <= _bottom(axis)
+    if (~below).any():
+        axis.scatter(places[~below, 0], places[~below, 1], s=16, color="#333333", zorder=3, label=_SINGLE)
+    if below.any():
+        axis.scatter(places[below, 0], places[below, 1], s=22, marker="v", color="#999999", label=_OUTSIDE)
+
+
+def _places(axis: Axes, result: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return where each LLM is drawn, within the limits: those better than all cheaper ones first, then by score."""
+    singles: Mapping[str, tuple[float, float]] = result["singles"]
+    best, first = -np.inf, []
+    for name in sorted(singles, key=lambda name: singles[name][0]):
+        if singles[name][1] > best:
+            best = singles[name][1]
+            first.append(name)
+    order = [*first, *sorted(singles.keys() - set(first), key=lambda name: (-singles[name][1], name))]
+    left, bottom = axis.get_xlim()[0] * 1.05, _bottom(axis)
+    return {name: (max(singles[name][0], left), max(singles[name][1], bottom)) for name in order}
+
+
+def _bottom(axis: Axes) -> float:
+    low, high = axis.get_ylim()
+    return low + EDGE * (high - low)
+
+
+def _cost_limits(results: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Return the limits of the costs above 0, which a log scale can show."""
+    costs = [cost for result in results for cost, _ in result["singles"].values()]
+    costs += [cost for result in results for curve in result["curves"].values() for cost in curve["cost"]]
+    positive = [cost for cost in costs if cost > 0] or [1.0]
+    return min(positive) * 0.7, max(positive) * 1.6
+
+
+def _score_limits(result: Mapping[str, Any]) -> tuple[float, float]:
+    """Return limits that show all curves but the oracle, and the LLMs above them."""
     curves = [curve for name, curve in result["curves"].items() if name != "oracle"]
-    bottom = min(min(curve["quality_low"]) for curve in curves)
-    top = max(max(curve["quality_high"]) for curve in curves)
-    right = max(max(curve["cost"]) for curve in curves)
-    axis.set_xlim(min(costs) * 0.8, right * 2)
-    axis.set_ylim(bottom - 0.05 * (top - bottom), top + 0.25 * (top - bottom))
+    scores = [score for _, score in result["singles"].values()]
+    bottom = min([min(curve["quality_low"]) for curve in curves], default=min(scores, default=0.0))
+    top = max([max(curve["quality_high"]) for curve in curves] + scores, default=1.0)
+    room = (top - bottom) or 0.1
+    return bottom - 0.08 * room, top + 0.1 * room

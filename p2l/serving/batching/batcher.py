@@ -10,17 +10,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
+import numpy as np
 import torch
 
-from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt
 from p2l.errors import P2LError
 from p2l.models.predictor import Predictor
+from p2l.models.prefix_cache import PrefixCache
+from p2l.serving.batching.batching_errors import ForwardError, OverloadedError, TimedOutError
+from p2l.serving.batching.known_prompts import KnownPrompts
+from p2l.serving.batching.observer import Observer
 from p2l.serving.batching.prompt_queue import PromptQueue, split_by_wanted
 from p2l.serving.batching.rank_request import (
     PendingPrompt,
     RankRequest,
+    Row,
     call_soon,
     deliver,
     ranking_of,
@@ -34,32 +40,8 @@ log = logging.getLogger(__name__)
 CHARS_PER_TOKEN = 4
 # Most prompts that are encoded together; more would delay the forward pass of the first.
 ENCODE_TOGETHER = 32
-
-
-class OverloadedError(P2LError):
-    """The queue is full; ``retry_after`` estimates the seconds until it has room again."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(f"the queue is full; retry in {retry_after} s")
-        self.retry_after = retry_after
-
-
-class TimedOutError(P2LError):
-    """No result came within ``QueueLimits.seconds``."""
-
-
-class ForwardError(P2LError):
-    """The network cannot rank this prompt."""
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """Counts the work of the batcher, which calls it from its threads."""
-
-    def batch_done(self, prompts: int, tokens: int, padded: int, seconds: float) -> None: ...
-    def dropped(self, prompts: int) -> None: ...
-    def refused(self, reason: str) -> None: ...
-    def waiting(self, prompts: int, tokens: int) -> None: ...
+# A cached token costs a small part of a computed one: it is copied, and attended to.
+CACHED_TOKEN_COST = 8
 
 
 @dataclass(frozen=True)
@@ -77,6 +59,22 @@ class QueueLimits:
     seconds: float = 60.0
 
 
+@dataclass(frozen=True)
+class CacheSizes:
+    """Bytes of memory for what prompts have in common; 0 turns a cache off.
+
+    Attributes:
+        answers: answers to whole prompts; if off, equal prompts do not share a computation either.
+        prefixes: keys and values of the beginnings of prompts, if the predictor runs without padding.
+    """
+
+    answers: int = 64 << 20
+    prefixes: int = 256 << 20
+
+
+NO_CACHES = CacheSizes(0, 0)
+
+
 def share_of(cores: int, lanes: int) -> int:
     """Return the number of threads of a batch that runs beside others."""
     return max(1, cores // lanes)
@@ -85,8 +83,8 @@ def share_of(cores: int, lanes: int) -> int:
 class Batcher:
     """Ranks the prompts of concurrent asyncio requests in common batches.
 
-    A cancelled request is dropped before its forward pass. If a batch fails, each of its prompts runs alone, so that
-    only the prompts that cause the error get it.
+    A cancelled request is dropped before its forward pass, unless another waits for the same prompt. If a batch fails,
+    each of its prompts runs alone, so that only the prompts that cause the error get it; errors are not cached.
 
     Args:
         predictor: ranks; its ``forward`` is called from as many threads as there are lanes.
@@ -94,7 +92,8 @@ class Batcher:
         token_budget: most tokens of a batch, padding included.
         lanes: batches that run at the same time, each on its share of the cores. On a CPU two passes side by side
             finish sooner than one after the other on all cores, which wait for each other.
-        observer: counts batches, the queue and dropped prompts.
+        caches: their sizes. The caches live and end with the batcher, so that no other model answers from them.
+        observer: counts batches, the queue, the caches and dropped prompts.
         device_lost: called from a lane's thread if an accelerator has failed: no later pass of this process can
             succeed. The prompts of the pass get errors.
     """
@@ -106,6 +105,7 @@ class Batcher:
         limits: QueueLimits | None = None,
         token_budget: int = 2048,
         lanes: int = 1,
+        caches: CacheSizes = NO_CACHES,
         observer: Observer | None = None,
         device_lost: Callable[[], None] = lambda: None,
     ) -> None:
@@ -113,6 +113,8 @@ class Batcher:
         self.limits = limits or QueueLimits()
         self._observer, self._device_lost = observer, device_lost
         self._to_encode: queue.SimpleQueue[PendingPrompt | None] = queue.SimpleQueue()
+        self._known = KnownPrompts(caches.answers, observer)
+        self._prefixes = self._prefix_cache(caches.prefixes)
         self._waiting = PromptQueue(token_budget, lanes, predictor.pads)
         self._lanes, self._cores = lanes, torch.get_num_threads()
         self._lock = threading.Lock()
@@ -136,15 +138,16 @@ class Batcher:
         """
         if not prompts:
             return self.predictor.rank([])
-        sizes = [self._estimate(prompt) for prompt in prompts]
-        self._admit(sizes)
         request = RankRequest.of(len(prompts))
-        for position, (prompt, size) in enumerate(zip(prompts, sizes, strict=True)):
-            self._to_encode.put(PendingPrompt(request, position, prompt, size))
         late = TimedOutError(f"no answer within {self.limits.seconds:g} s")
         alarm = request.loop.call_later(self.limits.seconds, request.fail, late)
         try:
-            return ranking_of(await request.future)
+            if new := self._known.new_prompts(request, prompts, self._estimate):
+                self._admit([item.tokens for item in new])
+                self._known.start(new)
+                for item in new:
+                    self._to_encode.put(item)
+            return ranking_of(await request.future if request.num_pending else cast(list[Row], request.rows))
         finally:
             request.is_abandoned = True
             alarm.cancel()
@@ -155,8 +158,13 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _estimate(self, prompt: Prompt) -> int:
-        characters = sum(map(len, turns_of(prompt)))
+    def _prefix_cache(self, size: int) -> PrefixCache | None:
+        if not size or not self.predictor.keeps_prefixes:
+            return None
+        return PrefixCache(size, self._observer.prefixes_cached) if self._observer else PrefixCache(size)
+
+    def _estimate(self, turns: Sequence[str]) -> int:
+        characters = sum(map(len, turns))
         return min(self.predictor.encoder.format.max_length, 8 + characters // CHARS_PER_TOKEN)
 
     def _admit(self, sizes: list[int]) -> None:
@@ -171,6 +179,7 @@ class Batcher:
             self._report_waiting()
 
     def _leave(self, items: Sequence[PendingPrompt]) -> None:
+        self._known.end(items)
         with self._lock:
             self._prompts -= len(items)
             self._tokens -= sum(item.tokens for item in items)
@@ -196,12 +205,25 @@ class Batcher:
 
     def _encode(self, items: list[PendingPrompt]) -> None:
         done = run_batch_or_each(items, self._encode_together, self._fail_prompt)
+        known = [item for item in done if self._known.answer_encoded(item)]
+        if known:
+            self._leave(known)
+            deliver(known)
+        if new := [item for item in done if item not in known]:
+            self._set_costs(new)
+            self._waiting.add(new)
+
+    def _set_costs(self, items: list[PendingPrompt]) -> None:
+        costs = [self._cost(item.ids) for item in items]
         with self._lock:
-            self._tokens += sum(len(item.ids) - item.tokens for item in done)
-        for item in done:
-            item.tokens = len(item.ids)
-        if done:
-            self._waiting.add(done)
+            self._tokens += sum(costs) - sum(item.tokens for item in items)
+        for item, cost in zip(items, costs, strict=True):
+            item.tokens = cost
+
+    def _cost(self, ids: np.ndarray) -> int:
+        """Return the cost of an encoded prompt in computed tokens."""
+        cached = self.predictor.num_cached(ids, self._prefixes) if self._prefixes else 0
+        return len(ids) - cached + cached // CACHED_TOKEN_COST
 
     def _encode_together(self, items: list[PendingPrompt]) -> None:
         encoded = self.predictor.encode([item.prompt for item in items])
@@ -224,29 +246,34 @@ class Batcher:
         start = time.perf_counter()
         done = run_batch_or_each(items, self._forward_together, self._fail_prompt)
         seconds = time.perf_counter() - start
-        tokens, widest = sum(item.tokens for item in items), max(item.tokens for item in items)
-        rate = side_by_side * tokens / max(seconds, 1e-9)
-        self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+        rate = side_by_side * sum(item.tokens for item in items) / max(seconds, 1e-9)
+        with self._lock:
+            self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
         if self._observer:
-            computed = widest * len(items) if self.predictor.pads else tokens
-            self._observer.batch_done(len(items), tokens, computed, seconds)
+            lengths = [len(item.ids) for item in items]
+            padded = len(items) * max(lengths) if self.predictor.pads else sum(lengths)
+            self._observer.batch_done(len(items), sum(lengths), padded, seconds)
+        self._known.keep(done)
         self._leave(done)
         deliver(done)
 
     def _forward_together(self, items: list[PendingPrompt]) -> None:
-        ranking = self.predictor.forward([item.ids for item in items])
-        if not all(bool(torch.isfinite(x).all()) for x in (ranking.coefs, ranking.eta) if x is not None):
+        ids = [item.ids for item in items]
+        ranking = self.predictor.forward(ids, self._prefixes) if self._prefixes else self.predictor.forward(ids)
+        if not bool(ranking.is_finite().all()):
             raise ForwardError("the network's coefficients for this prompt are not finite")
         coefs = ranking.coefs.numpy()
         etas = [None] * len(items) if ranking.eta is None else ranking.eta.tolist()
+        costs = [None] * len(items) if ranking.costs is None else ranking.costs.numpy()
         for i, item in enumerate(items):
-            item.request.rows[item.position] = (coefs[i], etas[i])
+            item.row = Row(coefs[i], etas[i], costs[i])
 
     def _fail_prompt(self, item: PendingPrompt, error: Exception) -> None:
         log.error("a prompt of %d tokens failed: %s: %s", item.tokens, type(error).__name__, error)
         self._leave([item])
         reason = error if isinstance(error, P2LError) else ForwardError("this prompt cannot be ranked")
-        call_soon(item.request.loop, item.request.fail, reason)
+        for request, _ in item.end():
+            call_soon(request.loop, request.fail, reason)
         if isinstance(error, torch.AcceleratorError):
             self._device_lost()
 

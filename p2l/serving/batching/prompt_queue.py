@@ -15,9 +15,10 @@ LOOK_AHEAD = 4
 
 @runtime_checkable
 class Encoded(Protocol):
-    """A prompt in the queue: its ids, and whether its request still waits for the result."""
+    """A prompt in the queue: its cost in tokens, and whether a request still waits for the result."""
 
-    ids: np.ndarray
+    @property
+    def tokens(self) -> int: ...
 
     @property
     def wanted(self) -> bool: ...
@@ -138,7 +139,7 @@ class PromptQueue:
         return len(self._items) == 1 and not self._running
 
     def _next_batch(self) -> list[Encoded]:
-        lengths = np.array([len(item.ids) for item in self._items])
+        lengths = np.array([item.tokens for item in self._items])
         free = self.lanes - self._running + 1
         budget = min(self.token_budget, -(-int(lengths.sum()) // free)) if free > 1 else self.token_budget
         chosen = set((choose_batch if self.pads else first_that_fit)(lengths, budget).tolist())

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,13 +13,32 @@ import torch
 from p2l.data.prompt_encoder import Prompt
 from p2l.types import Ranking
 
-# The coefficients of one prompt, and its eta.
-Row = tuple[np.ndarray, float | None]
+
+class Row(NamedTuple):
+    """The ranking of one prompt: its coefficients, eta and costs."""
+
+    coefs: np.ndarray
+    eta: float | None
+    costs: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.coefs.nbytes + (0 if self.costs is None else self.costs.nbytes)
+
+    def own(self) -> "Row":
+        """Return a row with arrays of its own that cannot be changed, instead of views of a batch."""
+        return self._replace(coefs=_own(self.coefs), costs=None if self.costs is None else _own(self.costs))
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
 @dataclass(eq=False)
 class RankRequest:
-    """Prompts that are answered together; ``left`` counts those without a row."""
+    """Prompts that are answered together; ``num_pending`` counts those without a row, on the event loop only."""
 
     loop: asyncio.AbstractEventLoop
     future: "asyncio.Future[list[Row]]"
@@ -32,6 +52,11 @@ class RankRequest:
         loop = asyncio.get_running_loop()
         return cls(loop, loop.create_future(), [None] * num_prompts, num_prompts)
 
+    def answer(self, position: int, row: Row) -> None:
+        """Set the row of one prompt whose answer is known. Use it on the event loop only."""
+        self.rows[position] = row
+        self.num_pending -= 1
+
     def fail(self, error: Exception) -> None:
         """Answer with an error. Use it on the event loop only."""
         self.is_abandoned = True
@@ -41,17 +66,44 @@ class RankRequest:
 
 @dataclass(eq=False)
 class PendingPrompt:
-    """One prompt of a request; ``tokens`` is its size, or an estimate until it is encoded."""
+    """One prompt that waits or runs, for one request or more.
 
-    request: RankRequest
-    position: int
+    Attributes:
+        prompt: the user turns.
+        tokens: its cost in tokens: those that the network has to compute, or an estimate until it is encoded.
+        spelling: digest of the turns, by which requests for the same prompt find this one.
+        ids: its token ids, once it is encoded.
+        row: its answer.
+    """
+
     prompt: Prompt
     tokens: int
+    spelling: bytes = b""
     ids: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    row: Row = field(default_factory=lambda: Row(np.zeros(0, dtype=np.float32), None))
+    _waiters: list[tuple[RankRequest, int]] = field(default_factory=list)
+    _is_open: bool = True
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def join(self, request: RankRequest, position: int) -> bool:
+        """Answer this place of a request too; False if the prompt has been answered, failed or dropped."""
+        with self._lock:
+            if self._is_open:
+                self._waiters.append((request, position))
+            return self._is_open
 
     @property
     def wanted(self) -> bool:
-        return not self.request.is_abandoned
+        """Whether a request still waits; once none does, none can join: the prompt is dropped."""
+        with self._lock:
+            self._is_open = self._is_open and not all(request.is_abandoned for request, _ in self._waiters)
+            return self._is_open
+
+    def end(self) -> list[tuple[RankRequest, int]]:
+        """Return the requests that wait, and the place of the prompt in each; none can join any more."""
+        with self._lock:
+            self._is_open = False
+            return self._waiters
 
 
 def run_batch_or_each(
@@ -71,14 +123,17 @@ def run_batch_or_each(
 
 
 def deliver(items: Sequence[PendingPrompt]) -> None:
-    """Deliver the requests that are complete, with one wake-up of each event loop."""
-    complete: dict[asyncio.AbstractEventLoop, list[RankRequest]] = {}
+    """Give the rows of these prompts to their requests; answer those that are complete, each on its event loop.
+
+    Lanes finish prompts of one request at the same time, so that only the event loop may count.
+    """
+    by_loop: dict[asyncio.AbstractEventLoop, list[RankRequest]] = {}
     for item in items:
-        item.request.num_pending -= 1
-        if not item.request.num_pending:
-            complete.setdefault(item.request.loop, []).append(item.request)
-    for loop, requests in complete.items():
-        call_soon(loop, _set_results, requests)
+        for request, position in item.end():
+            request.rows[position] = item.row
+            by_loop.setdefault(request.loop, []).append(request)
+    for loop, requests in by_loop.items():
+        call_soon(loop, _count_rows, requests)
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
@@ -90,12 +145,18 @@ def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *a
 
 def ranking_of(rows: Sequence[Row]) -> Ranking:
     """Stack the rows into one ranking."""
-    coefs = torch.from_numpy(np.stack([coefs for coefs, _ in rows]))
-    eta = [eta for _, eta in rows if eta is not None]
-    return Ranking(coefs, torch.tensor(eta, dtype=torch.float32) if eta else None)
+    coefs = torch.from_numpy(np.stack([row.coefs for row in rows]))
+    eta = [row.eta for row in rows if row.eta is not None]
+    costs = [row.costs for row in rows if row.costs is not None]
+    return Ranking(
+        coefs,
+        torch.tensor(eta, dtype=torch.float32) if eta else None,
+        torch.from_numpy(np.stack(costs)) if costs else None,
+    )
 
 
-def _set_results(requests: list[RankRequest]) -> None:
+def _count_rows(requests: list[RankRequest]) -> None:
     for request in requests:
-        if not request.future.done():
+        request.num_pending -= 1
+        if not request.num_pending and not request.future.done():
             request.future.set_result(cast(list[Row], request.rows))

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from p2l.models import load_checkpoint
 from p2l.models.backbone import DTypeName
 from p2l.models.predictor import Predictor
-from p2l.serving.batching.batcher import QueueLimits
+from p2l.serving.batching.batcher import CacheSizes, QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.endpoint_settings import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, DTypeChoice, Settings
 from p2l.serving.endpoint.scoring_service import ScoringService
@@ -22,7 +22,9 @@ def make_service(settings: Settings, device: str) -> ScoringService:
     """Return a service whose model is not loaded yet."""
     budget = settings.token_budget or (CPU_TOKEN_BUDGET if device == "cpu" else GPU_TOKEN_BUDGET)
     limits = QueueLimits(settings.max_queue, settings.max_queue_tokens, settings.timeout)
-    return ScoringService(limits=limits, token_budget=budget, lanes=settings.lanes or choose_lanes(device))
+    caches = CacheSizes(settings.answer_cache << 20, settings.prefix_cache << 20)
+    lanes = settings.lanes or choose_lanes(device)
+    return ScoringService(limits=limits, token_budget=budget, lanes=lanes, caches=caches)
 
 
 def make_app(settings: Settings, service: ScoringService) -> FastAPI:
@@ -52,7 +54,7 @@ def load_predictor(settings: Settings, device: str) -> Predictor:
         attn_implementation=settings.attn_implementation,
         quantization=settings.quantization,
     )
-    return Predictor(checkpoint, device=device, compiled=settings.compile)
+    return Predictor(checkpoint, device=device, compiled=settings.compile, backend=settings.backend)
 
 
 def choose_device(cuda: bool) -> str:

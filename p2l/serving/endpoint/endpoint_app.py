@@ -15,6 +15,7 @@ from p2l.errors import PromptError
 from p2l.serving.endpoint.error_handlers import HANDLERS, detail_error
 from p2l.serving.endpoint.leaderboard_view import LeaderboardView
 from p2l.serving.endpoint.predict_shortcut import Shortcut
+from p2l.serving.endpoint.ranking_service import Ranker, RankingService
 from p2l.serving.endpoint.schemas import (
     LeaderboardsRequest,
     LeaderboardsResponse,
@@ -23,9 +24,10 @@ from p2l.serving.endpoint.schemas import (
     PredictResponse,
     Problem,
 )
-from p2l.serving.endpoint.scoring_service import ScoringService
 from p2l.serving.http.api_keys import ApiKeys
 from p2l.serving.http.disconnect import run_until_disconnect
+from p2l.serving.http.guess_limiter import GuessLimiter
+from p2l.serving.http.model_header import MODEL_HEADER
 from p2l.serving.http.prometheus import CONTENT_TYPE
 from p2l.serving.http.request_guard import RequestGuard
 from p2l.serving.http.request_limits import RequestLimits
@@ -43,7 +45,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     408: {"model": Problem, "description": "The body took too long"},
     413: {"model": Problem, "description": "The body is too large"},
     422: {"model": Problem, "description": "The key is missing, or the body is not valid"},
-    429: {"model": Problem, "description": "The queue is full; see Retry-After"},
+    429: {"model": Problem, "description": "The queue is full, or too many wrong keys came; see Retry-After"},
     500: {"model": Problem, "description": "The network cannot rank this prompt"},
     503: {"model": Problem, "description": "The model is being loaded; see Retry-After"},
     504: {"model": Problem, "description": "No answer in time"},
@@ -64,7 +66,7 @@ class InputLimits:
 
 
 def create_app(
-    service: ScoringService,
+    service: RankingService[Ranker],
     *,
     keys: Sequence[str] = (),
     limits: InputLimits | None = None,
@@ -83,11 +85,12 @@ def create_app(
     app = FastAPI(title=TITLE, description=DESCRIPTION, version=p2l.__version__, strict_content_type=False)
     owners = ApiKeys(dict.fromkeys(keys, True))
     predict = _Predict(service, _CheckPrompts(limits or InputLimits(), log_prompts))
-    _add_scoring(app, service, owners, predict)
+    guesses = GuessLimiter()
+    _add_scoring(app, service, owners, guesses, predict)
     _add_monitoring(app, service)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
-    app.add_middleware(Shortcut[PredictRequest], "/predict", owners, PredictRequest, predict)
+    app.add_middleware(Shortcut[PredictRequest], "/predict", owners, guesses, PredictRequest, predict)
     app.add_middleware(
         RequestGuard,
         limits=request_limits or RequestLimits(body_bytes=BODY_BYTES),
@@ -98,17 +101,26 @@ def create_app(
     return app
 
 
-def _add_scoring(app: FastAPI, service: ScoringService, keys: ApiKeys[bool], predict_one: "_Predict") -> None:
-    async def check_key(api_key: Annotated[str, Header(description="One of the server's keys.")]) -> None:
-        if not keys.owner(api_key.encode("latin-1")):
+def _add_scoring(
+    app: FastAPI, service: RankingService[Ranker], keys: ApiKeys[bool], guesses: GuessLimiter, predict_one: "_Predict"
+) -> None:
+    async def check_key(
+        request: Request, api_key: Annotated[str, Header(description="One of the server's keys.")]
+    ) -> None:
+        address = request.client.host if request.client is not None else ""
+        if not guesses.owner(keys, api_key.encode("latin-1"), address):
             raise HTTPException(403, "Unauthorized")
 
     guards = [] if keys.is_empty else [Depends(check_key)]
 
-    @app.get("/models", dependencies=guards, responses=_only(403, 422, 503), tags=["published"])
-    async def models() -> ModelsResponse:
+    refused = _only(403, 422, 429, 503)
+
+    @app.get("/models", dependencies=guards, response_model_exclude_none=True, responses=refused, tags=["published"])
+    async def models(response: Response) -> ModelsResponse:
         """The models that the leaderboards rank."""
-        return ModelsResponse(models=list(service.batcher.predictor.models))
+        predictor = service.batcher.predictor
+        response.headers[MODEL_HEADER] = service.identity
+        return ModelsResponse.of(predictor.models, predictor.family.name, predictor.cost_facts)
 
     @app.post("/predict", dependencies=guards, response_model=PredictResponse, responses=_ERRORS, tags=["published"])
     async def predict(body: PredictRequest, request: Request) -> Response:
@@ -122,14 +134,16 @@ def _add_scoring(app: FastAPI, service: ScoringService, keys: ApiKeys[bool], pre
         """The leaderboards of many prompts, by name."""
         predict_one.check(body.prompts)
         predictor = service.batcher.predictor
-        view = LeaderboardView(body, predictor.models, predictor.family)
+        view = LeaderboardView(body, predictor.models, predictor.family, predictor.cost_facts is not None)
         rankings = await run_until_disconnect(request.receive, service.batcher.rank(body.prompts))
         # a long response takes milliseconds to build
         shown = await asyncio.to_thread(view.show, rankings)
-        return json_response({"family": predictor.family.name, "leaderboards": shown})
+        warning = {"warning": predictor.warning} if predictor.warning else {}
+        payload = {"family": predictor.family.name, "leaderboards": shown, **warning}
+        return json_response(payload, headers={MODEL_HEADER: service.identity})
 
 
-def _add_monitoring(app: FastAPI, service: ScoringService) -> None:
+def _add_monitoring(app: FastAPI, service: RankingService[Ranker]) -> None:
     @app.get("/health", tags=["monitoring"])
     async def health() -> dict[str, str]:
         """The process is alive."""
@@ -151,14 +165,17 @@ def _add_monitoring(app: FastAPI, service: ScoringService) -> None:
 class _Predict:
     """Answers ``/predict`` once its body is valid."""
 
-    service: ScoringService
+    service: RankingService[Ranker]
     check: "_CheckPrompts"
 
     async def __call__(self, body: PredictRequest, receive: Receive) -> Response:
         self.check([body.prompt])
         ranking = await run_until_disconnect(receive, self.service.batcher.rank([body.prompt]))
         eta = None if ranking.eta is None else float(ranking.eta[0])
-        return json_response({"coefs": ranking.coefs[0].numpy(), "eta": eta})
+        payload = {"coefs": ranking.coefs[0].numpy(), "eta": eta}
+        if ranking.costs is not None:
+            payload["costs"] = ranking.costs[0].numpy()
+        return json_response(payload, headers={MODEL_HEADER: self.service.identity})
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The command line of ``python -m p2l.endpoint``."""
 
 import argparse
-import ipaddress
 import logging
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from p2l.serving.endpoint.endpoint_settings import PUBLISHED_KEY, DTypeChoice, Settings
 from p2l.serving.http.api_keys import KEYS_VARIABLE, read_keys
+from p2l.serving.http.loopback import is_loopback
+from p2l.types import Backend
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ YES_OR_NO = argparse.BooleanOptionalAction
 def parser() -> argparse.ArgumentParser:
     """Return the parser: published names, short flags and defaults, except that --reload is off; then our options."""
     parser = argparse.ArgumentParser(
-        prog="python -m p2l.endpoint",
+        prog="p2l endpoint",
         description="Score prompts over HTTP: POST /predict, GET /models, POST /v1/leaderboards; docs at /docs.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -54,6 +55,9 @@ def _add_model(group: "argparse._ArgumentGroup") -> None:
     add("--quantization", choices=["8bit", "4bit"], help="weights in 8 or 4 bits (bitsandbytes); saves memory")
     add("--attn-implementation", choices=["eager", "sdpa", "flash_attention_2", "flash_attention_3"],
         help="None: sdpa; flash attention needs a GPU and its package")  # fmt: skip
+    add("--backend", choices=get_args(Backend), default=d.backend,
+        help="what computes encoders on a CPU: openvino (extra openvino) in the precision of --dtype, openvino-int8 in "
+        "8 bits, which changes answers most; needs --no-cuda")  # fmt: skip
     add("--compile", action=YES_OR_NO, default=d.compile, help="torch.compile: faster, but ready a minute later")
     add("--threads", type=int, help="CPU threads of a worker's network; None: the cores shared by the workers")
     add("--lanes", type=int, help="batches that run side by side, each on its share of the threads; "
@@ -75,6 +79,10 @@ def _add_limits(group: "argparse._ArgumentGroup") -> None:
     add("--max-body", type=int, default=d.max_body, help="bytes of a request; over it, 413")
     add("--max-turns", type=int, default=d.max_turns, help="user turns of a conversation; over it, 422")
     add("--max-prompts", type=int, default=d.max_prompts, help="prompts of a /v1/leaderboards call; over it, 422")
+    add("--answer-cache", type=int, default=d.answer_cache, metavar="MIB",
+        help="memory of a worker for answers, which equal prompts get again; 0: off")  # fmt: skip
+    add("--prefix-cache", type=int, default=d.prefix_cache, metavar="MIB",
+        help="memory of a worker for keys and values of conversations, which go on from there; 0: off")  # fmt: skip
     add("--log-prompts", action=YES_OR_NO, default=d.log_prompts, help="write the prompts to the log")
 
 
@@ -87,14 +95,7 @@ def read_options(arguments: Sequence[str] | None, environment: Mapping[str, str]
     if not keys and options is None:
         keys = [PUBLISHED_KEY]
     settings = Settings(**values, keys=tuple(keys))
-    if keys in ([], [PUBLISHED_KEY]) and not _is_loopback(settings.host):
+    if keys in ([], [PUBLISHED_KEY]) and not is_loopback(settings.host):
         what = "the key is the published default" if keys else "no key is required"
         log.warning("%s: anybody who reaches %s can use this server; give --api-key", what, settings.host)
     return settings
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

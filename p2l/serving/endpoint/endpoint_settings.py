@@ -3,9 +3,11 @@
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from p2l.errors import ConfigError
+from p2l.options import check_choice
+from p2l.types import Backend
 
 PUBLISHED_MODEL = "p2el/Qwen2.5-7B-Instruct-rk-full-train"
 PUBLISHED_KEY = "-"
@@ -31,6 +33,7 @@ class Settings:
     quantization: Literal["8bit", "4bit"] | None = None
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
     compile: bool = False
+    backend: Backend = "torch"
     threads: int | None = None
     lanes: int | None = None
     max_length: int | None = None
@@ -41,6 +44,8 @@ class Settings:
     max_body: int = 1 << 20
     max_turns: int = 1000
     max_prompts: int = 256
+    answer_cache: int = 64
+    prefix_cache: int = 256
     log_prompts: bool = False
 
     def __post_init__(self) -> None:
@@ -60,6 +65,13 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f"--{name.replace('_', '-')} must be positive and finite; got {value}")
+        for name in ("answer_cache", "prefix_cache"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"--{name.replace('_', '-')} is in MiB, 0 turns it off; got {getattr(self, name)}")
+        check_choice("--backend", self.backend, get_args(Backend))
+        if self.backend != "torch" and (self.compile or self.quantization):
+            option = "--compile" if self.compile else "--quantization"
+            raise ConfigError(f"--backend {self.backend} computes without {option}; leave one of them out")
         if self.reload and self.workers > 1:
             raise ConfigError(f"--reload works with one worker; got --workers {self.workers}")
         if not 0 <= self.port <= 65535:

@@ -6,6 +6,7 @@ import sys
 
 from p2l.serving.endpoint.endpoint_settings import Settings
 from p2l.serving.http.supervisor import Supervisor, WorkerProgram, listen
+from p2l.waiting_policy import waiting_policy
 
 SHUTDOWN_SECONDS = 5.0  # beyond the time that a response may take
 # Libraries read these when they are loaded, so that they cannot be set later.
@@ -31,8 +32,8 @@ def make_supervisor(settings: Settings) -> Supervisor:
 
 
 def worker_environment(settings: Settings, environment: dict[str, str]) -> dict[str, str]:
-    """Return a worker's environment: its share of the cores, and WORKER_DEFAULTS unless they are set."""
+    """Return a worker's environment: its share of the cores, and, unless they are set, the other defaults."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = re.match(r"\s*(\d+)", environment.get("OMP_NUM_THREADS", ""))  # may be "4,2": nested parallel regions
     threads = settings.threads or (int(given[1]) if given else max(1, cores // settings.workers))
-    return {**WORKER_DEFAULTS, **environment, "OMP_NUM_THREADS": str(threads)}
+    return {**WORKER_DEFAULTS, **waiting_policy(environment), **environment, "OMP_NUM_THREADS": str(threads)}

@@ -1,6 +1,6 @@
 """The endpoint's published form of each error: ``{"detail": ...}``."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -9,10 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from p2l.errors import PromptError
-from p2l.serving.batching.batcher import ForwardError, OverloadedError, TimedOutError
-from p2l.serving.endpoint.leaderboard_view import UnknownModelError
-from p2l.serving.endpoint.scoring_service import NotReadyError
+from p2l.serving.batching.batching_errors import ForwardError, OverloadedError, TimedOutError
+from p2l.serving.endpoint.leaderboard_view import NoCostsError, UnknownModelError
+from p2l.serving.endpoint.ranking_service import NotReadyError
+from p2l.serving.endpoint.schemas import LeaderboardsRequest
 from p2l.serving.http.api_error import ApiError, ClientLeftError
+from p2l.serving.http.guess_limiter import TooManyGuessesError
 from p2l.serving.http.request_guard import CLIENT_LEFT
 from p2l.serving.http.request_response import json_response
 
@@ -31,9 +33,15 @@ def _with_status(status: int) -> Callable[[Request, Any], Awaitable[Response]]:
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
     """Name the first three faults, each with its place; FastAPI's own answer would repeat the input."""
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:3]]
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {_reason(fault)}" for fault in error.errors()[:3]]
     left = len(error.errors()) - len(faults)
     return json_response({"detail": "; ".join(faults) + (f"; and {left} more" if left else "")}, 422)
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    if fault["type"] == "extra_forbidden":
+        return f"unknown field; known: {', '.join(LeaderboardsRequest.model_fields)}"
+    return str(fault["msg"])
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
@@ -41,7 +49,7 @@ async def _http(request: Request, error: HTTPException) -> Response:
     return json_response({"detail": detail}, error.status_code, error.headers)
 
 
-async def _overloaded(request: Request, error: OverloadedError) -> Response:
+async def _overloaded(request: Request, error: OverloadedError | TooManyGuessesError) -> Response:
     return json_response({"detail": str(error)}, 429, {"retry-after": str(error.retry_after)})
 
 
@@ -58,9 +66,11 @@ HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] =
     StarletteHTTPException: _http,
     PromptError: _with_status(422),
     UnknownModelError: _with_status(422),
+    NoCostsError: _with_status(422),
     ForwardError: _with_status(500),
     TimedOutError: _with_status(504),
     OverloadedError: _overloaded,
+    TooManyGuessesError: _overloaded,
     NotReadyError: _not_ready,
     ClientLeftError: _client_left,
 }

@@ -16,14 +16,23 @@ class UnknownModelError(ConfigError):
     """A request names a model that the checkpoint does not rank."""
 
 
+class NoCostsError(ConfigError):
+    """A request asks for costs that the checkpoint does not predict."""
+
+
 class LeaderboardView:
     """Selects the models, the number of entries and the comparisons that one request asks for.
 
-    Raises UnknownModelError, with the nearest names, if the checkpoint does not rank a model.
+    Raises UnknownModelError, with the nearest names, if the checkpoint does not rank a model, and NoCostsError if it
+    predicts no costs and the request asks for them.
     """
 
-    def __init__(self, request: LeaderboardsRequest, models: Sequence[str], family: OutcomeFamily) -> None:
-        self._family = family
+    def __init__(
+        self, request: LeaderboardsRequest, models: Sequence[str], family: OutcomeFamily, has_costs: bool = False
+    ) -> None:
+        if request.costs and not has_costs:
+            raise NoCostsError("costs: the checkpoint predicts no costs; leave the field out")
+        self._family, self._costs = family, request.costs
         self._position = {name: i for i, name in enumerate(models)}
         self._names = list(dict.fromkeys(request.models or models))
         self._columns = torch.tensor([self._find(name) for name in self._names])
@@ -42,19 +51,28 @@ class LeaderboardView:
         """Return one ``schemas.Leaderboard`` for each prompt, as plain containers."""
         coefs = rankings.coefs[:, self._columns]
         best, order = (values[:, : self._top_k] for values in coefs.sort(dim=-1, descending=True, stable=True))
-        wins = self._wins(rankings, best)
+        wins, costs = self._wins(rankings, best), self._costs_of(rankings, order)
         etas = [None] * len(coefs) if rankings.eta is None else rankings.eta.tolist()
-        rows = zip(etas, order.tolist(), best.tolist(), wins, self._outcomes(rankings), strict=True)
+        rows = zip(etas, order.tolist(), best.tolist(), wins, costs, self._outcomes(rankings), strict=True)
         return [
-            {"eta": eta, "ranking": self._entries(places, values, win), "pairs": pairs}
-            for eta, places, values, win, pairs in rows
+            {"eta": eta, "ranking": self._entries(places, values, win, cost), "pairs": pairs}
+            for eta, places, values, win, cost, pairs in rows
         ]
 
-    def _entries(self, places: list[int], coefs: list[float], wins: list[float | None]) -> list[dict[str, Any]]:
+    def _entries(
+        self, places: list[int], coefs: list[float], wins: list[float | None], costs: list[dict[str, float]]
+    ) -> list[dict[str, Any]]:
         return [
-            {"rank": rank, "model": self._names[place], "coef": coef, "win_probability": win}
-            for rank, (place, coef, win) in enumerate(zip(places, coefs, wins, strict=True), start=1)
+            {"rank": rank, "model": self._names[place], "coef": coef, "win_probability": win, **cost}
+            for rank, (place, coef, win, cost) in enumerate(zip(places, coefs, wins, costs, strict=True), start=1)
         ]
+
+    def _costs_of(self, rankings: Ranking, order: torch.Tensor) -> list[list[dict[str, float]]]:
+        """Return the part ``cost`` of each entry; NaN, which is null in JSON, for a model without a prediction."""
+        if not self._costs or rankings.costs is None:
+            return [[{}] * order.shape[1]] * len(order)
+        costs = rankings.costs[:, self._columns].gather(1, order)
+        return [[{"cost": cost} for cost in row] for row in costs.tolist()]
 
     def _wins(self, rankings: Ranking, best: torch.Tensor) -> list[list[float | None]]:
         if self._reference is None:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.serving.endpoint.error_handlers import HANDLERS
 from p2l.serving.http.api_keys import ApiKeys
+from p2l.serving.http.guess_limiter import GuessLimiter
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -26,6 +27,7 @@ class Shortcut(Generic[Body]):
         app: answers all other requests.
         path: of the requests that may take the shortcut.
         keys: one of them must come in the header ``api-key``.
+        guesses: slows wrong keys down.
         schema: of the body.
         answer: makes the response; its errors are rendered as the app renders them.
     """
@@ -35,15 +37,17 @@ class Shortcut(Generic[Body]):
         app: ASGIApp,
         path: str,
         keys: ApiKeys[bool],
+        guesses: GuessLimiter,
         schema: type[Body],
         answer: Callable[[Body, Receive], Awaitable[Response]],
     ) -> None:
-        self._app, self._path, self._keys, self._schema, self._answer = app, path, keys, schema, answer
+        self._app, self._path, self._schema, self._answer = app, path, schema, answer
+        self._keys, self._guesses = keys, guesses
         self._route = SimpleNamespace(path=path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_ours = scope.get("path") == self._path and scope.get("method") == "POST"
-        if not is_ours or not self._has_key(scope["headers"]):
+        if not is_ours or not self._has_key(scope):
             await self._app(scope, receive, send)
             return
         scope["route"] = self._route
@@ -59,9 +63,13 @@ class Shortcut(Generic[Body]):
             response = await handler(Request(scope), error)
         await response(scope, receive, send)
 
-    def _has_key(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        sent = [value for name, value in headers if name == b"api-key"]
-        return self._keys.is_empty or (len(sent) == 1 and bool(self._keys.owner(sent[0])))
+    def _has_key(self, scope: Scope) -> bool:
+        """Return whether the key is right; the app checks a wrong one again, and counts it."""
+        sent = [value for name, value in scope["headers"] if name == b"api-key"]
+        if self._keys.is_empty:
+            return True
+        address = (scope.get("client") or ("",))[0]
+        return len(sent) == 1 and self._guesses.accepts(self._keys, sent[0], address)
 
     def _parse(self, message: Message) -> Body | None:
         """Parse the message of the guard, which holds the whole body; None if the app has to look at it."""

@@ -5,26 +5,20 @@ from dataclasses import dataclass, field
 
 import torch
 
-from p2l.errors import P2LError
 from p2l.models.predictor import Predictor
-from p2l.serving.batching.batcher import Batcher, QueueLimits, share_of
-from p2l.serving.endpoint.endpoint_metrics import EndpointMetrics
-
-
-class NotReadyError(P2LError):
-    """The model is still being loaded."""
+from p2l.serving.batching.batcher import Batcher, CacheSizes, QueueLimits, share_of
+from p2l.serving.endpoint.ranking_service import RankingService
 
 
 @dataclass
-class ScoringService:
-    """Holds the batcher once the model is loaded; until then the app answers 503."""
+class ScoringService(RankingService[Batcher]):
+    """Ranks with a predictor in this process."""
 
-    metrics: EndpointMetrics = field(default_factory=EndpointMetrics)
     limits: QueueLimits = field(default_factory=QueueLimits)
     token_budget: int = 2048
     lanes: int = 1
+    caches: CacheSizes = field(default_factory=CacheSizes)
     device_lost: Callable[[], None] = lambda: None
-    _batcher: Batcher | None = None
 
     def start(self, predictor: Predictor) -> None:
         """Warm the predictor up and start the batcher."""
@@ -34,25 +28,17 @@ class ScoringService:
             torch.set_num_threads(threads)
             predictor.warm_up()
         torch.set_num_threads(cores)
+        self.identity = predictor.fingerprint()
+        self.metrics.backend(predictor.backend, predictor.backend_difference)
         self._batcher = Batcher(
             predictor,
             limits=self.limits,
             token_budget=self.token_budget,
             lanes=self.lanes,
+            caches=self.caches,
             observer=self.metrics,
             device_lost=self.device_lost,
         )
-
-    @property
-    def ready(self) -> bool:
-        return self._batcher is not None
-
-    @property
-    def batcher(self) -> Batcher:
-        """The batcher; raises NotReadyError before ``start``."""
-        if self._batcher is None:
-            raise NotReadyError("the model is being loaded; try again in a few seconds")
-        return self._batcher
 
     def close(self) -> None:
         """Rank the prompts in the queue, then stop."""

@@ -11,6 +11,7 @@ from p2l.errors import ConfigError
 from p2l.serving.http.api_error import ApiError
 
 KEYS_VARIABLE = "P2L_API_KEYS"
+_CHALLENGE = {"www-authenticate": "Bearer"}
 
 Owner = TypeVar("Owner")
 
@@ -35,18 +36,19 @@ class ApiKeys(Generic[Owner]):
                 found = owner
         return found
 
-    def authenticate_bearer(self, headers: Mapping[str, str]) -> Owner:
-        """Return the owner of the key in ``Authorization: Bearer``; ApiError 401 without a key, 403 for an unknown one.
 
-        The two statuses are those of the published router.
-        """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise ApiError(401, "an API key is needed: Authorization: Bearer <key>", "missing_api_key")
-        owner = self.owner(token.encode("latin-1"))
-        if owner is None:
-            raise ApiError(403, "the API key is not known", "invalid_api_key")
-        return owner
+def bearer_key(headers: Mapping[str, str]) -> bytes:
+    """Return the key in ``Authorization: Bearer``; ApiError 401 without one."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        message = "an API key is needed: Authorization: Bearer <key>"
+        raise ApiError(401, message, "missing_api_key", headers=_CHALLENGE)
+    return token.encode("latin-1")
+
+
+def unknown_key() -> ApiError:
+    """Return the error 401 for an unknown key, the status that OpenAI's clients expect."""
+    return ApiError(401, "the API key is not known", "invalid_api_key", headers=_CHALLENGE)
 
 
 def _encodings(key: str) -> set[bytes]:

@@ -1,12 +1,18 @@
 """uvicorn's HTTP protocol with limits of size and time for headers; uvicorn with httptools has neither."""
 
 import asyncio
+import logging
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from p2l.serving.http.api_error import ApiError, ErrorRenderer
-from p2l.serving.http.request_limits import RequestLimits
+from p2l.serving.http.json_logs import log_event
+from p2l.serving.http.request_limits import LINGER_SILENCE, RequestLimits
+
+log = logging.getLogger(__name__)
+
+LINGER_BYTES = 4 << 20  # most bytes that are discarded after a refusal; the headers of a client are shorter
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -15,6 +21,9 @@ class BoundedProtocol(HttpToolsProtocol):
     httptools collects headers without a limit; uvicorn limits the time of a connection only between two requests.
     A connection that sends nothing at all is closed after uvicorn's keep-alive timeout, also before its first request.
     Trailers, the fields after a chunked body, are dropped: no part of the servers reads them.
+
+    A refusal is logged, and reaches a client that still sends: a close with unread bytes would be a reset, which
+    destroys the response. So what comes after it is read and discarded, within limits.
 
     Attributes:
         limits: of the headers; set by ``with_limits``.
@@ -28,6 +37,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _begun = False  # the first byte of the next request has come
     _unfinished = 0  # bytes since the parser completed something; it may hold a copy of them
     _headers_timer: asyncio.TimerHandle | None = None
+    _close_timer: asyncio.TimerHandle | None = None  # runs after a refusal
+    _discarded = 0  # bytes since the refusal
 
     @classmethod
     def with_limits(cls, limits: RequestLimits, render_error: ErrorRenderer) -> "type[BoundedProtocol]":
@@ -42,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         self._stop_headers_timer()
+        if self._close_timer is not None:
+            self._close_timer.cancel()
 
     def on_message_begin(self) -> None:
         self._begun = True
@@ -64,9 +77,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
+        if self._close_timer is not None:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self.transport.abort()
+            return
         self._unfinished += len(data)
         super().data_received(data)  # the data may end one request and begin the next
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._close_timer is not None:
             return
         if self._unfinished > 2 * self.limits.header_bytes:
             self._close(ApiError(431, "the headers are too large", "headers_too_large"))
@@ -102,10 +120,34 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the headers did not arrive within {self.limits.header_seconds:g} seconds"
             self._close(ApiError(408, message, "timeout"))
 
+    def send_400_response(self, msg: str) -> None:
+        self._close(ApiError(400, "the request is not valid HTTP", "invalid_http"))
+
     def _close(self, error: ApiError) -> None:
-        """Close the connection; answer first if the client waits for the response to these headers."""
-        if self._in_headers and (self.cycle is None or self.cycle.response_complete):
-            body = self.render_error(error)
-            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[error.status] + head + body)
-        self.transport.close()
+        """Close the connection; answer first if the client waits for the response to this request."""
+        log_event(log, "request", {"status": error.status, "code": error.code, "client": (self.client or ("",))[0]})
+        if not self._may_answer():
+            self.transport.close()
+            return
+        if self.cycle is not None:  # its app must not answer, too
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        body = self.render_error(error)
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[error.status] + head + body)
+        self._linger()
+
+    def _may_answer(self) -> bool:
+        """Return whether no other response is under way, or owed to an earlier request."""
+        if self.cycle is None or self.cycle.response_complete:
+            return self._in_headers
+        return not self._in_headers and not self.cycle.response_started and not self.pipeline
+
+    def _linger(self) -> None:
+        """End the response; close the connection when the client does, or soon."""
+        self._stop_headers_timer()
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._close_timer = self.loop.call_later(LINGER_SILENCE, self.transport.close)

@@ -5,13 +5,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from p2l.serving.http.api_error import ApiError, ClientLeftError, ErrorRenderer
 from p2l.serving.http.json_logs import log_event
-from p2l.serving.http.request_limits import RequestLimits, is_nested_deeper
+from p2l.serving.http.request_id import HEADER as REQUEST_ID
+from p2l.serving.http.request_id import request_id_of
+from p2l.serving.http.request_limits import LINGER_SECONDS, LINGER_SILENCE, RequestLimits, is_nested_deeper
 
 CLIENT_LEFT = 499  # nginx's status for a client that leaves before the response
 
@@ -62,7 +65,8 @@ class RequestGuard:
             self._observe(route, exchange.status, seconds)
             if self._log_success or exchange.status >= 400:
                 fields = {"method": scope["method"], "route": route or "other", "status": exchange.status}
-                log_event(self._access_log, "request", {**fields, "ms": round(seconds * 1e3, 2)})
+                fields |= {"ms": round(seconds * 1e3, 2), **exchange.log_fields}
+                log_event(self._access_log, "request", fields)
 
     async def _answer(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
@@ -81,10 +85,19 @@ class _Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, limits: RequestLimits) -> None:
         self._scope, self._receive, self._send, self._limits = scope, receive, send, limits
-        self._is_read = False
+        self._is_read = self._is_whole = False
+        self._request_id = request_id_of(scope["headers"])
         self.started = False
         self.status = CLIENT_LEFT
         self.failure: ApiError | ClientLeftError | None = None
+        self._closes = False
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """The id of the request, the code of an error, and what the app adds to the scope as ``log_fields``."""
+        code = {"code": self.failure.code} if isinstance(self.failure, ApiError) else {}
+        ids = {} if self._request_id is None else {"request_id": self._request_id}
+        return {**ids, **code, **self._scope.get("log_fields", {})}
 
     def check_headers(self) -> None:
         """Raise ApiError 431 if path, query and headers are too large."""
@@ -104,6 +117,7 @@ class _Exchange:
         except (ApiError, ClientLeftError) as failure:
             self.failure = failure
             raise
+        self._is_whole = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Message) -> None:
@@ -120,7 +134,39 @@ class _Exchange:
     async def _pass_on(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started, self.status = True, message["status"]
+            message = self._with_request_id(message)
+            if not self._is_whole:
+                headers = (*self._scope["headers"], *message.get("headers", ()))
+                is_old = self._scope.get("http_version") == "1.0"
+                self._closes = is_old or any(_says_close(*header) for header in headers)
+        elif self._closes and not self._is_whole and not message.get("more_body") and self._has_body():
+            await self._send({**message, "more_body": True})
+            await self._discard_body()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    def _with_request_id(self, message: Message) -> Message:
+        if self._request_id is None:
+            return message
+        others = [header for header in message.get("headers", ()) if header[0] != REQUEST_ID]
+        return {**message, "headers": [*others, (REQUEST_ID, self._request_id.encode())]}
+
+    def _has_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self._scope["headers"]
+        )
+
+    async def _discard_body(self) -> None:
+        """Read what the client still sends: a close with unread bytes would be a reset, which destroys the response."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._read_to_end(), LINGER_SECONDS)
+
+    async def _read_to_end(self) -> None:
+        more = True
+        while more:
+            message = await asyncio.wait_for(self._receive(), LINGER_SILENCE)
+            more = message["type"] == "http.request" and message.get("more_body", False)
 
     async def _read_body(self) -> bytes:
         """Read the whole body; ApiError 413, 408 or 400 if it exceeds a limit, ClientLeftError if it breaks off."""
@@ -174,6 +220,10 @@ class _Deadline:
     def _expire(self) -> None:
         self._expired = True
         self._task.cancel()
+
+
+def _says_close(name: bytes, value: bytes) -> bool:
+    return name == b"connection" and b"close" in value.lower()
 
 
 def _too_large(limits: RequestLimits) -> ApiError:

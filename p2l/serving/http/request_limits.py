@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from itertools import accumulate
 
+LINGER_SECONDS = 30.0  # most time for what a client sends after a refusal, as nginx's lingering_time
+LINGER_SILENCE = 2.0  # longest silence in it
+
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 

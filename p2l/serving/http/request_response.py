@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from p2l.serving.http.api_error import ClientLeftError, invalid
 from p2l.serving.http.disconnect import run_until_disconnect
+from p2l.serving.http.json_text import dump_json, load_json
 
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
@@ -19,9 +20,11 @@ _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 async def read_json_object(request: Request) -> dict[str, Any]:
     """Read the JSON object in the body; ApiError 400 for anything else. The guard limits its size and time."""
     try:
-        body = orjson.loads(await request.body())
+        body = load_json(await request.body())
     except orjson.JSONDecodeError as error:
         raise invalid(f"the body is not JSON: {error.msg.split(':')[0]} at byte {error.pos}") from None
+    except ValueError:
+        raise invalid("the body holds a number with too many digits") from None
     if not isinstance(body, dict):
         raise invalid("the body must be a JSON object")
     return body
@@ -29,8 +32,7 @@ async def read_json_object(request: Request) -> dict[str, Any]:
 
 def json_response(payload: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a JSON response; NumPy arrays become lists."""
-    content = orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(content, status, dict(headers or {}), "application/json")
+    return Response(dump_json(payload), status, dict(headers or {}), "application/json")
 
 
 def header_text(value: object) -> str:

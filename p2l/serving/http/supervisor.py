@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -182,8 +183,12 @@ class Supervisor:
             text=True,
         )
         assert slot.process.stdin is not None
-        slot.process.stdin.write(self._program.settings + "\n")
-        slot.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended already; its exit status says why
+            try:
+                slot.process.stdin.write(self._program.settings + "\n")
+                slot.process.stdin.flush()
+            except BrokenPipeError:
+                slot.process.stdin.close()  # what it did not take would raise again, out of reach
 
     def _metrics_folder(self, folder: Path) -> str:
         return self._program.environment.get(METRICS_FOLDER_VARIABLE, str(folder))
@@ -194,9 +199,11 @@ class Supervisor:
                 slot.process.send_signal(signal.SIGHUP)
 
     def _stop_workers(self) -> None:
-        running = [slot.process for slot in self._slots if slot.process is not None and slot.is_alive]
-        for process in running:
-            process.send_signal(signal.SIGTERM)
+        """Let the workers finish their responses. One that is not ready has none, and would hold the socket open."""
+        alive = [(slot.process, slot.seconds_ready) for slot in self._slots if slot.process and slot.is_alive]
+        running = [process for process, _ in alive]
+        for process, seconds_ready in alive:
+            process.send_signal(signal.SIGTERM if seconds_ready is not None else signal.SIGKILL)
         deadline = None if self._stop_seconds is None else time.monotonic() + self._stop_seconds
         while any(process.poll() is None for process in running):
             if self._signals > 1 or (deadline is not None and time.monotonic() > deadline):

@@ -1,10 +1,11 @@
 """A request for a completion, parsed from whichever API it came through."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.router.token_estimates import num_choices
 
 JSON = dict[str, Any]
 
@@ -42,6 +43,23 @@ FORBIDDEN_PREFIXES = ("litellm_", "aws_", "azure_", "vertex_", "context_window_f
 
 
 @dataclass(frozen=True)
+class Thought:
+    """What to send back with a tool call: with the first of an answer of Anthropic, with its own call at Gemini.
+
+    Attributes:
+        model: the provider's name of the model that thought; other models cannot read it.
+        content: ``layout``, the order of Anthropic's blocks, or ``signature``, Gemini's.
+    """
+
+    model: str
+    content: JSON
+
+
+Thoughts = Mapping[str, Thought]
+"""By the id of the tool call."""
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One request for a completion.
 
@@ -56,6 +74,7 @@ class ChatRequest:
         session: names the conversation that stays with one model.
         api: form of ``body``.
         previous_response: id of the response that this request continues.
+        thoughts: behind the tool calls of the history, as far as they are known.
     """
 
     body: JSON
@@ -68,11 +87,22 @@ class ChatRequest:
     session: str | None
     api: Literal["chat", "responses"] = "chat"
     previous_response: str | None = None
+    thoughts: Thoughts = field(default_factory=dict)
 
     @property
     def messages(self) -> list[JSON]:
         messages: list[JSON] = self.as_chat["messages"]
         return messages
+
+    @property
+    def num_choices(self) -> int:
+        """How many choices the client asks for; each costs as much as an answer."""
+        return num_choices(self.as_chat)
+
+    @property
+    def budget_per_choice(self) -> float | None:
+        """The budget of each choice, which the cost of a model is compared with; None: no limit."""
+        return None if self.budget is None else self.budget / self.num_choices
 
 
 def reject_forbidden_fields(body: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Answer a request for a completion: parse, select models, call them, account for the cost, render."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 
 from starlette.requests import Request
@@ -9,8 +10,9 @@ from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.disconnect import run_until_disconnect
+from p2l.serving.http.request_id import request_id_of
 from p2l.serving.http.request_response import EventStream, json_response, read_json_object
-from p2l.serving.router.accounts.pricing import actual_cost, cost_to_reserve, output_characters
+from p2l.serving.router.accounts.pricing import cost_to_reserve
 from p2l.serving.router.accounts.reservations import Reservation
 from p2l.serving.router.api_adapter import ApiAdapter
 from p2l.serving.router.chat_request import JSON
@@ -24,7 +26,9 @@ from p2l.serving.router.completion_report import (
 )
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
+from p2l.serving.router.storage.locked_files import when_unlocked
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError, UpstreamResult
+from p2l.serving.router.upstream.thoughts import call_ids
 from p2l.serving.router.upstream_error import UpstreamError
 
 STORED_RESPONSE_SECONDS = 30 * 86400.0  # as long as OpenAI stores responses
@@ -35,15 +39,18 @@ async def handle_request(request: Request, adapter: ApiAdapter) -> Response:
     started = time.perf_counter()
     container: RouterContainer = request.app.state.container
     snapshot = container.snapshot
-    key = snapshot.keys.authenticate_bearer(request.headers)
-    container.ledger.count_request(key)
+    key = container.authenticate(snapshot, request)
+    await when_unlocked(partial(container.ledger.count_request, key))
     with container.tracer.request(adapter.name, request.headers) as span:
         body = await read_json_object(request)
         chat_request = adapter.parse(body, request.headers, snapshot.config.router.session_from_user)
+        known = container.thoughts.find(key.name, call_ids(chat_request.messages))
+        chat_request = replace(chat_request, thoughts=known) if known else chat_request
         plan = await container.selector.select(snapshot.config, chat_request, key)
         container.metrics.routing.observe(time.perf_counter() - started)
         reservation = Reservation(container.ledger, key)
         context = CompletionContext(snapshot.config, key, chat_request, plan, reservation, started, span)
+        context.request_id = request_id_of(request.headers.raw) or context.id
         return await run_until_disconnect(request.receive, _answer(container, context, adapter))
 
 
@@ -53,7 +60,7 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
         await _remember(container, context)
     except BaseException as error:
         context.reservation.release()
-        context.plan.settle(0.0)
+        container.stream_budgets.settle(context.plan, 0.0)
         await _close_stream(context)
         if isinstance(error, AllModelsFailedError):
             report_failure(container.metrics, context, error)
@@ -64,6 +71,7 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
         finish = partial(_finish_stream, container, context)
         return EventStream(_stream(container, context, adapter), finish, decision_headers(context))
     _record_output(context, adapter, completion)
+    _keep_thoughts(container, context, completion)
     context.status = "ok"
     _settle(container, context)
     _keep_response(container, context, adapter, completion)
@@ -74,26 +82,40 @@ async def _complete(container: RouterContainer, context: CompletionContext) -> U
     """Call the planned models; if the model of a session fails, select again without the session."""
     config, request, client = context.config, context.request, container.fallback_client
 
-    def reserve(name: str) -> bool:
-        return context.reservation.reserve(cost_to_reserve(config.model_configs[name], request.as_chat))
+    async def reserve(name: str) -> bool:
+        cost = cost_to_reserve(context.plan.priced(config, name, hold=True), request.as_chat)
+        return await when_unlocked(partial(context.reservation.reserve, cost))
 
-    try:
-        return await client.complete(config, request, context.plan.candidates, reserve)
-    except AllModelsFailedError as failed:
-        if context.plan.reason != "session" or failed.error.client_fault:
-            raise
-        context.plan = await container.selector.select(config, request, context.key, use_session=False)
-        return await client.complete(config, request, context.plan.candidates, reserve, failed)
+    failed: AllModelsFailedError | None = None
+    while True:
+        try:
+            return await client.complete(config, request, context.plan.candidates, reserve, failed)
+        except AllModelsFailedError as error:
+            if context.plan.reason != "session" or error.error.client_fault:
+                return await _filtered_answer(error, reserve)
+            failed = error
+            context.plan = await container.selector.select(config, request, context.key, use_session=False)
+
+
+async def _filtered_answer(failed: AllModelsFailedError, reserve: Callable[[str], Awaitable[bool]]) -> UpstreamResult:
+    """Return the answer that a provider's filter stopped, if no other model gave one; else raise the failure."""
+    if failed.filtered is None:
+        raise failed
+    await reserve(failed.filtered.model)
+    return failed.filtered
 
 
 async def _remember(container: RouterContainer, context: CompletionContext) -> None:
-    """Count the attempts; keep the session's model, and the decision for feedback."""
+    """Count the attempts; keep the session's model, and the decision for feedback. A failure keeps the answer."""
     name, request, key = context.result.model, context.request, context.key
     report_attempts(container.metrics, context)
     if request.session is not None:
         container.sessions.keep(key.name, request.session, name, context.config.router.session_ttl)
     if container.feedback is not None:
-        await container.feedback.add_decision(context.id, key.name, name, context.model.cost, request.turns)
+        try:
+            await container.feedback.add_decision(context.id, key.name, name, context.estimated_cost, request.turns)
+        except Exception:
+            log.exception("a decision could not be stored")
 
 
 async def _stream(
@@ -102,12 +124,13 @@ async def _stream(
     """Yield the chunks as they come; an error event if the stream breaks; then the end marker."""
     answer, metrics = context.result.answer, container.metrics
     assert answer.chunks is not None
-    assert answer.first_chunk is not None
-    chunk = answer.first_chunk
+    chunk = answer.opening[0]
     metrics.streams.inc()
     metrics.first_chunk.labels(context.result.model).observe(time.perf_counter() - context.started)
     try:
-        yield _render_chunk(container, context, adapter, chunk)
+        for chunk in answer.opening:
+            if data := _render_chunk(container, context, adapter, chunk):
+                yield data
         async for chunk in answer.chunks:
             if data := _render_chunk(container, context, adapter, chunk):
                 yield data
@@ -122,15 +145,14 @@ async def _stream(
 
 def _render_chunk(container: RouterContainer, context: CompletionContext, adapter: ApiAdapter, chunk: JSON) -> bytes:
     _record_output(context, adapter, chunk)
+    _keep_thoughts(container, context, chunk)
     _keep_response(container, context, adapter, chunk)
     return adapter.render_chunk(context, chunk)
 
 
 def _record_output(context: CompletionContext, adapter: ApiAdapter, part: JSON) -> None:
-    """Record usage, and the length of the output if the model has prices, which need it when usage is missing."""
-    context.usage = adapter.usage(part) or context.usage
-    if context.model.prices is not None:
-        context.output_characters += output_characters(part)
+    """Count what came; the length of the output only if the model has prices, which need it when usage is missing."""
+    context.tally.add(part, adapter.usage(part), characters=context.model.prices is not None)
 
 
 def _keep_response(container: RouterContainer, context: CompletionContext, adapter: ApiAdapter, part: JSON) -> None:
@@ -138,6 +160,14 @@ def _keep_response(container: RouterContainer, context: CompletionContext, adapt
     response = adapter.stored_response(context, part)
     if response is not None:
         container.responses.keep(context.key.name, response, context.result.model, STORED_RESPONSE_SECONDS)
+
+
+def _keep_thoughts(container: RouterContainer, context: CompletionContext, part: JSON) -> None:
+    """Collect the thoughts of an answer; remember them before the client can send the results of its calls."""
+    ends = context.request.api == "chat" and context.thoughts.observe(part)
+    contents, ttl = context.thoughts.contents() if ends else {}, context.config.router.thoughts_ttl
+    if contents and ttl > 0:
+        container.thoughts.keep(context.key.name, context.model.name, contents, ttl)
 
 
 def _record_broken_stream(container: RouterContainer, context: CompletionContext, error: Exception) -> ApiError:
@@ -158,13 +188,13 @@ async def _finish_stream(container: RouterContainer, context: CompletionContext)
 
 
 async def _close_stream(context: CompletionContext) -> None:
-    if context.upstream is not None and isinstance(context.upstream.answer.chunks, AsyncGenerator):
-        await context.upstream.answer.chunks.aclose()
+    if context.upstream is not None:
+        await context.upstream.answer.close()
 
 
 def _settle(container: RouterContainer, context: CompletionContext) -> None:
     """Charge the actual cost; count and log the answer."""
-    cost = actual_cost(context.model, context.request.as_chat, context.usage, context.output_characters)
+    cost = context.cost(whole=context.status == "ok")
     context.reservation.settle(cost)
-    context.plan.settle(cost)
+    container.stream_budgets.settle(context.plan, cost)
     report_answer(container.metrics, context, cost)

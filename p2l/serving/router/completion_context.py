@@ -4,11 +4,15 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2l.serving.router.accounts.answer_tally import AnswerTally
+from p2l.serving.router.accounts.pricing import actual_cost
 from p2l.serving.router.accounts.reservations import Reservation
-from p2l.serving.router.chat_request import JSON, ChatRequest
-from p2l.serving.router.config.server_config import KeyConfig, ModelConfig, ServerConfig
+from p2l.serving.router.chat_request import ChatRequest
+from p2l.serving.router.config.key_config import KeyConfig
+from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.selection.routing_plan import RoutingPlan
 from p2l.serving.router.upstream.fallback_client import UpstreamResult
+from p2l.serving.router.upstream.thoughts import ThoughtRecorder
 
 
 @dataclass
@@ -24,9 +28,10 @@ class CompletionContext:
         started: ``time.perf_counter`` at the start.
         span: trace span of the request; None without tracing.
         id: of the decision; feedback names it.
+        request_id: the client's, else that of the decision.
         upstream: result of the model that answered; None until then.
-        usage: tokens reported by the model, with the field names of chat completions.
-        output_characters: length of the output so far, if the model has prices.
+        tally: what the answer has delivered so far.
+        thoughts: of the answer so far.
         status: ``ok``, the reason of a broken stream, or ``left`` if the client left before the end.
     """
 
@@ -38,9 +43,10 @@ class CompletionContext:
     started: float
     span: Any
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    request_id: str = ""
     upstream: UpstreamResult | None = None
-    usage: JSON | None = None
-    output_characters: int = 0
+    tally: AnswerTally = field(default_factory=AnswerTally)
+    thoughts: ThoughtRecorder = field(default_factory=ThoughtRecorder)
     status: str = "left"
 
     @property
@@ -53,3 +59,26 @@ class CompletionContext:
     def model(self) -> ModelConfig:
         """The configuration of the model that answered."""
         return self.config.model_configs[self.result.model]
+
+    @property
+    def estimated_cost(self) -> float:
+        """The cost of an answer of the model that answered: configured, or predicted for this prompt."""
+        return self.plan.priced(self.config, self.result.model).fixed_cost
+
+    @property
+    def reason(self) -> str:
+        """Why this model answered: the plan's reason, or ``key-budget`` if the key cannot pay for a better one."""
+        return "key-budget" if self.result.unaffordable else self.plan.reason
+
+    @property
+    def certain_cost(self) -> float | None:
+        """The cost of the answer; None for a stream whose tokens or choices have not all come."""
+        if self.request.stream and (self.model.prices is not None or self.request.num_choices > 1):
+            return None
+        return self.cost(whole=True)
+
+    def cost(self, *, whole: bool) -> float:
+        """Return what the answer costs; ``whole``: nothing more will come of it."""
+        return actual_cost(
+            self.plan.priced(self.config, self.result.model), self.request.as_chat, self.tally, whole=whole
+        )

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.request_response import header_text
@@ -12,7 +13,6 @@ from p2l.serving.router.tracing import end_span, set_attributes
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError
 
 _MAX_DROPPED = 500  # characters of the header x-p2l-dropped
-_TOKEN_KINDS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))  # metric label, span name
 
 
 def report_attempts(metrics: RouterMetrics, context: CompletionContext) -> None:
@@ -25,25 +25,28 @@ def report_attempts(metrics: RouterMetrics, context: CompletionContext) -> None:
 
 def report_answer(metrics: RouterMetrics, context: CompletionContext, cost: float) -> None:
     """Count an answer with its cost, tokens and time; end its span; log it."""
-    result, usage = context.result, context.usage or {}
+    result, usage = context.result, context.tally.usage
     metrics.cost.labels(result.model).inc(cost)
     metrics.choices.labels(result.model).inc()
-    for kind, attribute in _TOKEN_KINDS:
-        if isinstance(count := usage.get(kind), int):
-            metrics.tokens.labels(result.model, kind).inc(count)
-            set_attributes(context.span, {f"gen_ai.usage.{attribute}": count})
+    if usage is not None:
+        metrics.tokens.labels(result.model, "prompt_tokens").inc(usage.prompt)
+        metrics.tokens.labels(result.model, "completion_tokens").inc(usage.completion)
+        tokens = {"gen_ai.usage.input_tokens": usage.prompt, "gen_ai.usage.output_tokens": usage.completion}
+        set_attributes(context.span, tokens)
     seconds = time.perf_counter() - context.started
     metrics.latency.labels(context.request.api).observe(seconds)
     fields: dict[str, str | int | float | bool] = {
         "model": result.model,
-        "reason": context.plan.reason,
+        "reason": context.reason,
         "attempts": result.num_attempts,
         "stream": context.request.stream,
         "status": context.status,
         "cost": cost,
     }
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
-    request = {"id": context.id, "key": context.key.name, "failures": result.failures, "seconds": round(seconds, 4)}
+    request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
+    if result.unaffordable:
+        request["unaffordable"] = result.unaffordable
     event("answered", {**request, **fields})
 
 
@@ -53,9 +56,19 @@ def report_failure(metrics: RouterMetrics, context: CompletionContext, failed: A
         metrics.attempts.labels(model, reason).inc()
     event(
         "not answered",
-        {"id": context.id, "key": context.key.name, "attempts": failed.num_attempts, "failures": failed.failures},
+        {
+            **_ids(context),
+            "attempts": failed.num_attempts,
+            "failures": failed.failures,
+            "unaffordable": failed.unaffordable,
+        },
         level=logging.WARNING,
     )
+
+
+def _ids(context: CompletionContext) -> dict[str, Any]:
+    ids = {"id": context.id, "key": context.key.name}
+    return ids if context.request_id == context.id else {**ids, "request_id": context.request_id}
 
 
 def all_models_failed(context: CompletionContext, failed: AllModelsFailedError) -> ApiError:
@@ -74,18 +87,20 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
     """Return the headers that describe the decision."""
     plan, result = context.plan, context.result
     headers = {
-        "x-request-id": context.id,
+        "x-request-id": context.request_id,
         "x-p2l-decision": context.id,
         "x-p2l-model": header_text(result.model),
-        "x-p2l-cost": f"{context.model.cost:g}",
+        "x-p2l-estimated-cost": f"{context.estimated_cost * context.request.num_choices:.6g}",
         "x-p2l-attempts": str(result.num_attempts),
-        "x-p2l-reason": plan.reason,
+        "x-p2l-reason": context.reason,
     }
+    if (cost := context.certain_cost) is not None:
+        headers["x-p2l-cost"] = f"{cost:.10g}"
     if plan.scores is not None and result.model in plan.scores:
         headers["x-p2l-score"] = f"{plan.scores[result.model]:.6g}"
     if plan.decision is not None:
         headers["x-p2l-shadow-price"] = f"{plan.decision.shadow_price:.6g}"
-        headers["x-p2l-expected-cost"] = f"{plan.decision.expected_cost:.6g}"
+        headers["x-p2l-expected-cost"] = f"{plan.decision.expected_cost * context.request.num_choices:.6g}"
         if plan.decision.strength is not None:
             headers["x-p2l-strength"] = f"{plan.decision.strength:.6g}"
     if result.model != plan.chosen:

@@ -87,7 +87,15 @@ async def _openapi(request: Request) -> Response:
 
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
+    request.scope["log_fields"] = _refusal(request, error)
     return Response(openai_error(error), error.status, error.headers, "application/json")
+
+
+def _refusal(request: Request, error: ApiError) -> dict[str, object]:
+    """Return what the access log says of a refused request: the code, and who sent an unknown key."""
+    sender = request.client.host if request.client is not None else None
+    is_unknown = error.code in ("missing_api_key", "invalid_api_key", "too_many_wrong_keys")
+    return {"code": error.code, **({"client": sender} if is_unknown else {})}
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -12,19 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from p2l.errors import ConfigError, P2LError
+from p2l.extras import check_modules
 from p2l.routing.stream_budget import StreamBudget
+from p2l.serving.http.loopback import is_loopback
 from p2l.serving.http.supervisor import BAD_OPTIONS, Supervisor, WorkerProgram, listen
-from p2l.serving.router.command_line import STATE_VARIABLE, options_of, parser
+from p2l.serving.router.command_line import STATE_VARIABLE, options_of, parser, refuse_open_server
 from p2l.serving.router.config.load_config import load_config
-from p2l.serving.router.config.router_options import DEFAULT_KEY, RouterOptions
+from p2l.serving.router.config.router_options import RouterOptions
 from p2l.serving.router.config.snapshot import Snapshot
+from p2l.serving.router.config_warnings import log_warnings
 from p2l.serving.router.router_logs import event, set_up_logs
-from p2l.serving.router.selection.prompt_scorer import check_checkpoint
 from p2l.serving.router.storage.feedback_store import SCHEMA, FeedbackStore
 from p2l.serving.router.storage.open_database import is_url, make_database
 from p2l.serving.router.storage.shared_state import open_shared_state
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SERVING_MODULES = ("aiohttp", "fastapi", "prometheus_client", "uvicorn")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _export(args)
         if args.check_config:
             return _check(args)
+        check_modules(_SERVING_MODULES, "the router", "serve")
         options = options_of(args)
         snapshot = Snapshot.load(options)
         _check_places(options, snapshot)
+        refuse_open_server(args, snapshot)
         _warn(args, snapshot)
         return _serve(args, arguments)
     except P2LError as error:
@@ -66,7 +70,13 @@ def _serve(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 def _check_places(options: RouterOptions, snapshot: Snapshot) -> None:
     """Raise P2LError if the model is missing, or state, feedback or the stream budget cannot be stored."""
     if options.router_model_path is not None:
+        from p2l.serving.router.selection.model_scorer import check_checkpoint
+
         check_checkpoint(options.router_model_path)
+    if snapshot.config.predicted:
+        from p2l.serving.router.selection.cost_check import check_predicted_costs  # the checks of files need no client
+
+        asyncio.run(check_predicted_costs(options, snapshot.config))
     open_shared_state(options.state).close()
     if options.feedback is not None:
         asyncio.run(_check_store(options.feedback))
@@ -84,8 +94,7 @@ async def _check_store(place: str) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     snapshot = Snapshot.of(load_config(args.config), args.api_key, args.cost_optimizer)
-    for name in snapshot.config.placeholders():
-        event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
+    log_warnings(snapshot.config)
     event(
         "the configuration is valid", {"models": len(snapshot.config.model_configs), "keys": len(snapshot.config.keys)}
     )
@@ -119,14 +128,10 @@ async def _exported(place: str, path: Path) -> tuple[int, int]:
 def _warn(args: argparse.Namespace, snapshot: Snapshot) -> None:
     """Warn about options that are allowed but rarely meant."""
     config = snapshot.config
-    if args.api_key == DEFAULT_KEY and not config.keys and args.host not in _LOOPBACK:
-        event(
-            "anybody can use this router: --api-key is the published default",
-            {"host": args.host},
-            level=logging.WARNING,
-        )
-    for name in config.placeholders():
-        event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
+    if snapshot.is_open and not is_loopback(args.host):
+        message = "anybody can use this router: --api-key is the published default"
+        event(message, {"host": args.host}, level=logging.WARNING)
+    log_warnings(config)
     if args.state is None and any(key.budget is not None for key in config.keys):
         event("budgets are reset when the server restarts; --state keeps them", level=logging.WARNING)
     if args.cost_optimizer == "optimal-lp" and args.router_type in ("grk-endpoint", "bag-endpoint"):

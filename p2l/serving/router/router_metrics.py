@@ -16,6 +16,7 @@ class RouterMetrics:
             "p2l_router_requests", "Requests by route and status", ("route", "status"), registry=self.registry
         )
         self.routing = self._seconds("routing_seconds", "Time to score a prompt and choose")
+        self.scored = self._counter("scored_prompts", "Prompts by where their scores came from", ("source",))
         self.latency = self._seconds("request_seconds", "Time to the whole answer", ("route",))
         self.first_chunk = self._seconds("first_chunk_seconds", "Time to the first chunk of a stream", ("model",))
         self.choices = self._counter("choices", "Answers by model", ("model",))
@@ -36,6 +37,9 @@ class RouterMetrics:
 
     def count_response(self, route: str | None, status: int, seconds: float) -> None:
         self.requests.labels(route or "none", status).inc()
+
+    def count_scored(self, source: str) -> None:
+        self.scored.labels(source).inc()
 
     def exposition(self) -> bytes:
         return exposition(self.registry)

@@ -19,7 +19,7 @@ from p2l.serving.http.supervisor import BAD_OPTIONS
 from p2l.serving.http.uvicorn_config import uvicorn_config
 from p2l.serving.http.worker_process import WorkerLink, run_server, stop_with_supervisor
 from p2l.serving.router.api.openai_error import openai_error
-from p2l.serving.router.command_line import options_of, parser
+from p2l.serving.router.command_line import options_of, parser, refuse_open_server
 from p2l.serving.router.config.snapshot import Snapshot
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_app import make_app
@@ -47,6 +47,7 @@ def make_server(args: argparse.Namespace, ready_file: Path | None = None) -> Rou
     """Return the server of parsed arguments; P2LError if it cannot serve with them."""
     options = options_of(args)
     snapshot = Snapshot.load(options)
+    refuse_open_server(args, snapshot)
     limits = RequestLimits(body_bytes=options.max_body)
     app = make_app(RouterContainer(options, snapshot), limits)
     scores = options.router_model_name or options.router_model_path or options.router_model_endpoint

@@ -26,3 +26,8 @@ def max_output_tokens(as_chat: Mapping[str, Any]) -> int | None:
     """Return the client's limit on the tokens of each choice; None without a limit."""
     tokens = as_chat.get("max_completion_tokens") or as_chat.get("max_tokens")
     return tokens if isinstance(tokens, int) else None
+
+
+def num_choices(as_chat: Mapping[str, Any]) -> int:
+    """Return how many choices the client asks for; each is an answer of its own, and is charged as one."""
+    return as_chat.get("n") or 1

@@ -36,11 +36,15 @@ class Tracer:
         self._tracer = None if _trace is None else _trace.get_tracer("p2l.router", tracer_provider=provider)
 
     def request(self, name: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
-        """Start the span of a request; ``end_span`` or an error ends it. Yields the span, or None without tracing."""
+        """Start the span of a request; ``end_span`` or an error ends it. Yields the span, or None if nothing is traced.
+
+        Without OpenTelemetry's SDK a span only passes the client's trace on to the upstream.
+        """
         if self._tracer is None:
             return nullcontext()
         kind = _trace.SpanKind.SERVER
-        return _within(self._tracer.start_span(name, context=_propagator.extract(headers), kind=kind), ends=False)
+        span = self._tracer.start_span(name, context=_propagator.extract(headers), kind=kind)
+        return _within(span, ends=False) if span.get_span_context().is_valid else nullcontext()
 
     def span(
         self, name: str, attributes: Attributes | None = None, *, calls: bool = False
@@ -49,7 +53,8 @@ class Tracer:
         if self._tracer is None:
             return nullcontext()
         kind = _trace.SpanKind.CLIENT if calls else _trace.SpanKind.INTERNAL
-        return _within(self._tracer.start_span(name, kind=kind, attributes=attributes), ends=True)
+        span = self._tracer.start_span(name, kind=kind, attributes=attributes)
+        return _within(span, ends=True) if span.get_span_context().is_valid else nullcontext()
 
 
 @contextmanager

@@ -2,6 +2,9 @@
 
 from p2l.serving.http.api_error import ApiError
 
+FILTERED = "content_filter"
+"""The reason, and OpenAI's finish reason, of an answer that a filter of the provider stopped."""
+
 
 class UpstreamError(Exception):
     """An upstream failed.
@@ -12,8 +15,10 @@ class UpstreamError(Exception):
         status: of the response if no other model answers.
         retryable: whether a retry of the same model may succeed.
         client_fault: whether the request itself is wrong; then no other attempt is made.
+        model_fault: whether the failure counts toward the model's cooldown.
         retry_after: seconds that the upstream asks to wait.
         code, param: of the error in the response.
+        detail: text of the upstream that no client sees.
     """
 
     def __init__(
@@ -24,9 +29,11 @@ class UpstreamError(Exception):
         status: int = 502,
         retryable: bool = True,
         client_fault: bool = False,
+        model_fault: bool = True,
         retry_after: float | None = None,
         code: str | None = None,
         param: str | None = None,
+        detail: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -34,9 +41,11 @@ class UpstreamError(Exception):
         self.status = status
         self.retryable = retryable
         self.client_fault = client_fault
+        self.model_fault = model_fault
         self.retry_after = retry_after
         self.code = code
         self.param = param
+        self.detail = detail
 
     def to_api_error(self) -> ApiError:
         """Return the error for the client if no other model can answer."""

@@ -4,6 +4,7 @@ import json
 import logging
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from lightning import LightningModule, Trainer
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 class EvaluateVotes(RankingCallback):
     """Scores validation and test votes by the rankings of their prompts, over all ranks.
 
+    A checkpoint of the fit holds the metrics of the last validation and its step: ``validated_metrics`` reads them.
     Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, and the same for test. At
     the end of ``trainer.validate`` it writes ``eval_output.jsonl`` (the votes with ``betas`` and ``eta``, as
     published). On ``trainer.test`` it writes ``test_report.json`` (the comparison to the marginal fit, with intervals
@@ -37,13 +39,16 @@ class EvaluateVotes(RankingCallback):
         self.folder = Path(folder)
         self._marginal: Ranking | None = None
         self._validated: tuple[VoteTable, Ranking] | None = None
+        self._in_fit: dict[str, Any] = {}
         self.comparison: Comparison | None = None
 
     def evaluate(
         self, split: str, trainer: Trainer, module: P2LModule, data: VoteDataModule, votes: VoteTable, rankings: Ranking
     ) -> None:
         marginal = self._fit(module, data)
-        self._log(split, module, votes, rankings, marginal)
+        metrics = self._log(split, module, votes, rankings, marginal)
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._in_fit = {"step": trainer.global_step, "metrics": metrics}
         if split == "val" and trainer.state.fn == TrainerFn.VALIDATING and trainer.is_global_zero:
             self._validated = votes, rankings
         if split == "test":
@@ -53,18 +58,31 @@ class EvaluateVotes(RankingCallback):
                 with write_whole(self.folder / "test_report.json") as file:
                     json.dump(self.comparison.to_dict(), file, indent=1)
 
+    def state_dict(self) -> dict[str, Any]:
+        return self._in_fit
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._in_fit = state_dict
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._validated is not None:
             write_eval_output(self.folder / "eval_output.jsonl", *self._validated)
             self._validated = None
 
-    def _log(self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking) -> None:
+    def _log(
+        self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking
+    ) -> dict[str, float]:
         ours = score_votes(module.family, rankings, votes).mean()
         theirs = score_votes(module.family, marginal, votes).mean()
-        # all ranks have the same numbers; sync_dist silences a warning of Lightning
-        module.log(f"{split}/log_loss", ours["log_loss"], prog_bar=True, sync_dist=True)
-        module.log(f"{split}/accuracy", ours["accuracy"], prog_bar=True, sync_dist=True)
-        module.log(f"{split}/log_loss_minus_marginal", ours["log_loss"] - theirs["log_loss"], sync_dist=True)
+        metrics = {
+            f"{split}/log_loss": ours["log_loss"],
+            f"{split}/accuracy": ours["accuracy"],
+            f"{split}/log_loss_minus_marginal": ours["log_loss"] - theirs["log_loss"],
+        }
+        for name, value in metrics.items():
+            # all ranks have the same numbers; sync_dist silences a warning of Lightning
+            module.log(name, value, prog_bar=not name.endswith("marginal"), sync_dist=True)
+        return {name: float(value) for name, value in metrics.items()}
 
     def _fit(self, module: P2LModule, data: VoteDataModule) -> Ranking:
         if self._marginal is None:

@@ -14,9 +14,11 @@ from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.leaderboard import leaderboard_tables, plot_leaderboards
+from p2l.ranking.leaderboard_table import warned
 from p2l.training.callbacks.end_of_run import EndOfRun
 from p2l.training.callbacks.rank_in_training import rank_in_training
 from p2l.training.lightning_module import P2LModule
+from p2l.training.marginal_verdict import warning_about
 
 
 class ExampleLeaderboards(EndOfRun):
@@ -26,11 +28,15 @@ class ExampleLeaderboards(EndOfRun):
         self.folder, self.prompts, self.top = Path(folder), list(prompts), top
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
+        if not self.prompts:
+            return
         encoded = encode_prompts(data.encoder, self.prompts, progress=False)
         rankings = rank_in_training(trainer, module, encoded, data.eval_token_budget)
         if not trainer.is_global_zero:
             return
         tables = leaderboard_tables(data.models, rankings, module.model.head.family)
+        warning = warning_about(trainer.callback_metrics)
+        tables = [warned(table, warning) for table in tables]
         titles = [" / ".join(turns_of(prompt)) for prompt in self.prompts]
         self._print(titles, tables)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -42,6 +48,8 @@ class ExampleLeaderboards(EndOfRun):
 
     def _print(self, titles: list[str], tables: list[pd.DataFrame]) -> None:
         console = Console()
+        if warning := next((table.attrs.get("warning") for table in tables), None):
+            console.print(f"Warning: this model is {warning}.", style="bold red", markup=False)
         for title, table in zip(titles, tables, strict=True):
             console.print(shorten(title, 70, placeholder=" ..."), style="italic", markup=False)
             shown = Table()

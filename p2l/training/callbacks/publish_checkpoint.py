@@ -1,7 +1,8 @@
 """Write the checkpoint of a run in the published format."""
 
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from p2l.data import VoteDataModule
+from p2l.files import whole_file
 from p2l.models import Checkpoint, push_checkpoint, save_checkpoint
 from p2l.models.saving import save_description
 from p2l.training.callbacks.end_of_run import EndOfRun
 from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
+from p2l.training.marginal_verdict import warning_about
 from p2l.training.sharding import FSDP2Strategy
 
 log = logging.getLogger(__name__)
@@ -53,12 +56,22 @@ class PublishCheckpoint(EndOfRun):
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        recipe = {**self.recipe, "metrics": metrics}
+        warning = warning_about(metrics)
+        recipe = {**self.recipe, "metrics": metrics, **({"warning": warning} if warning else {})}
         checkpoint = Checkpoint(module.model, data.encoder, data.models, recipe)
         save_checkpoint(self.folder, checkpoint, state_dict=state_dict)
+        if self.description is not None:  # for p2l publish: the recipe and the card with the metrics
+            copy_files(("training_config.json", "README.md"), self.folder, Path(self.description))
         log.info("checkpoint: %s", self.folder)
         if self.push_to_hub:
             log.info("pushed: %s", push_checkpoint(self.folder, self.push_to_hub))
+
+
+def copy_files(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy files between folders; each appears whole."""
+    for name in names:
+        with whole_file(target / name) as part:
+            shutil.copyfile(source / name, part)
 
 
 def full_state_dict(trainer: Trainer, module: P2LModule) -> dict[str, Tensor]:

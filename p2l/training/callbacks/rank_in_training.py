@@ -8,7 +8,8 @@ from torch import Tensor
 
 from p2l.data.encoding import EncodedPrompts
 from p2l.data.packing import pack_within
-from p2l.models.predictor import evaluating
+from p2l.errors import DivergedError
+from p2l.models.batch_ranking import concatenate, evaluating, no_ranking
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
 
@@ -18,12 +19,26 @@ RankedPart = tuple[Tensor, Ranking]  # positions of prompts, and their rankings
 @torch.no_grad()
 def rank_in_training(trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int) -> Ranking:
     """Return the ranking of each prompt, float32 on the CPU. Call it on all ranks, since shards are gathered."""
+    if not len(prompts):
+        return no_ranking(module.model.head.num_models, module.model.head.family)
     strategy, parts = trainer.strategy, []
     with evaluating(module):
         for members in pack_within(prompts.lengths, token_budget):
             batch = strategy.batch_to_device(prompts.pad(members))
             parts.append(to_cpu(strategy.validation_step(batch, 0)))
-    return assemble(parts, len(prompts))
+    rankings = assemble(parts, len(prompts))
+    check_finite(rankings, f"step {trainer.global_step}")
+    return rankings
+
+
+def check_finite(rankings: Ranking, where: str) -> None:
+    """Raise DivergedError unless all rankings are finite, though the weights are."""
+    wrong = int((~rankings.is_finite()).sum())
+    if wrong:
+        raise DivergedError(
+            f"{where}: the rankings of {wrong:,} of {len(rankings.coefs):,} prompts are NaN or infinite; try a lower "
+            "optimizer.lr, or trainer.precision=32-true if activations overflow"
+        )
 
 
 def to_cpu(outputs: object) -> RankedPart:
@@ -36,12 +51,10 @@ def to_cpu(outputs: object) -> RankedPart:
 def assemble(parts: Sequence[RankedPart], num_prompts: int) -> Ranking:
     """Return the rankings in prompt order; NaN for a prompt that is in no part."""
     index = torch.cat([index for index, _ in parts])
-    coefs = torch.cat([ranking.coefs for _, ranking in parts])
-    etas = [ranking.eta for _, ranking in parts if ranking.eta is not None]
-    table = torch.full((num_prompts, coefs.shape[1]), torch.nan)
-    table[index] = coefs
-    if not etas:
-        return Ranking(table, None)
-    eta = torch.full((num_prompts,), torch.nan)
-    eta[index] = torch.cat(etas)
-    return Ranking(table, eta)
+
+    def in_order(found: Tensor) -> Tensor:
+        table = torch.full((num_prompts, *found.shape[1:]), torch.nan)
+        table[index] = found
+        return table
+
+    return concatenate([ranking for _, ranking in parts]).map(in_order)

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from p2l.data import VoteDataModule
 from p2l.data.vote_table import VoteTable
-from p2l.training.callbacks.rank_in_training import RankedPart, assemble, to_cpu
+from p2l.training.callbacks.rank_in_training import RankedPart, assemble, check_finite, to_cpu
 from p2l.training.callbacks.run_parts import run_parts
 from p2l.training.lightning_module import P2LModule
 from p2l.types import Ranking
@@ -59,7 +59,9 @@ class RankingCallback(Callback):
 
     def _evaluate(self, split: str, trainer: Trainer, pl_module: LightningModule) -> None:
         module, data = run_parts(trainer, pl_module)
-        self.evaluate(split, trainer, module, data, *_gather(data.table(split), self._parts))
+        votes, rankings = _gather(data.table(split), self._parts)
+        check_finite(rankings, f"{split} at step {trainer.global_step}")
+        self.evaluate(split, trainer, module, data, votes, rankings)
 
 
 def _gather(votes: VoteTable, parts: list[RankedPart]) -> tuple[VoteTable, Ranking]:

@@ -8,12 +8,12 @@ from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
 
 from p2l.data import VoteDataModule
+from p2l.data.measured_scores import measured_votes
 from p2l.errors import ConfigError
 from p2l.files import whole_file
-from p2l.routing.evaluation.measured_scores import measured_votes
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.routing.evaluation.routing_plots import plot_routing
-from p2l.routing.scores import Optimizer
 from p2l.training.callbacks.end_of_run import EndOfRun
 from p2l.training.callbacks.rank_in_training import rank_in_training
 from p2l.training.lightning_module import P2LModule

@@ -7,7 +7,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from p2l.data.batches import VoteBatch
-from p2l.training.callbacks.run_parts import run_parts
+from p2l.training.callbacks.run_parts import ends_step, run_parts
 from p2l.training.sharding import data_parallel_size
 
 
@@ -26,8 +26,7 @@ class Throughput(Callback):
         tokens = mask.sum()
         run = tokens if run_parts(trainer, pl_module)[0].model.packed else mask.new_tensor(mask.numel())
         self._counts += torch.stack((mask.new_tensor(len(batch.weight)), tokens, run))
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not stepped or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        if not ends_step(trainer, batch_idx) or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]
             return
         mean = trainer.strategy.reduce(self._counts.double(), reduce_op="mean")
         assert isinstance(mean, torch.Tensor)

@@ -9,6 +9,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 
 from p2l.errors import ConfigError
+from p2l.options import check_number
 from p2l.training.sharding import FSDP2Strategy
 
 
@@ -16,6 +17,12 @@ class WeightEMA(EMAWeightAveraging):
     """Lightning's callback, limited to the fit: ``trainer.validate`` and ``test`` use the averaged weights of the
     checkpoint they load. (Lightning 2.6 would swap in the last average and, after loading a checkpoint, restore
     weights that were not averaged.)"""
+
+    def __init__(
+        self, device: str | int | None = None, use_buffers: bool = True, decay: float = 0.999, **options: Any
+    ) -> None:
+        check_number("callbacks.ema.decay", decay, least=0, below=1)
+        super().__init__(device, use_buffers, decay, **options)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if isinstance(trainer.strategy, (DeepSpeedStrategy, FSDPStrategy, FSDP2Strategy)):

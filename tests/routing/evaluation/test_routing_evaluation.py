@@ -1,14 +1,16 @@
 """Curves of routing policies on prompts whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import GRK
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import curves
-from p2l.routing.evaluation.measured_scores import MeasuredScores
 from p2l.routing.evaluation.routing_evaluation import GeneralScores, RoutingCurves, evaluate_routing, route_scores
 from p2l.types import Ranking
 
@@ -109,3 +111,11 @@ def test_scores_of_many_rankings_are_those_of_each():
         np.testing.assert_allclose(route_scores("optimal-lp", GRK, one, [0, 2])[0], found[i])
     with pytest.raises(DataError, match="not finite"):
         route_scores("simple-lp", GRK, Ranking(torch.full((1, 2), torch.nan), torch.zeros(1)), [0, 1])
+
+
+@pytest.mark.parametrize("cost", [0.0, 2.0])
+def test_an_oracle_of_llms_that_cost_the_same_takes_the_best(truth, cost):
+    _, measured = truth
+    alike = replace(measured, cost=np.full(measured.cost.shape, cost))
+    for share in policies.oracle(alike):
+        np.testing.assert_array_equal(share.argmax(axis=1), measured.score.argmax(axis=1))

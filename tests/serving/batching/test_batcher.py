@@ -22,19 +22,20 @@ class Watched(Predictor):
         self.gate, self.batches, self.poison = threading.Event(), [], poison
         self.gate.set()
 
-    def forward(self, ids):
+    def forward(self, ids, prefixes=None):
         assert self.gate.wait(10)
         self.batches.append([len(row) for row in ids])
         if self.poison in self.batches[-1]:
             raise RuntimeError("a kernel failed")
-        return super().forward(ids)
+        return super().forward(ids, prefixes)
 
 
 class Seen:
     """An observer that remembers."""
 
     def __init__(self):
-        self.ranked = self.left = 0
+        self.ranked = self.left = self.answered = self.shared = self.found = 0
+        self.answers = self.prefixes = (0, 0)
         self.reasons = []
         self.queue = (0, 0)
 
@@ -50,6 +51,17 @@ class Seen:
 
     def waiting(self, prompts: int, tokens: int) -> None:
         self.queue = (prompts, tokens)
+
+    def repeated(self, answered: int, shared: int) -> None:
+        self.answered += answered
+        self.shared += shared
+
+    def answers_cached(self, answers: int, size: int) -> None:
+        self.answers = (answers, size)
+
+    def prefixes_cached(self, blocks: int, size: int, found: int) -> None:
+        self.prefixes = (blocks, size)
+        self.found += found
 
 
 @pytest.fixture
@@ -158,7 +170,7 @@ def test_a_lost_accelerator_is_told(watched, run):
         watched.forward = broken
         return await asyncio.gather(*[batcher.rank(["hi"]) for _ in range(4)], return_exceptions=True)
 
-    def broken(ids):
+    def broken(ids, prefixes=None):
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     results = run(watched, test, device_lost=lost.set)

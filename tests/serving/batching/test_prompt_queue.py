@@ -21,12 +21,12 @@ from p2l.serving.batching.prompt_queue import (
 
 @dataclass(eq=False)
 class Prompt:
-    ids: np.ndarray
+    tokens: int
     wanted: bool = field(default=True)
 
     @classmethod
     def of(cls, length: int) -> "Prompt":
-        return cls(np.zeros(length, dtype=np.int32))
+        return cls(length)
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60), st.integers(1, 2000))
@@ -117,7 +117,7 @@ class Leaving(Prompt):
 
 def test_a_prompt_whose_client_leaves_meanwhile_is_not_lost():
     queue = PromptQueue(token_budget=100)
-    left, leaving = Prompt(np.zeros(5, dtype=np.int32), wanted=False), Leaving.of(5)
+    left, leaving = Prompt(5, wanted=False), Leaving.of(5)
     queue.add([left, leaving])
     assert queue.take()[:2] == ([leaving], [left])
 

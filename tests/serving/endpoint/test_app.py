@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from p2l.models import load_checkpoint
 from p2l.models.predictor import Predictor
-from p2l.serving.batching.batcher import QueueLimits
+from p2l.serving.batching.batcher import NO_CACHES, QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.scoring_service import ScoringService
 from tests.serving.conftest import PROMPTS, request
@@ -53,7 +53,7 @@ def test_an_answer_does_not_depend_on_the_way_it_took(body, service):
 
 
 def test_models_as_published(ask, predictor):
-    assert ask("GET", "/models").json() == {"models": list(predictor.models)}
+    assert ask("GET", "/models").json() == {"models": list(predictor.models), "family": predictor.family.name}
 
 
 def test_eta_is_null_only_in_a_family_without_one(golden, ask, predictor):
@@ -180,6 +180,29 @@ def test_an_unknown_model_is_told_its_neighbours(where, ask):
     assert answer.status_code == 422 and "unknown model 'alpa'; did you mean 'alpha'" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("field", ["topk", "refrence", "unknown"])
+def test_an_unknown_field_of_leaderboards_is_an_error(field, ask):
+    answer = post(ask, "/v1/leaderboards", {"prompts": ["hi"], field: 1})
+    expected = f"body.{field}: unknown field; known: prompts, models, top_k, reference, pairs"
+    assert answer.status_code == 422 and expected in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", [""], ["", " "]])
+def test_a_prompt_without_text_has_no_leaderboard(prompt, ask):
+    answer = post(ask, "/v1/leaderboards", {"prompts": ["hi", prompt]})
+    assert answer.status_code == 422 and "the prompt has no text" in answer.json()["detail"]
+    assert post(ask, "/v1/leaderboards", {"prompts": [["", "hi"]]}).status_code == 200
+
+
+def test_the_published_route_ignores_unknown_fields_and_ranks_an_empty_prompt(ask):
+    assert post(ask, "/predict", {"prompt": [""], "unknown": 1}).status_code == 200
+
+
+@pytest.mark.parametrize("top_k", [True, "3", 2.5])
+def test_the_number_of_entries_is_a_whole_number(top_k, ask):
+    assert post(ask, "/v1/leaderboards", {"prompts": ["hi"], "top_k": top_k}).status_code == 422
+
+
 def test_too_many_prompts_in_a_call(service):
     app = create_app(service, limits=InputLimits(prompts=3))
     answer = asyncio.run(request(app, "POST", "/v1/leaderboards", json={"prompts": ["hi"] * 4}))
@@ -196,7 +219,7 @@ def test_before_the_model_is_there():
 
 def test_overload_is_answered_with_429_and_when_to_come_back(tiny_checkpoint):
     slow = Slow(tiny_checkpoint)
-    service = ScoringService(limits=QueueLimits(prompts=4))
+    service = ScoringService(limits=QueueLimits(prompts=4), caches=NO_CACHES)
     service.start(slow)
     app = create_app(service)
 
@@ -216,9 +239,9 @@ def test_overload_is_answered_with_429_and_when_to_come_back(tiny_checkpoint):
 class Slow(Predictor):
     """Every forward pass takes a while."""
 
-    def forward(self, ids):
+    def forward(self, ids, prefixes=None):
         time.sleep(0.2)
-        return super().forward(ids)
+        return super().forward(ids, prefixes)
 
 
 class Broken(Predictor):
@@ -226,10 +249,10 @@ class Broken(Predictor):
 
     broken = False
 
-    def forward(self, ids):
+    def forward(self, ids, prefixes=None):
         if self.broken:
             raise RuntimeError("secret path /srv/models and the prompt")
-        return super().forward(ids)
+        return super().forward(ids, prefixes)
 
 
 def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(tiny_checkpoint, caplog):
@@ -250,8 +273,8 @@ def test_a_fault_of_ours_is_a_500_that_says_nothing_of_it(tiny_checkpoint, caplo
 
 
 def test_metrics_count_what_happened(ask):
-    for _ in range(3):
-        post(ask, "/predict", {"prompt": ["hi"]})
+    for prompt in ("hi", "hi!", "hi?"):
+        post(ask, "/predict", {"prompt": [prompt]})
     post(ask, "/predict", {"prompt": 1})
     ask("GET", "/nowhere")
     families = text_string_to_metric_families(ask("GET", "/metrics").text)
@@ -285,3 +308,31 @@ def test_the_openapi_document_has_examples(ask):
     assert post(ask, "/predict", body).status_code == 200
     body = {name: value["examples"][0] for name, value in schemas["LeaderboardsRequest"]["properties"].items()}
     assert post(ask, "/v1/leaderboards", body).status_code == 200
+
+
+def test_leaderboards_carry_the_warning_of_the_checkpoint(ask, predictor):
+    body = {"prompts": ["hi"]}
+    assert "warning" not in post(ask, "/v1/leaderboards", body).json()
+    predictor.warning = "not better than one leaderboard for all prompts"
+    assert post(ask, "/v1/leaderboards", body).json()["warning"] == predictor.warning
+
+
+def test_metrics_count_what_was_not_computed_again(ask):
+    turns = [f"turn {number} " + "of some words " * 2 for number in range(4)]
+    for prompt in (turns[:1], turns[:2], turns[:3], turns[:3], turns):
+        post(ask, "/predict", {"prompt": prompt})
+    families = text_string_to_metric_families(ask("GET", "/metrics").text)
+    values = {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
+    assert values["p2l_prompts_total",] == 5 and values["p2l_repeated_prompts_total", "cache"] == 1
+    assert 0 < values["p2l_cached_tokens_total",] < values["p2l_tokens_total",]
+    assert values["p2l_cache_entries", "answers"] == 4 and values["p2l_cache_bytes", "answers"] > 0
+    assert values["p2l_cache_entries", "prefixes"] > 0 and values["p2l_cache_bytes", "prefixes"] > 0
+
+
+def test_every_answer_names_its_model(ask, service, tiny_checkpoint):
+    answers = [
+        post(ask, "/predict", {"prompt": ["hi"]}),
+        post(ask, "/v1/leaderboards", {"prompts": ["hi"]}),
+        ask("GET", "/models"),
+    ]
+    assert {answer.headers["x-p2l-model"] for answer in answers} == {Predictor(tiny_checkpoint).fingerprint()}

@@ -29,7 +29,7 @@ def test_a_worker_whose_accelerator_fails_answers_and_ends(tiny_checkpoint, tmp_
     folder, sign = save_checkpoint(tmp_path / "checkpoint", tiny_checkpoint), tmp_path / "ready"
     answers = []
 
-    def broken(ids):
+    def broken(ids, prefixes=None):
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     with listen("127.0.0.1", 0) as listening:

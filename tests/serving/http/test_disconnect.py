@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable
 
 import orjson
 import pytest
@@ -12,15 +10,9 @@ from p2l.serving.http.api_error import ClientLeftError
 from p2l.serving.http.disconnect import run_until_disconnect
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Running, delta, model, stream
+from tests.waiting import wait_until
 
 BUDGETED = {"name": "budgeted", "key": "sk-budgeted-0000", "budget": 9.0}
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def leave_after_request(running: Running, path: str, body: dict) -> socket.socket:

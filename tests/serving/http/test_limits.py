@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import httpx
@@ -20,6 +20,7 @@ from p2l.serving.http.uvicorn_config import uvicorn_config
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, model
 from tests.serving.server_thread import serving
+from tests.waiting import wait_until
 
 LIMITS = RequestLimits(header_bytes=8 << 10, header_seconds=0.3, body_bytes=20_000, body_seconds=0.3, nesting=40)
 
@@ -175,10 +176,7 @@ def test_brackets_in_text_are_no_nesting(server: Server) -> None:
 def test_a_client_that_leaves_within_its_body_is_counted(server: Server) -> None:
     with server.connection() as connection:
         connection.sendall(server.head("content-length: 100") + b"{")
-    deadline = time.monotonic() + 5
-    while 'status="499"' not in server.metrics():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: 'status="499"' in server.metrics())
 
 
 def test_every_answer_is_counted_and_logged(server: Server, caplog: pytest.LogCaptureFixture) -> None:
@@ -210,3 +208,71 @@ def test_every_answer_is_counted_and_logged(server: Server, caplog: pytest.LogCa
 def test_the_depth_of_nesting(body: bytes, depth: int) -> None:
     assert not is_nested_deeper(body, depth)
     assert depth == 0 or is_nested_deeper(body, depth - 1)
+
+
+@pytest.mark.parametrize("framing", ["declared", "chunked"])
+@pytest.mark.parametrize("refusal", ["too large", "wrong key"])
+def test_a_refusal_reaches_a_client_that_sends_its_whole_body_first(server: Server, framing: str, refusal: str) -> None:
+    """A close with unread bytes would be a reset, which takes the response with it."""
+    size = 5_000_000 if refusal == "too large" else 19_000
+    wrong = {name: f"{value}x" for name, value in server.headers.items()} if refusal == "wrong key" else server.headers
+    head = replace(server, headers=wrong).head(
+        "connection: close", f"content-length: {size}" if framing == "declared" else "transfer-encoding: chunked"
+    )
+    body = b"x" * size if framing == "declared" else b"%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"
+    with server.connection() as connection:
+        connection.sendall(head)
+        time.sleep(0.2)  # the refusal is on its way before the body is
+        connection.sendall(body)
+        received = b""
+        while piece := connection.recv(1 << 16):  # a reset would raise
+            received += piece
+    expected = (b"413",) if refusal == "too large" else (b"401", b"422")  # the endpoint looks at the body first
+    assert received.split(b" ", 2)[1] in expected and received.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "status", "why"),
+    [
+        (b"GET /health HTTP/1.1\r\nx-large: ", b"x" * 2_000_000, 431, "the headers are too large"),
+        (b"GET /health HTTP/1.1\r\nx-late: ", b"y" * 300_000, 408, "headers did not arrive"),
+        (b"NONSENSE\r\n\r\n", b"z" * 300_000, 400, "not valid HTTP"),
+        (b"POST /health HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n", b"z" * 300_000, 400, "not valid HTTP"),
+    ],
+    ids=["large", "late", "nonsense", "broken chunk"],
+)
+def test_a_refusal_of_the_protocol_reaches_a_client_that_sends_on(
+    server: Server, sent: bytes, then: bytes, status: int, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "p2l")
+    with server.connection() as connection:
+        connection.sendall(sent if status != 431 else sent + b"x" * 20_000)
+        time.sleep(0.5)  # the refusal is on its way
+        for start in range(0, len(then), 100_000):
+            connection.sendall(then[start : start + 100_000])
+        received = b""
+        while piece := connection.recv(1 << 16):  # a reset would raise
+            received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status) and b"connection: close" in head and received.count(b"HTTP/") == 1
+    assert why in server.message_of(orjson.loads(body))
+    logged = [record.fields for record in caplog.records if record.name == "p2l.serving.http.bounded_protocol"]
+    assert [(fields["status"], fields["client"]) for fields in logged] == [(status, "127.0.0.1")]
+    assert server.post().status_code == 200
+
+
+def test_a_silent_client_is_left_after_a_refusal(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2l.serving.http.bounded_protocol.LINGER_SILENCE", 0.2)
+    with server.connection() as connection:
+        connection.sendall(b"NONSENSE\r\n\r\n")
+        read_all(connection)  # the response ends, and the client does not close
+
+        def is_reset() -> bool:
+            try:
+                connection.sendall(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        time.sleep(0.3)
+        wait_until(is_reset)

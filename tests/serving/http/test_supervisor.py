@@ -47,6 +47,12 @@ def test_bad_options_end_the_server_with_status_2():
     assert Scripted().run() == 2
 
 
+def test_a_worker_that_ends_before_it_takes_its_settings_is_one_that_fails():
+    supervisor = Scripted()
+    supervisor._program = replace(supervisor._program, settings="x" * 2**20)  # more than a pipe holds
+    assert supervisor.run() == 2
+
+
 def test_a_worker_that_dies_is_started_again_at_growing_intervals():
     supervisor = Scripted(*["import os; os.abort()"] * 3)
     assert supervisor.run() == 2
@@ -116,3 +122,18 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_deadline_or_at_a_second
         assert supervisor.run() == 0
         sending.join()
         assert time.monotonic() - start < 20
+
+
+def test_a_worker_that_is_not_ready_does_not_delay_the_stop():
+    """It would hold the socket open, so that new connections wait for nobody."""
+    starting = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    supervisor = Scripted(READY + "time.sleep(60)", starting, workers=2)
+
+    def both_live():
+        while not (supervisor._slots[0].seconds_ready is not None and supervisor._slots[1].is_alive):
+            time.sleep(0.02)
+
+    start, sending = time.monotonic(), send(signal.SIGTERM, until=both_live)
+    assert supervisor.run() == 0
+    sending.join()
+    assert time.monotonic() - start < 20

@@ -1,6 +1,7 @@
 """Servers of the tests: upstreams faked at the wire, and the router itself, each in a thread of this process."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,7 +105,7 @@ class Upstream:
         method, path, _ = head[0].split(" ", 2)
         headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:] if line)}
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
-        seen = Seen(method, path, headers, orjson.loads(raw) if raw else None)
+        seen = Seen(method, path, headers, json.loads(raw) if raw else None)
         self.seen.append(seen)
         reply = self.answer(seen)
         await asyncio.sleep(reply.delay)
@@ -186,6 +187,10 @@ class Running:
     @property
     def base(self) -> str:
         return f"{self.url}/v1"
+
+    def spent(self, key: int = 0) -> float:
+        """USD charged to or held for a key of the configuration."""
+        return self.container.ledger.spent(self.container.snapshot.config.keys[key])
 
 
 @contextmanager

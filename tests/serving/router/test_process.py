@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.ports import free_port
 from tests.running import ROOT
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Seen, completion, delta, model, stream
@@ -59,9 +60,7 @@ def command(start: Starter, tmp_path: Path) -> Iterator[Command]:
         "router": {"mean_cost": 1.5},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = ["--router-type", "random", "--workers", "2", "--host", "127.0.0.1", "--port", str(port)]
     files = ["-c", str(tmp_path / "config.yaml"), "--state", str(tmp_path / "state.sqlite")]
     line = [sys.executable, "-m", "p2l.routing.openai_server", *files, *options]
@@ -102,20 +101,39 @@ def test_two_workers(command: Command) -> None:
         assert state.execute("SELECT target, count, spent FROM streams").fetchall() == [(1.5, 60, sum(costs))]
     assert 'p2l_router_choices_total{model="cheap"}' in command.metrics()
     reload_both(command)
-    command.process.send_signal(signal.SIGTERM)
-    assert command.process.wait(60) == 0
+    stop_while_a_stream_goes_on(command)
     logged = log.read_text()
     assert logged.count('"starting"') == 2  # no worker died or was restarted
     assert '"message":"answered"' in logged and "sk-" not in logged
 
 
-def reload_both(command: Command) -> None:
-    """SIGHUP reaches both workers, and a stream goes on."""
+@contextmanager
+def stream_under_way(command: Command) -> Iterator[Iterator[str]]:
+    """The lines of a streamed answer after its first."""
     headers = {"authorization": f"Bearer {FREE}"}
     body = {"messages": [{"role": "user", "content": "hi"}], "stream": True, "model": "cheap"}
     with httpx.stream("POST", f"{command.url}/v1/chat/completions", json=body, headers=headers, timeout=60) as answer:
         lines = answer.iter_lines()
         next(lines)
+        yield lines
+
+
+def stop_while_a_stream_goes_on(command: Command) -> None:
+    """New connections are refused at once, and the stream ends as it should."""
+    with stream_under_way(command) as lines:
+        command.process.send_signal(signal.SIGTERM)
+        time.sleep(1.0)
+        began = time.monotonic()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{command.url}/health", timeout=10)
+        assert time.monotonic() - began < 2.0
+        assert list(lines)[-2] == "data: [DONE]"
+    assert command.process.wait(60) == 0
+
+
+def reload_both(command: Command) -> None:
+    """SIGHUP reaches both workers, and a stream goes on."""
+    with stream_under_way(command) as lines:
         command.process.send_signal(signal.SIGHUP)
         until(lambda: 'p2l_router_reloads_total{result="done"} 2.0' in command.metrics(), command.process, 30)
         config = yaml.safe_load((command.folder / "config.yaml").read_text())

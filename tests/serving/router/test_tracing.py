@@ -1,6 +1,5 @@
 """Spans by OpenTelemetry's own SDK: they tell the steps of a request and nothing of the prompt, and reach upstreams."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from p2l.serving.router import tracing
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, KEY, Reply, Running, completion, delta, model, stream
+from tests.waiting import wait_until
 
 sdk = pytest.importorskip("opentelemetry.sdk.trace")
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
@@ -87,9 +87,7 @@ def test_a_stream_ends_its_span_with_its_last_chunk(start: Starter, memory: InMe
     next(iter(chunks))
     assert set(named(memory)) == {"score", "choose", "attempt"}
     assert len(list(chunks)) == 5
-    deadline = time.monotonic() + 5
-    while "chat" not in named(memory) and time.monotonic() < deadline:  # the client is expected first
-        time.sleep(0.01)
+    wait_until(lambda: "chat" in named(memory))  # the client is expected first
     (chat,) = named(memory)["chat"]
     assert chat.attributes["p2l.status"] == "ok" and chat.attributes["p2l.stream"] is True
     assert chat.end_time - named(memory)["attempt"][0].end_time > 0.1e9

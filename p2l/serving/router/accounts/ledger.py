@@ -1,15 +1,14 @@
 """Spending and request rates of client keys."""
 
-import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.router.config.server_config import KeyConfig
-from p2l.serving.router.router_logs import event
+from p2l.serving.router.config.key_config import KeyConfig
+from p2l.serving.router.storage.locked_files import DeferredWrites
 
 _ROUNDING = 1e-9  # relative error of sums of costs
 
@@ -27,12 +26,20 @@ class Ledger:
 
     The estimated cost of an answer is held before the call and replaced by the actual cost after it. Estimates never
     exceed a budget; actual costs exceed it at most by their difference from the estimates of open requests.
+
+    Args:
+        state: see ``open_shared_state``. While another process locks it, ``count_request`` and ``hold`` raise
+            sqlite3.OperationalError, and may be repeated.
+        now: the time in seconds.
+        writes: runs the corrections; None: a queue of its own.
     """
 
-    def __init__(self, state: sqlite3.Connection, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, state: sqlite3.Connection, now: Callable[[], float] = time.time, writes: DeferredWrites | None = None
+    ) -> None:
         self._state = state
         self._now = now
-        self._corrections: deque[tuple[float, float, float, str]] = deque()
+        self._writes = writes or DeferredWrites("state")
 
     def count_request(self, key: KeyConfig) -> None:
         """Count a request; ApiError 429 above the key's rate (token bucket that refills evenly over a minute)."""
@@ -58,7 +65,7 @@ class Ledger:
         now = self._now()
         self._create_account(key, now)
         self._start_period(key, now)
-        self._apply_corrections()
+        self._writes.flush()
         held = self._state.execute(
             "UPDATE accounts SET spent = spent + ? WHERE name = ? AND spent + ? <= ? RETURNING period_start",
             (amount, key.name, amount, key.budget + _ROUNDING * max(1.0, key.budget)),
@@ -69,30 +76,19 @@ class Ledger:
         """Replace a held amount by the actual cost.
 
         The end of a period clears the amounts held in it, so a new period is charged only what exceeds the hold.
-        If another process locks the state, the correction waits for the next step of this worker.
+        If another process locks the state, the correction waits.
         """
         change = actual - held.amount
         if key.budget is not None and change:
-            self._corrections.append((held.period_start, change, change, key.name))
-            self._apply_corrections()
+            corrected = "MAX(0, spent + CASE WHEN period_start = ? THEN ? ELSE MAX(0, ?) END)"
+            statement = f"UPDATE accounts SET spent = {corrected} WHERE name = ?"
+            self._writes.add(partial(self._state.execute, statement, (held.period_start, change, change, key.name)))
 
     def spent(self, key: KeyConfig) -> float:
         """Return what the key has spent or held in this period."""
         self._start_period(key, self._now())
         row = self._state.execute("SELECT spent FROM accounts WHERE name = ?", (key.name,)).fetchone()
         return float(row[0]) if row else 0.0
-
-    def _apply_corrections(self) -> None:
-        corrected = "MAX(0, spent + CASE WHEN period_start = ? THEN ? ELSE MAX(0, ?) END)"
-        while self._corrections:
-            values = self._corrections.popleft()
-            try:
-                self._state.execute(f"UPDATE accounts SET spent = {corrected} WHERE name = ?", values)
-            except sqlite3.OperationalError:
-                self._corrections.appendleft(values)
-                waiting = len(self._corrections)
-                event("actual costs wait: the state is locked", {"waiting": waiting}, level=logging.ERROR)
-                return
 
     def _create_account(self, key: KeyConfig, now: float) -> None:
         full = float(key.requests_per_minute or 0)

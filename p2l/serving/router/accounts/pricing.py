@@ -1,77 +1,67 @@
-"""What an answer costs: an estimate before the call, the actual cost after it."""
+"""What an answer costs: an estimate before the call, the actual cost after it.
+
+``cost`` of a model is that of one choice; a request for ``n`` choices costs ``n`` times as much. A model whose cost is
+predicted has one for the prompt here (``ModelConfig.with_cost``).
+"""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from p2l.serving.router.config.server_config import ModelConfig, Prices
-from p2l.serving.router.token_estimates import BYTES_PER_TOKEN, estimate_prompt_tokens, max_output_tokens
+from p2l.serving.router.accounts.answer_tally import AnswerTally
+from p2l.serving.router.accounts.token_usage import TokenUsage
+from p2l.serving.router.config.server_config import ModelConfig
+from p2l.serving.router.token_estimates import BYTES_PER_TOKEN, estimate_prompt_tokens, max_output_tokens, num_choices
 
-# keys that lead to the model's text in completions, chunks, responses and their events
-_TEXT_KEYS = frozenset(
-    (
-        *("choices", "message", "delta", "output"),
-        *("content", "text", "refusal", "summary"),
-        *("reasoning_content", "reasoning", "thinking"),
-        *("tool_calls", "function_call", "function", "name", "arguments"),
-    )
-)
+# of the input price, if no price of its own is configured: Anthropic's multiples, which hold for all its models
+_ANTHROPIC_CACHED = 0.1
+_CACHE_WRITE, _CACHE_WRITE_HOUR = 1.25, 2.0
 
 
 def cost_to_reserve(model: ModelConfig, as_chat: Mapping[str, Any]) -> float:
     """Return the highest cost expected of an answer to this request."""
-    return estimate_cost(model, estimate_prompt_tokens(as_chat), _max_output_tokens(model, as_chat))
+    return _estimate(model, as_chat, _max_output_tokens(model, as_chat))
 
 
-def actual_cost(
-    model: ModelConfig, as_chat: Mapping[str, Any], usage: Mapping[str, object] | None, num_characters: int
-) -> float:
-    """Return the cost by usage; if the model has prices and usage is missing, estimate it by the length of the output.
+def actual_cost(model: ModelConfig, as_chat: Mapping[str, Any], tally: AnswerTally, *, whole: bool) -> float:
+    """Return what an answer costs by its usage; if the model has prices and usage is missing, by its length.
 
-    The estimate leaves out hidden reasoning. It is at most ``cost_to_reserve`` if the longest answer is known.
+    Without prices, each choice costs ``cost``: those that came, if the answer is ``whole``, else those asked for. The
+    estimate by length leaves out hidden reasoning. It is at most ``cost_to_reserve`` if the longest answer is known.
     """
-    cost = cost_from_usage(model, usage)
-    if cost is not None:
-        return cost
-    tokens, most = math.ceil(num_characters / BYTES_PER_TOKEN), _max_output_tokens(model, as_chat)
-    return estimate_cost(model, estimate_prompt_tokens(as_chat), tokens if most is None else min(tokens, most))
-
-
-def estimate_cost(model: ModelConfig, num_prompt_tokens: int, num_output_tokens: int | None) -> float:
-    """Return the configured cost, or the price of the tokens if that is higher."""
-    if model.prices is None or num_output_tokens is None:
-        return model.cost
-    return max(model.cost, _price(model.prices, num_prompt_tokens, num_output_tokens))
-
-
-def cost_from_usage(model: ModelConfig, usage: Mapping[str, object] | None) -> float | None:
-    """Return the price of the tokens used, or the configured cost without prices; None if usage is missing."""
     if model.prices is None:
-        return model.cost
-    prompt, completion = (usage or {}).get("prompt_tokens"), (usage or {}).get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(completion, int):
-        return None
-    return _price(model.prices, prompt, completion)
+        return model.fixed_cost * (len(tally.choices) if whole and tally.choices else num_choices(as_chat))
+    if (usage := tally.credible_usage) is not None:
+        return price_of(model, usage)
+    tokens, most = math.ceil(tally.characters / BYTES_PER_TOKEN), _max_output_tokens(model, as_chat)
+    return _estimate(model, as_chat, tokens if most is None else min(tokens, most))
 
 
-def output_characters(part: object) -> int:
-    """Count the characters of text, reasoning and tool calls in a completion or chunk; skip any unknown form."""
-    if isinstance(part, list):
-        return sum(map(output_characters, part))
-    if not isinstance(part, dict):
-        return 0
-    return sum(
-        len(value) if isinstance(value, str) else output_characters(value)
-        for key, value in part.items()
-        if key in _TEXT_KEYS and not (key == "reasoning" and "reasoning_content" in part)  # the same text twice
-    )
+def price_of(model: ModelConfig, usage: TokenUsage) -> float:
+    """Return the price of the tokens; the configured cost if the model has no prices."""
+    prices = model.prices
+    if prices is None:
+        return model.fixed_cost
+    cached = prices.cached_input
+    if cached is None:
+        cached = prices.input * (_ANTHROPIC_CACHED if model.type == "anthropic" else 1.0)
+    write = prices.input * _CACHE_WRITE if prices.cache_write is None else prices.cache_write
+    write_hour = prices.input * _CACHE_WRITE_HOUR if prices.cache_write_hour is None else prices.cache_write_hour
+    plain = usage.prompt - usage.cached - usage.cache_written
+    short = usage.cache_written - usage.cache_written_hour
+    prompt = plain * prices.input + usage.cached * cached + short * write + usage.cache_written_hour * write_hour
+    return (prompt + usage.completion * prices.output) / 1e6
+
+
+def _estimate(model: ModelConfig, as_chat: Mapping[str, Any], num_output_tokens: int | None) -> float:
+    """Return the configured cost of all choices, or the price of the tokens if that is higher."""
+    configured = model.fixed_cost * num_choices(as_chat)
+    if model.prices is None or num_output_tokens is None:
+        return configured
+    return max(configured, price_of(model, TokenUsage(estimate_prompt_tokens(as_chat), num_output_tokens)))
 
 
 def _max_output_tokens(model: ModelConfig, as_chat: Mapping[str, Any]) -> int | None:
     """Return the most tokens that all choices may have together; None if neither client nor configuration limits it."""
     most = max_output_tokens(as_chat) or model.max_tokens
-    return most and most * (as_chat.get("n") or 1)
-
-
-def _price(prices: Prices, num_prompt_tokens: int, num_output_tokens: int) -> float:
-    return (num_prompt_tokens * prices.input + num_output_tokens * prices.output) / 1e6
+    return most and most * num_choices(as_chat)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from p2l.serving.router.accounts.ledger import HeldAmount, Ledger
-from p2l.serving.router.config.server_config import KeyConfig
+from p2l.serving.router.config.key_config import KeyConfig
 
 
 @dataclass

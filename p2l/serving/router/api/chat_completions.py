@@ -29,10 +29,12 @@ class ChatCompletionsAdapter:
         return completion
 
     def render_chunk(self, context: CompletionContext, chunk: JSON) -> bytes:
-        if chunk is context.result.answer.first_chunk:
+        if chunk is context.result.answer.opening[0]:
             chunk["router_outputs"] = context.plan.scores
         elif self.usage(chunk) is not None and not context.request.include_usage and not chunk.get("choices"):
             return b""  # only the router asked for the usage
+        if self.usage(chunk) is not None and context.model.prices is not None:
+            chunk["cost"] = context.cost(whole=True)  # the headers of a stream are sent before its cost is known
         for choice in chunk.get("choices") or ():
             if isinstance(delta := choice.get("delta"), dict):
                 delta["model"] = context.result.model

@@ -10,21 +10,27 @@ from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.request_response import json_response, read_json_object
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.config.near_names import MAX_SHOWN, suggestion
+from p2l.serving.router.selection.eligibility import usable_models
 from p2l.serving.router.storage.feedback_store import Vote
 from p2l.types import OUTCOMES
 
+_FIELDS = ("decision", "other_decision", "model_b", "winner", "rating", "prompt")
 _WINNERS = tuple(outcome.value for outcome in OUTCOMES)
 
 
 async def create_vote(request: Request) -> Response:
     """Store a vote or a rating on a decision."""
-    container, config, key = authenticate(request, count=True)
+    container, config, key = await authenticate(request, count=True)
     if container.feedback is None:
         raise ApiError(404, "this router stores no feedback (--feedback)", "feedback_off")
     vote = parse_vote(await read_json_object(request))
+    if vote.model_b is not None and vote.model_b not in config.model_configs:
+        hint = suggestion(vote.model_b, usable_models(config, key))
+        raise invalid(f"model_b: {vote.model_b[:MAX_SHOWN]!r} is not one of this router's models{hint}", "model_b")
     if vote.prompt is not None and sum(map(len, vote.prompt)) > container.options.max_body:
         raise invalid("the prompt is too long", "prompt")
-    await container.feedback.add_vote(vote, key.name, tuple(config.model_configs))
+    await container.feedback.add_vote(vote, key.name)
     return json_response({"object": "vote", "decision": vote.decision, "created": int(time.time())}, 201)
 
 
@@ -34,6 +40,10 @@ def parse_vote(body: dict[str, Any]) -> Vote:
     ``decision`` is the header x-p2l-decision of an answer; its model is ``model_a``. A vote needs ``winner`` with
     either ``other_decision`` or ``model_b``, or a ``rating`` in [-1, 1]. ``prompt``: text or a list of user turns.
     """
+    for name in body:
+        if name not in _FIELDS:
+            hint = suggestion(name, _FIELDS) or f"; a vote has {', '.join(_FIELDS)}"
+            raise invalid(f"unknown field {name[:MAX_SHOWN]!r}{hint}", name[:MAX_SHOWN])
     decision = _text(body, "decision")
     if decision is None:
         raise invalid("decision is needed: the header x-p2l-decision of an answer", "decision")

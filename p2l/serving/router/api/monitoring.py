@@ -6,7 +6,6 @@ from starlette.responses import Response
 from p2l.serving.http.prometheus import CONTENT_TYPE
 from p2l.serving.http.request_response import json_response
 from p2l.serving.router.container import RouterContainer
-from p2l.serving.router.upstream_error import UpstreamError
 
 
 async def health(request: Request) -> Response:
@@ -18,9 +17,8 @@ async def ready(request: Request) -> Response:
     """Answer 200 if prompts can be scored or there is a default model, else 503."""
     container: RouterContainer = request.app.state.container
     config = container.snapshot.config
-    try:
-        await container.selector.ranked_models(config)
-    except UpstreamError as error:
+    error = await container.readiness.failure(config)
+    if error is not None:
         status = 200 if config.router.default_model is not None else 503
         return json_response({"status": "no scores", "reason": error.reason}, status)
     return json_response({"status": "ok"})

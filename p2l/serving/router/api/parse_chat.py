@@ -1,6 +1,6 @@
 """Parse a chat completion request: check the fields that the router reads, and pass on the rest."""
 
-import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +9,7 @@ from p2l.serving.router.chat_request import JSON, ChatRequest, reject_forbidden_
 
 MAX_MESSAGES = 10_000
 MAX_SESSION = 256
+MAX_NUMBER = 2**53 - 1  # of tokens or choices: what a double holds exactly
 
 
 def parse_chat_request(body: JSON, headers: Mapping[str, str], session_from_user: bool = False) -> ChatRequest:
@@ -92,7 +93,7 @@ def _budget(body: Mapping[str, Any]) -> float | None:
     cost = body.get("cost")
     if cost is None:
         return None
-    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not math.isfinite(cost) or cost < 0:
+    if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost <= sys.float_info.max:
         raise invalid("cost must be a number of 0 or more", "cost")
     return float(cost)
 
@@ -106,8 +107,8 @@ def _session(header: str | None, user: str | None) -> str | None:
 
 def _check_positive(body: Mapping[str, Any], name: str) -> None:
     value = _optional(body, name, int)
-    if value is not None and value < 1:
-        raise invalid(f"{name} must be at least 1", name)
+    if value is not None and not 1 <= value <= MAX_NUMBER:
+        raise invalid(f"{name} must be a whole number from 1 to {MAX_NUMBER}", name)
 
 
 def _optional(body: Mapping[str, Any], name: str, kind: type) -> Any:

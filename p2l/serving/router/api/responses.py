@@ -4,17 +4,25 @@ The answer is the provider's own; the decision is in the headers. A provider's s
 ``previous_response_id`` leads to the model that made it, for the key that asked for it.
 """
 
-import orjson
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
+from p2l.serving.http.json_text import dump_json
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.api.parse_response import parse_response_request
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.completion import handle_request
 from p2l.serving.router.completion_context import CompletionContext
+
+_USAGE_FIELDS = {  # of chat completions -> of responses
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
+    "total_tokens": "total_tokens",
+}
 
 
 class ResponsesAdapter:
@@ -36,13 +44,13 @@ class ResponsesAdapter:
         event: JSON = {"type": "error", "code": error.code, "message": error.message, "param": None}
         if isinstance(last_chunk["number"], int):
             event["sequence_number"] = last_chunk["number"] + 1
-        return _event(b"error", orjson.dumps(event))
+        return _event(b"error", dump_json(event))
 
     def usage(self, part: JSON) -> JSON | None:
         usage = part.get("usage") or (part.get("response") or {}).get("usage")
         if not isinstance(usage, dict):
             return None
-        return {"prompt_tokens": usage.get("input_tokens"), "completion_tokens": usage.get("output_tokens")}
+        return {ours: usage.get(theirs) for ours, theirs in _USAGE_FIELDS.items()}
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         if context.request.stream and part["type"] not in ("response.created", "response.completed"):
@@ -60,7 +68,7 @@ async def create_response(request: Request) -> Response:
     """Answer by the best model that declares the Responses API; ApiError 501 if none does."""
     config = request.app.state.container.snapshot.config
     if not any(model.capabilities.responses for model in config.model_configs.values()):
-        authenticate(request, count=False)
+        await authenticate(request, count=False)
         message = "no model of this router declares the Responses API; use /v1/chat/completions"
         raise ApiError(501, message, "not_implemented")
     return await handle_request(request, ResponsesAdapter())

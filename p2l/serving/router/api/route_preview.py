@@ -15,26 +15,27 @@ from p2l.serving.router.selection.routing_plan import RoutingPlan
 
 async def preview_route(request: Request) -> Response:
     """Return the models that would be called, with scores and costs."""
-    container, config, key = authenticate(request, count=True)
+    container, config, key = await authenticate(request, count=True)
     body = await read_json_object(request)
     chat_request = parse_chat_request(body, request.headers, config.router.session_from_user)
     plan = await container.selector.select(config, chat_request, key)
-    plan.settle(config.router.mean_cost or 0.0)  # a preview must not change the running mean
-    return json_response(_render(config, plan))
+    container.stream_budgets.settle(plan, config.router.mean_cost or 0.0)  # a preview must not change the running mean
+    return json_response(_render(config, plan, chat_request.num_choices))
 
 
-def _render(config: ServerConfig, plan: RoutingPlan) -> dict[str, Any]:
+def _render(config: ServerConfig, plan: RoutingPlan, num_choices: int) -> dict[str, Any]:
+    costs = {name: plan.priced(config, name).fixed_cost * num_choices for name in plan.candidates}
     preview: dict[str, Any] = {
         "object": "route",
         "model": plan.chosen,
         "reason": plan.reason,
-        "cost": config.model_configs[plan.chosen].cost,
-        "candidates": [{"model": name, "cost": config.model_configs[name].cost} for name in plan.candidates],
+        "cost": costs[plan.chosen],
+        "candidates": [{"model": name, "cost": cost} for name, cost in costs.items()],
         "router_outputs": plan.scores,
     }
     if (decision := plan.decision) is not None:
         preview |= {
-            "expected_cost": decision.expected_cost,
+            "expected_cost": decision.expected_cost * num_choices,
             "expected_score": decision.expected_score,
             "shadow_price": decision.shadow_price,
             "strength": decision.strength,

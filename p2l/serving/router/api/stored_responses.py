@@ -15,7 +15,7 @@ from p2l.serving.router.upstream_error import UpstreamError
 
 async def stored_response(request: Request) -> Response:
     """Fetch or delete a response of this key, or list its input items."""
-    container, config, key = authenticate(request, count=True)
+    container, config, key = await authenticate(request, count=True)
     if request.path_params.get("part", "input_items") != "input_items":
         raise ApiError(404, "of a response this router has its input_items", "not_found")
     if request.query_params.get("stream", "false").lower() not in ("false", "0", ""):
@@ -38,7 +38,7 @@ async def stored_response(request: Request) -> Response:
 def _url(request: Request, model: ModelConfig) -> str:
     part = f"/{request.path_params['part']}" if "part" in request.path_params else ""
     query = f"?{urlencode(request.query_params.multi_items())}" if request.query_params else ""
-    return f"{openai_chat.base_url(model)}/responses/{quote(request.path_params['id'], safe='')}{part}{query}"
+    return openai_chat.endpoint(model, f"/responses/{quote(request.path_params['id'], safe='')}{part}{query}")
 
 
 def _not_found(message: str) -> ApiError:

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import Counter
@@ -31,7 +31,7 @@ class ConfigReloader:
     def __init__(
         self,
         load: Callable[[], Snapshot],
-        switch: Callable[[Snapshot], None],
+        switch: Callable[[Snapshot], Awaitable[None]],
         files: Callable[[], Sequence[str | Path]],
         interval: float,
         count: Counter,
@@ -56,7 +56,7 @@ class ConfigReloader:
         self._seen = self._stamps()
         try:
             snapshot = await asyncio.get_running_loop().run_in_executor(None, self._load)
-            self._switch(snapshot)
+            await self._switch(snapshot)
         except P2LError as error:
             event("the new configuration is not valid; the old one stays", {"reason": str(error)}, level=logging.ERROR)
             self._count.labels("refused").inc()

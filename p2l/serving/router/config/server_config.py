@@ -3,15 +3,19 @@
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 
 from p2l.errors import ConfigError
 from p2l.routing.shrinkage import Shrinkage
+from p2l.serving.router.config.key_config import KeyConfig
+from p2l.serving.router.config.near_names import suggestion
+from p2l.serving.router.config.router_config import RouterConfig
+from p2l.serving.router.config.value_checks import check_between, check_not_negative, is_plain_url
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
 
@@ -22,6 +26,9 @@ _VENDOR_KEYS: dict[str, tuple[str, ...]] = {
     "litellm": (),
 }
 _OPENAI_KEYS = ("OPENAI_API_KEY",)
+_RESPONSES_TYPES = ("openai", "openai-reasoning")
+_KEPT = frozenset(("messages", "input", "model", "stream", "tools", "response_format", "n"))  # no answer without them
+_UNREAD_VARIABLE = re.compile(r"\$\{|\$\(|^os\.environ")
 _PLACEHOLDER = re.compile(r"^<.*>$")
 
 
@@ -32,8 +39,11 @@ class Capabilities:
     Attributes:
         other_parts: content parts beside text, images, audio and files.
         other_tools: tools beside functions.
+        audio_output, image_output: ``modalities`` beside text.
+        web_search: ``web_search_options``.
+        legacy_functions: ``functions``, which ``tools`` replaced.
         context_length: tokens of prompt and answer.
-        responses: the Responses API; only for type ``openai``, and assumed only if declared.
+        responses: the Responses API; only for types ``openai`` and ``openai-reasoning``, and only if declared.
     """
 
     tools: bool | None = None
@@ -45,6 +55,10 @@ class Capabilities:
     several_choices: bool | None = None
     other_parts: bool | None = None
     other_tools: bool | None = None
+    audio_output: bool | None = None
+    image_output: bool | None = None
+    web_search: bool | None = None
+    legacy_functions: bool | None = None
     context_length: int | None = None
     responses: bool | None = None
 
@@ -55,14 +69,25 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Prices:
-    """Price of a million tokens, in the unit of ``cost``."""
+    """Price of a million tokens, in the unit of ``cost``.
+
+    Attributes:
+        cached_input: of tokens read from the provider's cache; None: a tenth of ``input`` for type ``anthropic``, else
+            ``input``, since the discount differs between models.
+        cache_write: of tokens written to it, for five minutes; None: 1.25 times ``input``.
+        cache_write_hour: of tokens written to it for an hour; None: twice ``input``.
+    """
 
     input: float
     output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+    cache_write_hour: float | None = None
 
     def __post_init__(self) -> None:
-        _check_not_negative(self.input, "input")
-        _check_not_negative(self.output, "output")
+        for field_ in fields(self):
+            if (price := getattr(self, field_.name)) is not None:
+                check_not_negative(price, field_.name)
 
 
 @dataclass(frozen=True)
@@ -71,16 +96,18 @@ class ModelConfig:
 
     Attributes:
         name: sent to the provider.
-        cost: estimate that budgets are compared with.
-        api_key: may be ``${NAME}`` of an environment variable, as every text may.
+        cost: of one answer (each of ``n`` choices is one); the estimate that budgets are compared with. "predicted": by
+            the P2L model, for each prompt.
+        api_key: may be ``${NAME}``, ``${NAME:-default}`` or ``os.environ/NAME``, as every text may.
         system_prompt, temp, top_p, top_k, max_tokens: defaults for what the client leaves out.
-        extra_fields: sent with every request.
+        extra_fields: sent with every request; its tools beside the client's.
+        drop_params: the client's fields that are not sent to this model.
         prices: for the actual cost, from the usage of an answer.
     """
 
     name: str
     type: ProviderType
-    cost: float
+    cost: float | Literal["predicted"]
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     system_prompt: str | None = field(default=None, repr=False)
@@ -89,14 +116,18 @@ class ModelConfig:
     top_k: int | None = None
     max_tokens: int | None = None
     extra_fields: dict[str, Any] | None = field(default=None, repr=False)
+    drop_params: tuple[str, ...] = ()
     capabilities: Capabilities = field(default_factory=Capabilities)
     prices: Prices | None = None
 
     def __post_init__(self) -> None:
-        _check_not_negative(self.cost, "cost")
+        if not self.predicts_cost:
+            check_not_negative(self.fixed_cost, "cost")
         if not (self.api_key or "").strip().isprintable():
             raise ConfigError("api_key contains a line end or another non-printable character")
-        if self.base_url is not None and not _is_plain_url(self.base_url):
+        if _UNREAD_VARIABLE.search(self.api_key or ""):
+            raise ConfigError("api_key: expected the key, ${NAME}, ${NAME:-default} or os.environ/NAME")
+        if self.base_url is not None and not is_plain_url(self.base_url):
             raise ConfigError("base_url must start with http:// or https://, name a host, and hold no user or password")
         try:
             orjson.dumps([self.name, self.system_prompt, self.extra_fields, self.max_tokens, self.top_k])
@@ -104,8 +135,36 @@ class ModelConfig:
             raise ConfigError(f"what is sent to the model must be JSON, extra_fields above all ({error})") from None
         if self.type == "gemini" and not isinstance((self.extra_fields or {}).get("generationConfig") or {}, dict):
             raise ConfigError("extra_fields.generationConfig must hold keys and values")
+        if kept := _KEPT.intersection(self.drop_params):
+            raise ConfigError(f"drop_params: {', '.join(sorted(kept))} cannot be dropped; capabilities exclude a model")
+        for name, own in (("temperature", self.temp), ("top_p", self.top_p), ("top_k", self.top_k)):
+            if own is not None and name in self.drop_params:
+                raise ConfigError(f"drop_params: {name} is set by this configuration; leave one of them out")
+        if self.capabilities.responses and self.type not in _RESPONSES_TYPES:
+            raise ConfigError(f"responses: only models of type {' or '.join(_RESPONSES_TYPES)} have this API")
+        if not self.name.strip():
+            raise ConfigError("name is empty; it is what the provider calls the model")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise ConfigError(f"max_tokens must be positive; got {self.max_tokens}")
+        check_between(self.temp, "temp", 0.0, 2.0)
+        check_between(self.top_p, "top_p", 0.0, 1.0)
+        if self.top_k is not None and self.top_k < -1:  # some servers take -1 for all
+            raise ConfigError(f"top_k must be a whole number of 0 or more, or -1; got {self.top_k}")
+
+    @property
+    def predicts_cost(self) -> bool:
+        """Whether the P2L model predicts the cost of each answer."""
+        return self.cost == "predicted"
+
+    @property
+    def fixed_cost(self) -> float:
+        """The cost of an answer; a model whose cost is predicted gets one for each prompt, by ``with_cost``."""
+        assert not isinstance(self.cost, str), "the cost of this model is predicted for each prompt"
+        return self.cost
+
+    def with_cost(self, cost: float) -> "ModelConfig":
+        """Return this model with the cost of its answer to one prompt."""
+        return replace(self, cost=cost)
 
     @property
     def key(self) -> str | None:
@@ -115,35 +174,6 @@ class ModelConfig:
             return own or None
         names = _VENDOR_KEYS.get(self.type, _OPENAI_KEYS)
         return next((key for name in names if (key := os.environ.get(name, "").strip())), None)
-
-
-@dataclass(frozen=True)
-class KeyConfig:
-    """A client's key and its limits.
-
-    Attributes:
-        budget: highest cost of all answers in a period; None: no limit.
-        period: seconds of a budget period; None: the budget is for all time.
-        models: that the key may use; None: all.
-    """
-
-    name: str
-    key: str = field(repr=False)
-    budget: float | None = None
-    period: float | None = None
-    requests_per_minute: int | None = None
-    models: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.key:
-            raise ConfigError(f"key {self.name!r} is empty")
-        for name in ("budget", "period", "requests_per_minute"):
-            if getattr(self, name) is not None:
-                _check_not_negative(getattr(self, name), name)
-
-    def may_use(self, model: str) -> bool:
-        """Return whether the key may use the model of this name."""
-        return self.models is None or model in self.models
 
 
 @dataclass(frozen=True)
@@ -175,45 +205,7 @@ class CallConfig:
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be a finite number of seconds above 0; got {getattr(self, name)}")
         for name in ("backoff", "max_backoff", "cooldown"):
-            _check_not_negative(getattr(self, name), name)
-
-
-@dataclass(frozen=True)
-class RouterConfig:
-    """How models are selected.
-
-    Attributes:
-        aliases: names of the router in ``/v1/models``.
-        opponents: how often each model is met, for ``optimal-lp``; None: all alike.
-        default_model: answers if prompts cannot be scored; None: an error.
-        seed: of random scores and of the optimiser's draws.
-        session_ttl: seconds that an idle session stays with its model.
-        session_from_user: whether the field ``user`` names the session.
-        mean_cost: target of the mean cost over all traffic (a stream budget).
-        mean_cost_state: SQLite file that keeps the stream budget across restarts; None: that of ``--state``.
-        shrinkage: file of a ``Shrinkage`` that is applied to all scores.
-    """
-
-    aliases: tuple[str, ...] = ("p2l-router",)
-    opponents: dict[str, float] | None = None
-    default_model: str | None = None
-    seed: int | None = None
-    session_ttl: float = 3600.0
-    session_from_user: bool = False
-    mean_cost: float | None = None
-    mean_cost_state: str | None = None
-    shrinkage: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.mean_cost is not None and not (math.isfinite(self.mean_cost) and self.mean_cost > 0):
-            raise ConfigError(f"mean_cost must be a finite number above 0; got {self.mean_cost}")
-        if self.mean_cost_state is not None and self.mean_cost is None:
-            raise ConfigError("mean_cost_state needs mean_cost")
-        _check_not_negative(self.session_ttl, "session_ttl")
-        for name, weight in (self.opponents or {}).items():
-            _check_not_negative(weight, f"opponents.{name}")
-        if self.opponents is not None and not any(self.opponents.values()):
-            raise ConfigError("opponents: at least one weight above 0 is needed; leave opponents out for all alike")
+            check_not_negative(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -233,15 +225,49 @@ class ServerConfig:
         distinct = min(len({key.key for key in self.keys}), len({key.name for key in self.keys}))
         if distinct < len(self.keys):
             raise ConfigError("keys: every name and every key must differ from the others")
-        named = [name for key in self.keys for name in key.models or ()]
-        if self.router.default_model is not None:
-            named.append(self.router.default_model)
-        for name in named:
+        for place, name in self._references():
             if name not in self.model_configs:
-                raise ConfigError(f"{name!r} is not in model_configs; these are: {', '.join(self.model_configs)}")
+                hint = suggestion(name, self.model_configs) or f"; these are: {', '.join(self.model_configs)}"
+                raise ConfigError(f"{place}: {name!r} is not in model_configs{hint}")
+        self._check_names()
         for name, model in self.embedding_configs.items():
             if model.type != "openai":
                 raise ConfigError(f"embedding_configs.{name}: only type openai is passed through; got {model.type}")
+            if model.predicts_cost:
+                raise ConfigError(f"embedding_configs.{name}: the cost of embeddings is not predicted; give a number")
+        self._check_units()
+
+    def _check_units(self) -> None:
+        """Raise ConfigError if predicted costs stand beside fixed ones whose unit is not stated."""
+        fixed = [name for name in self.model_configs if name not in self.predicted]
+        if fixed and self.predicted and self.router.cost_unit is None:
+            raise ConfigError(
+                f"model_configs: the cost of {self.predicted[0]} is predicted and that of {fixed[0]} is a number; give "
+                "the unit of the numbers, which must be that of the predictions, as router.cost_unit (say, dollars)"
+            )
+
+    @cached_property
+    def predicted(self) -> list[str]:
+        """The models whose cost is predicted."""
+        return [name for name, model in self.model_configs.items() if model.predicts_cost]
+
+    def _references(self) -> Iterator[tuple[str, str]]:
+        """Yield the places that name a model, each with the name."""
+        for key in self.keys:
+            yield from ((f"keys: models of {key.name}", name) for name in key.models or ())
+        if self.router.default_model is not None:
+            yield "router.default_model", self.router.default_model
+
+    def _check_names(self) -> None:
+        """Raise ConfigError for an empty name, or one with two meanings in ``/v1/models``."""
+        for section, names in (("model_configs", self.model_configs), ("embedding_configs", self.embedding_configs)):
+            if any(not name.strip() for name in names):
+                raise ConfigError(f"{section}: a model has an empty name")
+        for name in self.router.aliases:
+            if name in self.model_configs or name in self.embedding_configs:
+                raise ConfigError(f"router.aliases: {name!r} is a model, too; give one of them another name")
+        if both := [name for name in self.embedding_configs if name in self.model_configs]:
+            raise ConfigError(f"embedding_configs: {both[0]!r} is in model_configs, too; give one another name")
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -257,26 +283,12 @@ class ServerConfig:
             return None
         found = Shrinkage.load(self.router.shrinkage)
         if lacking := [name for name in self.model_configs if name not in found.models]:
+            hint = suggestion(lacking[0], found.models) or f"; it has {', '.join(found.models)}"
             raise ConfigError(
-                f"router.shrinkage: {self.router.shrinkage} lacks {', '.join(lacking)} of model_configs; "
-                f"it has {', '.join(found.models)}"
+                f"router.shrinkage: {self.router.shrinkage} lacks {', '.join(lacking)} of model_configs{hint}"
             )
         return found
 
     def placeholders(self) -> list[str]:
         """Return the models whose key is still ``<your-api-key>``."""
         return [name for name, model in self.model_configs.items() if _PLACEHOLDER.match(model.api_key or "")]
-
-
-def _is_plain_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        plain = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-    return plain and text.isprintable() and parts.scheme in ("http", "https") and "@" not in parts.netloc
-
-
-def _check_not_negative(value: float, name: str) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ConfigError(f"{name} must be a finite number of 0 or more; got {value}")

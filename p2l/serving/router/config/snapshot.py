@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from p2l.errors import ConfigError
-from p2l.routing.scores import Optimizer
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.serving.http.api_keys import ApiKeys
+from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.load_config import load_config
 from p2l.serving.router.config.router_options import DEFAULT_KEY, RouterOptions
-from p2l.serving.router.config.server_config import KeyConfig, ServerConfig
+from p2l.serving.router.config.server_config import ServerConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,6 +18,11 @@ class Snapshot:
 
     config: ServerConfig
     keys: ApiKeys[KeyConfig]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the published default key is accepted, so that anybody may use the router."""
+        return self.keys.owner(DEFAULT_KEY.encode()) is not None
 
     @classmethod
     def load(cls, options: RouterOptions) -> "Snapshot":

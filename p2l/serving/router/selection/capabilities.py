@@ -6,15 +6,22 @@ from dataclasses import dataclass
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.config.server_config import Capabilities, ModelConfig
 from p2l.serving.router.token_estimates import estimate_prompt_tokens, max_output_tokens
+from p2l.serving.router.upstream.providers.model_families import claude_has_structured_output
 
+_OUTPUTS = frozenset(("audio_output", "image_output"))
 # what a provider's API, or the translation to it, cannot express
 PROVIDER_LACKS: dict[str, frozenset[str]] = {
     "anthropic": frozenset(
-        ("audio", "json_schema", "logprobs", "several_choices", "other_parts", "other_tools", "responses")
+        (
+            *("audio", "json_object", "logprobs", "several_choices", "other_parts", "other_tools", "responses"),
+            *("legacy_functions", "web_search", *_OUTPUTS),
+        )
     ),
-    "gemini": frozenset(("logprobs", "other_parts", "other_tools", "responses")),
-    "openai-o1": frozenset(("logprobs", "responses")),
-    "openai-reasoning": frozenset(("logprobs", "responses")),
+    "gemini": frozenset(
+        ("logprobs", "other_parts", "other_tools", "responses", "legacy_functions", "web_search", *_OUTPUTS)
+    ),
+    "openai-o1": frozenset(("logprobs", "responses", *_OUTPUTS)),
+    "openai-reasoning": frozenset(("logprobs", *_OUTPUTS)),
     "litellm": frozenset(("responses",)),
 }
 
@@ -26,6 +33,11 @@ _DISPLAY_NAMES = {
     "audio": "audio",
     "files": "files",
     "json_schema": "response_format",
+    "json_object": "response_format json_object",
+    "audio_output": "spoken answers",
+    "image_output": "answers with images",
+    "legacy_functions": "functions (use tools)",
+    "web_search": "web_search_options",
     "logprobs": "logprobs",
     "several_choices": "n > 1",
     "other_parts": "content parts of other kinds",
@@ -48,7 +60,7 @@ class Requirements:
 
     def missing(self, model: ModelConfig) -> list[str]:
         """Return what the model lacks, in words; empty if it can answer."""
-        lacks = PROVIDER_LACKS.get(model.type, frozenset())
+        lacks = _lacks(model)
         missing = [
             _DISPLAY_NAMES[name]
             for name in sorted(self.capabilities)
@@ -69,24 +81,45 @@ def requirements_of(request: ChatRequest) -> Requirements:
     return Requirements(frozenset(names), num_tokens)
 
 
+def _lacks(model: ModelConfig) -> frozenset[str]:
+    """Return what the provider, or a model of this family, cannot express."""
+    lacks = PROVIDER_LACKS.get(model.type, frozenset())
+    if model.type == "anthropic" and not claude_has_structured_output(model.name):
+        return lacks | {"json_schema"}
+    return lacks
+
+
 def _has(declared: Capabilities, name: str) -> bool:
-    value = getattr(declared, name)
+    value = getattr(declared, "json_schema" if name == "json_object" else name)
     return value is True if name == "responses" else value is not False
 
 
 def _field_capabilities(as_chat: JSON) -> set[str]:
-    names, tools = set(), as_chat.get("tools") or ()
-    if tools or as_chat.get("functions") or any(message.get("tool_calls") for message in as_chat["messages"]):
+    names: set[str] = set()
+    tools = as_chat.get("tools") or ()
+    if as_chat.get("functions"):
+        names |= {"tools", "legacy_functions"}
+    if tools or any(message.get("tool_calls") for message in as_chat["messages"]):
         names.add("tools")
     if any(not isinstance(tool, dict) or tool.get("type") != "function" for tool in tools):
         names.add("other_tools")
-    if (as_chat.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
-        names.add("json_schema")
+    if (wanted := (as_chat.get("response_format") or {}).get("type")) in ("json_schema", "json_object"):
+        names.add(str(wanted))
+    if as_chat.get("web_search_options") is not None:
+        names.add("web_search")
+    names |= _outputs(as_chat)
     if as_chat.get("logprobs") or as_chat.get("top_logprobs"):
         names.add("logprobs")
     if (as_chat.get("n") or 1) > 1:
         names.add("several_choices")
     return names
+
+
+def _outputs(as_chat: JSON) -> set[str]:
+    """Return the kinds of output beside text that the client asks for."""
+    modalities = as_chat.get("modalities")
+    asked = [kind for kind in modalities if kind != "text"] if isinstance(modalities, list) else []
+    return {"audio_output" if kind == "audio" else "image_output" for kind in asked}
 
 
 def _content_capabilities(messages: list[JSON]) -> Iterator[str]:

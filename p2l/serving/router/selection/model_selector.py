@@ -1,26 +1,33 @@
 """Select the models for a request: by name, by stored response, by session, by score, or by default."""
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from p2l.errors import ConfigError
-from p2l.routing.scores import Optimizer
-from p2l.serving.http.api_error import invalid
+from p2l.routing.cost_optimizer import Optimizer
+from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.chat_request import ChatRequest
-from p2l.serving.router.config.server_config import KeyConfig, ServerConfig
+from p2l.serving.router.config.key_config import KeyConfig
+from p2l.serving.router.config.near_names import near_names, suggestion
+from p2l.serving.router.config.server_config import ServerConfig
 from p2l.serving.router.router_logs import event
-from p2l.serving.router.selection.eligibility import Eligibility
-from p2l.serving.router.selection.prompt_scorer import PromptScorer, scoring_failed
+from p2l.serving.router.selection.eligibility import Eligibility, unknown_model, usable_models
+from p2l.serving.router.selection.prompt_scorer import MODEL_CHANGED, PromptScorer, scoring_failed
 from p2l.serving.router.selection.ranked_models import RankedModels
-from p2l.serving.router.selection.routing_plan import RoutingPlan
+from p2l.serving.router.selection.routing_plan import PredictedCosts, RoutingPlan
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
+from p2l.serving.router.storage.locked_files import when_unlocked
 from p2l.serving.router.tracing import Tracer, set_attributes
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
 from p2l.serving.router.upstream_error import UpstreamError
 from p2l.types import Ranking
+
+_ANY_MODEL = "-"  # what published clients send for "any model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,49 +76,78 @@ class ModelSelector:
         self, config: ServerConfig, request: ChatRequest, key: KeyConfig, *, use_session: bool = True
     ) -> RoutingPlan:
         """Return the models to call; ApiError if no model may or can answer."""
-        eligibility = Eligibility.of(config, request, key)
-        named = self._named_model(config, request)
+        eligibility = Eligibility.of(config, request, key, await self._unscored_costs(config))
+        named = self._named_model(config, request, key)
         if request.previous_response is not None:
-            return _single_model(eligibility, self._model_of_response(key, request.previous_response, named), "pinned")
+            pinned = self._model_of_response(key, request.previous_response, named)
+            return _single_model(eligibility, pinned, "pinned", "previous_response_id")
         if named is not None:
-            return _single_model(eligibility, named, "direct")
+            param = "model" if request.direct_model is None else "direct_model"
+            return _single_model(eligibility, named, "direct", param)
         if use_session and (kept := self._session_model(eligibility)) is not None:
-            return RoutingPlan((kept,), "session")
+            return RoutingPlan((kept,), "session", costs=eligibility.costs)
         if not any(message["role"] == "user" for message in request.messages):
             raise invalid("messages must hold a message of the user: models are chosen by it", "messages")
         try:
-            ranked, ranking = await self._score(config, request)
+            ranked, ranking = await self.score(config, request.turns or ("",))
         except UpstreamError as error:
             return _default_model(eligibility, error)
-        return self._choose(ranked, ranking, eligibility)
+        return await when_unlocked(partial(self._choose, ranked, ranking, eligibility))
 
     async def ranked_models(self, config: ServerConfig) -> RankedModels:
         """Return the ranked models of a configuration, rebuilt if it or the P2L model changed.
 
         Raises UpstreamError if the P2L model is unreachable or does not fit the configuration.
         """
-        names = await self._scorer.models() or tuple(config.model_configs)
-        if self._ranked is None or self._ranked.config is not config or self._ranked.names != names:
-            self._ranked = self._rank_models(config, names)
+        listed = await self._scorer.models()
+        names = listed or tuple(config.model_configs)
+        if self._ranked is None or not self._ranked.fits(config, names, self._scorer.family, self._scorer.cost_facts):
+            try:
+                self._ranked = self._rank_models(config, listed)
+            except ConfigError as error:
+                event(str(error), level=logging.ERROR)
+                raise UpstreamError("unfit_configuration", "the P2L model is not that of the configuration") from None
+            _warn_of_unranked(self._ranked)
         return self._ranked
 
-    def _rank_models(self, config: ServerConfig, names: tuple[str, ...]) -> RankedModels:
-        try:
-            ranked = RankedModels(config, names, self._scorer.family, self._optimizer)
-        except ConfigError as error:
-            event(str(error), level=logging.ERROR)
-            raise UpstreamError("unfit_configuration", "the P2L model is not that of the configuration") from None
-        if not ranked.configured.any():
-            event("the P2L model has a coefficient for none of the configured models", level=logging.ERROR)
-            raise UpstreamError("no_common_model", "no configured model can be ranked", retryable=False)
-        if ranked.unranked:
-            event("models without a coefficient are reached by direct_model only", {"models": ranked.unranked})
-        return ranked
+    async def check(self, config: ServerConfig) -> None:
+        """Raise ConfigError if a configuration does not fit the P2L model; pass if that cannot be reached."""
+        with suppress(UpstreamError):
+            self._rank_models(config, await self._scorer.models())
 
-    async def _score(self, config: ServerConfig, request: ChatRequest) -> tuple[RankedModels, Ranking]:
+    async def score(self, config: ServerConfig, turns: tuple[str, ...]) -> tuple[RankedModels, Ranking]:
+        """Return the ranked models of a configuration, and their ranking on a prompt; UpstreamError if it fails."""
+        try:
+            return await self._score(config, turns)
+        except UpstreamError as error:
+            if error.reason != MODEL_CHANGED:
+                raise
+        return await self._score(config, turns)  # by the new list of models
+
+    async def _unscored_costs(self, config: ServerConfig) -> PredictedCosts:
+        """Return the mean costs of models whose cost is predicted; none if the P2L model is not known yet."""
+        if config.predicted:
+            with suppress(UpstreamError):
+                return (await self.ranked_models(config)).unscored
+        return {}
+
+    async def _score(self, config: ServerConfig, turns: tuple[str, ...]) -> tuple[RankedModels, Ranking]:
         ranked = await self.ranked_models(config)
         with self._tracer.span("score"):
-            return ranked, await self._scorer.score(request.turns or ("",), ranked.names)
+            return ranked, await self._scorer.score(turns, ranked.names)
+
+    def _rank_models(self, config: ServerConfig, listed: tuple[str, ...]) -> RankedModels:
+        """Return the ranked models; ConfigError if the configuration does not fit the models that are listed."""
+        for name in config.router.opponents or ():
+            if listed and name not in listed:
+                hint = suggestion(name, listed)
+                raise ConfigError(f"router.opponents.{name}: the P2L model ranks no model of this name{hint}")
+        names, scorer = listed or tuple(config.model_configs), self._scorer
+        ranked = RankedModels(config, names, scorer.family, self._optimizer, scorer.cost_facts)
+        if not ranked.configured.any():
+            hint = "".join(suggestion(name, listed) for name in list(config.model_configs)[:1])
+            raise ConfigError(f"model_configs: the P2L model ranks none of these models{hint}")
+        return ranked
 
     def _choose(self, ranked: RankedModels, ranking: Ranking, eligibility: Eligibility) -> RoutingPlan:
         stream_budget = self._state.stream_budgets.get(eligibility.config)
@@ -123,12 +159,14 @@ class ModelSelector:
             )
         return plan
 
-    def _named_model(self, config: ServerConfig, request: ChatRequest) -> str | None:
-        """Return the model that the client asks for by name, if any."""
+    def _named_model(self, config: ServerConfig, request: ChatRequest, key: KeyConfig) -> str | None:
+        """Return the model that the client asks for by name, if any; ApiError 404 if it must be known and is not."""
         if request.direct_model is not None:
             return request.direct_model
         named = request.body.get("model")
         is_configured = isinstance(named, str) and named in config.model_configs
+        if config.router.strict_models and isinstance(named, str) and not is_configured:
+            _check_alias(config, named, key)
         return named if is_configured and not self._ignore_model_field else None
 
     def _model_of_response(self, key: KeyConfig, response: str, named: str | None) -> str:
@@ -146,16 +184,33 @@ class ModelSelector:
 
     def _session_model(self, eligibility: Eligibility) -> str | None:
         """Return the model of the session if it may answer and is not in cooldown."""
-        session = eligibility.request.session
-        name = self._state.sessions.model(eligibility.key.name, session) if session else None
+        session, name = eligibility.request.session, None
+        if session:
+            with suppress(ApiError):  # the state cannot be read: the session may change its model
+                name = self._state.sessions.model(eligibility.key.name, session)
         if name is None or not eligibility.includes(name) or not self._state.circuit_breaker.is_available(name):
             return None
         return name
 
 
-def _single_model(eligibility: Eligibility, name: str, reason: str) -> RoutingPlan:
-    eligibility.check(name)
-    return RoutingPlan((name,), reason)
+def _warn_of_unranked(ranked: RankedModels) -> None:
+    if ranked.unranked:
+        event(
+            "models that the P2L model does not rank are reached by direct_model only; near names of it are",
+            {"models": {name: near_names(name, ranked.names) for name in ranked.unranked}},
+            level=logging.WARNING,
+        )
+
+
+def _check_alias(config: ServerConfig, named: str, key: KeyConfig) -> None:
+    """Raise ApiError 404 unless the name is one of the router's own; suggest what the key may use."""
+    if named not in (*config.router.aliases, _ANY_MODEL):
+        raise unknown_model("model", named, [*config.router.aliases, *usable_models(config, key)])
+
+
+def _single_model(eligibility: Eligibility, name: str, reason: str, param: str) -> RoutingPlan:
+    eligibility.check(name, param)
+    return RoutingPlan((name,), reason, costs=eligibility.costs)
 
 
 def _default_model(eligibility: Eligibility, error: UpstreamError) -> RoutingPlan:
@@ -164,4 +219,4 @@ def _default_model(eligibility: Eligibility, error: UpstreamError) -> RoutingPla
     name = eligibility.config.router.default_model
     if name is None or not eligibility.includes(name):
         raise scoring_failed(error)
-    return RoutingPlan((name,), "default")
+    return RoutingPlan((name,), "default", costs=eligibility.costs)

@@ -1,22 +1,30 @@
 """Selection by score: the optimiser's choice among the configured models that the P2L model ranks."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool
 
-from p2l.errors import InfeasibleBudget
+from p2l.cost_facts import CostFacts
+from p2l.errors import ConfigError, InfeasibleBudget
 from p2l.outcomes import OutcomeFamily
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.decision import Decision, make_router
-from p2l.routing.scores import Optimizer
+from p2l.routing.scores import published_scores
 from p2l.routing.stream_budget import StreamBudget
 from p2l.serving.http.api_error import ApiError, invalid
+from p2l.serving.router.chat_request import ChatRequest
+from p2l.serving.router.config.key_config import KeyConfig
+from p2l.serving.router.config.near_names import suggestion
 from p2l.serving.router.config.server_config import ServerConfig
+from p2l.serving.router.selection.capabilities import Requirements
 from p2l.serving.router.selection.eligibility import Eligibility, infeasible_budget
-from p2l.serving.router.selection.routing_plan import RoutingPlan
+from p2l.serving.router.selection.routing_plan import PredictedCost, PredictedCosts, RoutingPlan
 from p2l.types import Ranking
 
 Mask = Bool[np.ndarray, " models"]
+_KINDS_OF_REQUESTS = 1024  # keys and capabilities whose models are remembered
 
 
 class RankedModels:
@@ -27,21 +35,46 @@ class RankedModels:
         names: models in the order of the coefficients.
         family: of the P2L model.
         optimizer: how a budget is met.
+        facts: of the costs that the P2L model predicts; None: it predicts none.
+
+    Raises ConfigError if a cost is to be predicted and is not, or is in another unit than the configuration's.
+
+    Attributes:
+        unscored: mean cost of each model whose cost is predicted, for a request without a scored prompt.
     """
 
     def __init__(
-        self, config: ServerConfig, names: tuple[str, ...], family: OutcomeFamily, optimizer: Optimizer
+        self,
+        config: ServerConfig,
+        names: tuple[str, ...],
+        family: OutcomeFamily,
+        optimizer: Optimizer,
+        facts: CostFacts | None = None,
     ) -> None:
+        check_costs(config, facts)
         self.config = config
         self.names = names
+        self.facts = facts
         models = config.model_configs
         self.configured = np.array([name in models for name in names])
-        costs = [models[name].cost if name in models else 0.0 for name in names]
+        predicted = [name in config.predicted for name in names]
+        costs = [models[name].fixed_cost if name in models and name not in config.predicted else 0.0 for name in names]
         weights = config.router.opponents
         opponents = None if weights is None else [weights.get(name, 0.0) for name in names]
         shrinkage = None if config.shrinkage is None else config.shrinkage.aligned(names)
-        self.router = make_router(optimizer, family, costs, opponents, shrinkage)
-        self.costs = np.array(costs)
+        self.router = make_router(optimizer, family, costs, opponents, shrinkage, predicted)
+        self.unscored = {name: self._predicted_cost(name, facts.mean[name]) for name in config.predicted if facts}
+        lengths = [models[name].capabilities.context_length if name in models else None for name in names]
+        self._lengths = np.array([np.inf if length is None else length for length in lengths])
+        self._shown = [name for name in names if name in models]
+        self._capable = lru_cache(_KINDS_OF_REQUESTS)(self._find_capable)
+
+    def fits(
+        self, config: ServerConfig, names: tuple[str, ...], family: OutcomeFamily, facts: CostFacts | None
+    ) -> bool:
+        """Return whether these are the models of this configuration and P2L model."""
+        known = self.config is config and self.names == names and self.router.family is family
+        return known and self.facts == facts
 
     @property
     def unranked(self) -> list[str]:
@@ -63,53 +96,80 @@ class RankedModels:
         """
         able = self._able(eligibility)
         available = able & np.array([is_available(name) for name in self.names])
-        budget = eligibility.request.budget
+        budget = eligibility.request.budget_per_choice
         if stream_budget is not None and budget is None:
             return self._plan_on_stream_budget(ranking, stream_budget, able, available)
-        decision, mask = self._decide(ranking, budget, able, available, rng)
-        ceiling = None if budget is None else max(budget, float(self.costs[decision.model]))
+        decision, mask = self._decide(ranking, eligibility.request, able, available, rng)
+        costs = self.router.costs_of(ranking)
+        ceiling = None if budget is None else max(budget, float(costs[decision.model]))
         candidates = self._candidates(ranking, decision.model, ceiling, able, mask)
-        return RoutingPlan(candidates, "routed", self.scores(ranking), decision)
+        predicted = self._predicted_costs(candidates, costs)
+        return RoutingPlan(candidates, "routed", self.scores(ranking), decision, costs=predicted)
 
     def scores(self, ranking: Ranking) -> dict[str, float]:
         """Return the scores that clients see: shrunk, or as published (coefficients; their sigmoid if grounded)."""
-        if self.router.shrinkage is not None:
-            values = self.router.scores(ranking).tolist()
-        else:
-            coefs = ranking.coefs.double()
-            values = (coefs if self.router.family.shift_invariant else coefs.sigmoid()).tolist()
-        return {name: value for name, value, configured in zip(self.names, values, self.configured) if configured}
+        is_shrunk = self.router.shrinkage is not None
+        values = self.router.scores(ranking) if is_shrunk else published_scores(self.router.family, ranking)
+        return dict(zip(self._shown, values[self.configured].tolist()))
 
     def _plan_on_stream_budget(
         self, ranking: Ranking, stream_budget: StreamBudget, able: Mask, available: Mask
     ) -> RoutingPlan:
         """Choose at the price of the stream budget; no fallback costs more than the choice, to protect the mean."""
         mask = available if available.any() else able
-        spending = stream_budget.choose(self.router.scores(ranking), self.costs, mask)
-        candidates = self._candidates(ranking, spending.model, float(self.costs[spending.model]), able, mask)
-        return RoutingPlan(candidates, "stream", self.scores(ranking), stream_budget=stream_budget, spending=spending)
+        costs = self.router.costs_of(ranking)
+        spending = stream_budget.choose(self.router.scores(ranking), costs, mask)
+        candidates = self._candidates(ranking, spending.model, float(costs[spending.model]), able, mask)
+        return RoutingPlan(
+            candidates,
+            "stream",
+            self.scores(ranking),
+            stream_budget=stream_budget,
+            spending=spending,
+            costs=self._predicted_costs(candidates, costs),
+        )
+
+    def _predicted_costs(self, candidates: tuple[str, ...], costs: np.ndarray) -> PredictedCosts:
+        predicted = [name for name in candidates if name in self.unscored]
+        return {name: self._predicted_cost(name, float(costs[self.names.index(name)])) for name in predicted}
+
+    def _predicted_cost(self, name: str, cost: float) -> PredictedCost:
+        """Return the cost of an answer; 95 % of the answers in the training table stayed below the amount to hold."""
+        assert self.facts is not None, "costs are predicted"
+        return PredictedCost(cost, cost * self.facts.bound[name])
 
     def _candidates(
         self, ranking: Ranking, chosen: int, ceiling: float | None, able: Mask, mask: Mask
     ) -> tuple[str, ...]:
         """Return the chosen model, then those up to the ceiling by score; models outside ``mask`` last."""
-        order = [int(index) for index in self.router.ranked(ranking, ceiling, able) if index != chosen]
-        order.sort(key=lambda index: not mask[index])
-        return tuple(self.names[index] for index in (chosen, *order))
+        order = self.router.ranked(ranking, ceiling, able)
+        order = order[order != chosen]
+        within = mask[order]
+        return tuple(self.names[index] for index in (chosen, *order[within].tolist(), *order[~within].tolist()))
 
     def _able(self, eligibility: Eligibility) -> Mask:
         """Return which models are permitted and capable; the optimiser checks the budget."""
-        models, key = self.config.model_configs, eligibility.key
-        permitted = [name for name in self.names if name in models and key.may_use(name)]
-        missing = {name: eligibility.required.missing(models[name]) for name in permitted}
-        able = np.array([name in missing and not missing[name] for name in self.names], dtype=bool)
+        key, required = eligibility.key, eligibility.required
+        able = self._capable(key, required.capabilities) & (required.num_tokens <= self._lengths)
         if not able.any():
-            raise _no_able_model(missing)
+            raise _no_able_model(self._missing(key, required))
         return able
 
+    def _find_capable(self, key: KeyConfig, capabilities: frozenset[str]) -> Mask:
+        """Return which models the key may use that have the capabilities, for a request of any length."""
+        missing = self._missing(key, Requirements(capabilities, 0))
+        return np.array([name in missing and not missing[name] for name in self.names], dtype=bool)
+
+    def _missing(self, key: KeyConfig, required: Requirements) -> dict[str, list[str]]:
+        """Return what each model that the key may use lacks."""
+        models = self.config.model_configs
+        permitted = [name for name in self._shown if key.may_use(name)]
+        return {name: required.missing(models[name]) for name in permitted}
+
     def _decide(
-        self, ranking: Ranking, budget: float | None, able: Mask, available: Mask, rng: np.random.Generator
+        self, ranking: Ranking, request: ChatRequest, able: Mask, available: Mask, rng: np.random.Generator
     ) -> tuple[Decision, Mask]:
+        budget = request.budget_per_choice
         if available.any():
             try:
                 return self.router.decide(ranking, budget, rng, available), available
@@ -118,7 +178,26 @@ class RankedModels:
         try:
             return self.router.decide(ranking, budget, rng, able), able
         except InfeasibleBudget as error:
-            raise infeasible_budget(self.names[error.cheapest], error.cost, error.budget) from None
+            raise infeasible_budget(self.names[error.cheapest], error.cost, request) from None
+
+
+def check_costs(config: ServerConfig, facts: CostFacts | None) -> None:
+    """Raise ConfigError unless the P2L model predicts what the configuration asks for, in its unit."""
+    if not config.predicted:
+        return
+    if facts is None:
+        raise ConfigError(
+            f"model_configs.{config.predicted[0]}: the cost is to be predicted, and the P2L model predicts no costs; "
+            "give a number, or a checkpoint with costs.npz (p2l fit-costs adds one)"
+        )
+    if lacking := [name for name in config.predicted if name not in facts.mean]:
+        hint = suggestion(lacking[0], facts.mean)
+        raise ConfigError(f"model_configs.{lacking[0]}: the P2L model predicts no cost of a model of this name{hint}")
+    if config.router.cost_unit not in (None, facts.unit):
+        raise ConfigError(
+            f"router.cost_unit is {config.router.cost_unit!r}, and the P2L model predicts costs in {facts.unit!r}; "
+            "state all costs in the unit of the predictions"
+        )
 
 
 def _no_able_model(missing: dict[str, list[str]]) -> ApiError:

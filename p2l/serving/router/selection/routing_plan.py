@@ -1,9 +1,23 @@
 """The models for one request, in the order of the calls."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from p2l.routing.decision import Decision
 from p2l.routing.stream_budget import Spending, StreamBudget
+from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
+
+
+class PredictedCost(NamedTuple):
+    """Predicted cost of one answer: the ``expected`` one, and the amount to ``hold`` in a key's budget before it."""
+
+    expected: float
+    hold: float
+
+
+PredictedCosts = Mapping[str, PredictedCost]
+"""Of the models whose cost is predicted, by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +32,7 @@ class RoutingPlan:
         decision: of the optimiser; None if it did not choose.
         stream_budget: the stream budget that chose.
         spending: the cost that it booked.
+        costs: of the candidates whose cost is predicted: on this prompt, or their means if nothing was scored.
     """
 
     candidates: tuple[str, ...]
@@ -26,12 +41,16 @@ class RoutingPlan:
     decision: Decision | None = None
     stream_budget: StreamBudget | None = None
     spending: Spending | None = None
+    costs: PredictedCosts = field(default_factory=dict)
 
     @property
     def chosen(self) -> str:
         return self.candidates[0]
 
-    def settle(self, cost: float) -> None:
-        """Replace the cost that the stream budget booked by the actual cost."""
-        if self.stream_budget is not None and self.spending is not None:
-            self.stream_budget.settle(self.spending, cost)
+    def priced(self, config: ServerConfig, name: str, *, hold: bool = False) -> ModelConfig:
+        """Return a candidate with the cost of its answer; ``hold``: with the amount to hold before it."""
+        model = config.model_configs[name]
+        if not model.predicts_cost:
+            return model
+        cost = self.costs[name]
+        return model.with_cost(cost.hold if hold else cost.expected)

@@ -79,15 +79,15 @@ class FeedbackStore:
         prompt = orjson.dumps(list(turns)).decode() if self._store_prompts else None
         await self._decisions.add((decision, owner, model, cost, time.time(), prompt))
 
-    async def add_vote(self, vote: Vote, owner: str, models: Sequence[str]) -> None:
-        """Store a vote; ``models`` are those that ``model_b`` may name.
+    async def add_vote(self, vote: Vote, owner: str) -> None:
+        """Store a vote.
 
         Raises ApiError 404 for a decision that this key did not get, 409 for a second vote on it, and 503 if the
         database does not answer; the client may then retry.
         """
         try:
             await self._decisions.flush()
-            stored = await self._database.write(_INSERT_VOTE, [await self._row(vote, owner, models)])
+            stored = await self._database.write(_INSERT_VOTE, [await self._row(vote, owner)])
         except DatabaseError as error:
             event("a vote could not be stored", {"reason": error.reason}, level=logging.ERROR)
             message = "the vote could not be stored; try again"
@@ -96,7 +96,7 @@ class FeedbackStore:
             raise _already_voted()
 
     async def export(self, path: str | Path) -> tuple[int, int]:
-        """Write the votes that have a prompt as JSON lines for training, oldest first.
+        """Write the votes that have a prompt as JSON lines for training, oldest first; mode 0600.
 
         Returns the number of votes written, and of votes skipped because their prompt is unknown. Ratings are not
         votes and are not exported.
@@ -104,21 +104,19 @@ class FeedbackStore:
         query = "SELECT prompt, model_a, model_b, winner, at FROM votes WHERE winner IS NOT NULL ORDER BY id"
         rows = await self._database.rows(query)
         kept = [row for row in rows if row[0] is not None]
-        with write_whole(path) as file:
+        with write_whole(path, private=True) as file:
             for prompt, model_a, model_b, winner, at in kept:
                 row = {"prompt": orjson.loads(prompt), "model_a": model_a, "model_b": model_b, "winner": winner}
                 file.write(orjson.dumps({**row, "timestamp": at}).decode() + "\n")
         return len(kept), len(rows) - len(kept)
 
-    async def _row(self, vote: Vote, owner: str, models: Sequence[str]) -> Row:
+    async def _row(self, vote: Vote, owner: str) -> Row:
         model_a, prompt = await self._decision(vote.decision, owner)
         model_b = vote.model_b
         if vote.other_decision is not None:
             model_b, other_prompt = await self._decision(vote.other_decision, owner)
             prompt = prompt or other_prompt
             await self._reject_reversed(owner, vote.other_decision, model_a)
-        elif model_b is not None and model_b not in models:
-            raise invalid("model_b is not one of this router's models", "model_b")
         if model_b == model_a:
             raise invalid(f"both answers are of {model_a}: a vote needs two models", "winner")
         if vote.prompt is not None:

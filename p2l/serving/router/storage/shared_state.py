@@ -1,4 +1,4 @@
-"""The SQLite file that the workers of one server share: spending, rates, sessions, models of stored responses."""
+"""The SQLite file that the workers of one server share: spending, rates, sessions, stored responses, thoughts."""
 
 import sqlite3
 from pathlib import Path
@@ -9,6 +9,12 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
     tokens REAL NOT NULL, updated REAL NOT NULL);
+"""
+_THOUGHT_TABLE = """
+CREATE TABLE IF NOT EXISTS thoughts (
+    owner TEXT NOT NULL, call TEXT NOT NULL, model TEXT NOT NULL, content BLOB NOT NULL, size INTEGER NOT NULL,
+    expires REAL NOT NULL, PRIMARY KEY (owner, call));
+CREATE INDEX IF NOT EXISTS thoughts_expire ON thoughts (expires);
 """
 _MODEL_TABLE = """
 CREATE TABLE IF NOT EXISTS {table} (
@@ -21,9 +27,11 @@ CREATE INDEX IF NOT EXISTS {table}_expire ON {table} (expires);
 def open_shared_state(path: str | Path | None) -> sqlite3.Connection:
     """Open the state in a file, or in memory without a path. Each statement is a transaction.
 
-    A crash of the server loses nothing; a crash of the machine may lose the last moments.
+    A statement fails at once if another process has locked the file: the event loop must not wait for it
+    (``locked_files``). A crash of the server loses nothing; a crash of the machine may lose the last moments.
     """
     connection = open_sqlite(path or ":memory:", "OFF")
     models = "".join(_MODEL_TABLE.format(table=table) for table in ("sessions", "responses"))
-    make_tables(connection, path or ":memory:", _SCHEMA + models)
+    make_tables(connection, path or ":memory:", _SCHEMA + _THOUGHT_TABLE + models)
+    connection.execute("PRAGMA busy_timeout = 0")
     return connection

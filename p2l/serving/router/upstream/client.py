@@ -6,24 +6,28 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import aiohttp
-import orjson
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.http.json_text import dump_json
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.router_logs import log
 from p2l.serving.router.tracing import inject
 from p2l.serving.router.upstream.error_responses import error_of_response
-from p2l.serving.router.upstream.sse import EventTooLargeError, parse_events
-from p2l.serving.router.upstream.upstream_request import StreamParser, UpstreamRequest
+from p2l.serving.router.upstream.lenient_json import loads
+from p2l.serving.router.upstream.reported_errors import error_in_answer
+from p2l.serving.router.upstream.stream_reader import read_stream
+from p2l.serving.router.upstream.upstream_request import Provider, UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out
+from p2l.unicode_text import without_surrogates
 
 _LARGE_BODY = 1 << 18  # bytes; a larger body is written in pieces, so that other requests proceed between them
 _DRAIN_SECONDS = 0.2
+OnHeaders = Callable[[Mapping[str, str]], None]
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -44,46 +48,73 @@ class UpstreamClient:
         await self._session.close()
 
     async def post(
-        self, request: UpstreamRequest, calls: CallConfig, seconds: float, secrets: tuple[str, ...] = ()
+        self,
+        request: UpstreamRequest,
+        calls: CallConfig,
+        seconds: float,
+        secrets: tuple[str, ...] = (),
+        on_headers: OnHeaders | None = None,
     ) -> Any:
-        """Return the parsed JSON answer; UpstreamError for any failure, or after ``seconds``."""
-        return await _read_json(self._send(request, _timeout(calls, seconds)), secrets)
+        """Return the parsed JSON answer; UpstreamError for any failure, a reported one too, or after ``seconds``.
+
+        ``on_headers`` gets the headers of an answer with status 200.
+        """
+        answer = _parse(await _read_body(self._send(request, _timeout(calls, seconds)), secrets, on_headers))
+        if error := error_in_answer(answer, secrets):
+            raise error
+        return answer
+
+    async def complete(
+        self,
+        request: UpstreamRequest,
+        provider: Provider,
+        calls: CallConfig,
+        seconds: float,
+        secrets: tuple[str, ...] = (),
+    ) -> JSON:
+        """Return a model's whole answer; UpstreamError for any failure, or after ``seconds``."""
+        pending = self._send(request, _timeout(calls, seconds))
+        return read_completion(await _read_body(pending, secrets), provider, secrets)
 
     async def stream(
-        self, request: UpstreamRequest, parser: StreamParser, calls: CallConfig, secrets: tuple[str, ...] = ()
+        self, request: UpstreamRequest, provider: Provider, calls: CallConfig, secrets: tuple[str, ...] = ()
     ) -> AsyncIterator[JSON]:
         """Yield the chunks of a stream; UpstreamError if it fails, is silent too long, or ends before the answer."""
         try:
             async with await _open(self._send(request, _timeout(calls, None))) as response:
                 if response.status != 200:
                     raise error_of_response(response.status, response.headers, await response.read(), secrets)
-                async for data in parse_events(response.content.iter_any()):
-                    for chunk in parser.parse(data):
+                if response.content_type == "application/json":
+                    for chunk in _chunks(await response.read(), provider, secrets):
                         yield chunk
-                    if parser.ended:
-                        await _drain(response)
-                        break
+                    return
+                pieces = response.content.iter_any()
+                async for chunk in read_stream(pieces, provider.stream_parser(), secrets, request.num_choices):
+                    yield chunk
+                await _drain(response)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise _connection_error(error) from None
-        except EventTooLargeError:
-            raise malformed("an event without end") from None
-        if not parser.finished:
-            raise UpstreamError("cut_off", "the model's stream ended before its answer did")
 
     async def fetch(
-        self, method: str, url: str, headers: dict[str, str], seconds: float, secrets: tuple[str, ...] = ()
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        seconds: float,
+        secrets: tuple[str, ...] = (),
+        on_headers: OnHeaders | None = None,
     ) -> Any:
-        """Return the parsed JSON answer of a request without body: GET or DELETE."""
+        """Return the parsed JSON answer of a request without body: GET or DELETE; the rest as for ``post``."""
         timeout = aiohttp.ClientTimeout(total=seconds)
         response = self._session.request(method, url, headers=headers, timeout=timeout, allow_redirects=False)
-        return await _read_json(response, secrets)
+        return _parse(await _read_body(response, secrets, on_headers))
 
     def _send(self, request: UpstreamRequest, timeout: aiohttp.ClientTimeout) -> Any:
         headers = {"content-type": "application/json", **request.headers}
         inject(headers)
         try:
-            body = orjson.dumps(request.body)
-        except orjson.JSONEncodeError:  # orjson reads 1024 levels and writes 254
+            body = dump_json(request.body)
+        except ValueError:
             raise invalid("the body is nested too deeply") from None
         return self._session.post(
             request.url,
@@ -105,7 +136,9 @@ async def _open(pending: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientRes
         raise UpstreamError("unsendable", "the router cannot call this model", retryable=False) from None
 
 
-async def _read_json(pending: Awaitable[aiohttp.ClientResponse], secrets: tuple[str, ...]) -> Any:
+async def _read_body(
+    pending: Awaitable[aiohttp.ClientResponse], secrets: tuple[str, ...], on_headers: OnHeaders | None = None
+) -> bytes:
     try:
         async with await _open(pending) as response:
             body = await response.read()
@@ -113,10 +146,43 @@ async def _read_json(pending: Awaitable[aiohttp.ClientResponse], secrets: tuple[
         raise _connection_error(error) from None
     if response.status != 200:
         raise error_of_response(response.status, response.headers, body, secrets)
+    if on_headers is not None:
+        on_headers(response.headers)
+    return body
+
+
+def _parse(body: bytes) -> Any:
+    payload, strict = _load(body)
+    return payload if strict else without_surrogates(payload)
+
+
+def _load(body: bytes) -> tuple[Any, bool]:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return loads(body)
+    except ValueError:
         raise malformed("an answer that is not JSON") from None
+
+
+def read_completion(body: bytes, provider: Provider, secrets: tuple[str, ...]) -> JSON:
+    """Return the checked answer in a body; UpstreamError if it reports an error or is malformed."""
+    payload, strict = _load(body)
+    if error := error_in_answer(payload if strict else without_surrogates(payload), secrets):
+        raise error
+    if not isinstance(payload, dict):
+        raise malformed("an answer that is not an object")
+    try:
+        completion = provider.parse_completion(payload)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise malformed("an answer that is not in its form") from None
+    return completion if strict else without_surrogates(completion)
+
+
+def _chunks(body: bytes, provider: Provider, secrets: tuple[str, ...]) -> Iterator[JSON]:
+    """Return the chunks of a whole answer to a request for a stream, which some servers ignore."""
+    completion = read_completion(body, provider, secrets)
+    if provider.chunks_of is None:
+        raise malformed("a whole answer instead of a stream")
+    return provider.chunks_of(completion)
 
 
 def _timeout(calls: CallConfig, seconds: float | None) -> aiohttp.ClientTimeout:

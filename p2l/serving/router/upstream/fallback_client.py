@@ -3,8 +3,9 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.chat_request import ChatRequest
@@ -12,7 +13,7 @@ from p2l.serving.router.config.server_config import CallConfig, ServerConfig
 from p2l.serving.router.tracing import Tracer
 from p2l.serving.router.upstream.circuit_breaker import CircuitBreaker
 from p2l.serving.router.upstream.model_client import ModelAnswer, ModelClient
-from p2l.serving.router.upstream_error import UpstreamError
+from p2l.serving.router.upstream_error import FILTERED, UpstreamError
 
 Failures = list[tuple[str, str]]
 """(model, reason) of each failed attempt, in order."""
@@ -22,26 +23,45 @@ _UNSUITABLE = "unsuitable"
 
 @dataclass(frozen=True)
 class UpstreamResult:
-    """The answer of one model, and the attempts that led to it."""
+    """The answer of one model, and the attempts that led to it.
+
+    ``unaffordable``: the models before it that the budget of the key does not pay for.
+    """
 
     model: str
     answer: ModelAnswer
     num_attempts: int
     failures: Failures = field(default_factory=list)
+    unaffordable: tuple[str, ...] = ()
 
 
 class AllModelsFailedError(Exception):
-    """No candidate answered. Holds the last error and the attempts so far; later attempts continue the count."""
+    """No candidate answered. Holds the last error and the attempts so far; later attempts continue the count.
+
+    ``filtered``: the first answer that a filter of its provider stopped.
+    """
 
     def __init__(self, error: UpstreamError) -> None:
         super().__init__(error.reason)
         self.error = error
         self.num_attempts = 0
         self.failures: Failures = []
+        self.unaffordable: tuple[str, ...] = ()
+        self.filtered: UpstreamResult | None = None
 
     def add(self, model: str, error: UpstreamError) -> None:
         self.error = error
         self.failures.append((model, error.reason))
+
+    def add_refusal(self, model: str, error: UpstreamError) -> None:
+        """Count a request that is sent once more without the parameters that the model refused."""
+        self.failures.append((model, error.reason))
+        self.num_attempts += 1
+
+    def add_filtered(self, model: str, answer: ModelAnswer) -> None:
+        self.failures.append((model, FILTERED))
+        if self.filtered is None:
+            self.filtered = UpstreamResult(model, answer, self.num_attempts, self.failures, self.unaffordable)
 
     def add_unsuitable(self, model: str, error: ApiError) -> None:
         """Note a provider that cannot express the request. The client sees this error if all providers fail so."""
@@ -76,7 +96,7 @@ class FallbackClient:
         config: ServerConfig,
         request: ChatRequest,
         candidates: tuple[str, ...],
-        reserve: Callable[[str], bool],
+        reserve: Callable[[str], Awaitable[bool]],
         failed: AllModelsFailedError | None = None,
     ) -> UpstreamResult:
         """Return the answer, or the first chunk of a stream, of the first candidate that answers.
@@ -93,8 +113,10 @@ class FallbackClient:
         failed = failed or AllModelsFailedError(UpstreamError("unaffordable", "no model", status=429))
         deadline = time.monotonic() + config.calls.total_timeout
         for name in self._available(candidates):
-            if reserve(name) and (answer := await self._call(config, request, name, failed, deadline)) is not None:
-                return UpstreamResult(name, answer, failed.num_attempts, failed.failures)
+            if not await reserve(name):
+                failed.unaffordable += (name,)
+            elif (answer := await self._call(config, request, name, failed, deadline)) is not None:
+                return UpstreamResult(name, answer, failed.num_attempts, failed.failures, failed.unaffordable)
         raise failed
 
     async def _call(
@@ -110,7 +132,8 @@ class FallbackClient:
             failed.num_attempts += 1
             try:
                 with self._tracer.span("attempt", _span_attributes(config, name, failed.num_attempts), calls=True):
-                    answer = await self._client.call(config, name, request, deadline)
+                    refused = partial(failed.add_refusal, name)
+                    answer = await self._client.call(config, name, request, deadline, refused)
             except ApiError as error:  # this provider cannot express the request; another may
                 failed.num_attempts -= 1
                 failed.add_unsuitable(name, error)
@@ -119,12 +142,16 @@ class FallbackClient:
                 failed.add(name, error)
                 if error.client_fault:
                     raise failed from None
-                self._circuit_breaker.record_failure(name, error, calls)
+                if error.model_fault:
+                    self._circuit_breaker.record_failure(name, error, calls)
                 if not error.retryable or not self._circuit_breaker.is_available(name):
                     return None
             else:
                 self._circuit_breaker.record_success(name)
-                return answer
+                if not answer.is_filtered:
+                    return answer
+                failed.add_filtered(name, answer)
+                return None
         return None
 
     def _available(self, candidates: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,35 +1,50 @@
 """Call one model once: over HTTP in its provider's format, or through LiteLLM."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
 
+from p2l.serving.http.api_error import invalid
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
+from p2l.serving.router.router_logs import event, log
+from p2l.serving.router.token_estimates import num_choices
+from p2l.serving.router.upstream.chat_answer import chunks_of, is_filtered
 from p2l.serving.router.upstream.client import UpstreamClient
-from p2l.serving.router.upstream.providers import litellm, openai_chat
+from p2l.serving.router.upstream.parameter_refusals import fit_to_refusal, refused_again
+from p2l.serving.router.upstream.providers import litellm
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
-from p2l.serving.router.upstream.upstream_request import Provider
-from p2l.serving.router.upstream_error import malformed, timed_out
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """A completion, or a stream after its first chunk.
+    """A completion, or a stream after its first chunk with a choice.
 
     Attributes:
         completion: the whole answer; None for a stream.
-        first_chunk: of the stream; None without one.
+        opening: the chunks that have come; empty without a stream.
         chunks: the rest of the stream; None without one.
         dropped: fields of the client that the provider does not support.
     """
 
     completion: JSON | None = None
-    first_chunk: JSON | None = None
+    opening: tuple[JSON, ...] = ()
     chunks: AsyncIterator[JSON] | None = None
     dropped: tuple[str, ...] = ()
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a filter of the provider stopped every choice."""
+        return is_filtered((self.completion,) if self.completion is not None else self.opening)
+
+    async def close(self) -> None:
+        """End the stream; a whole answer needs no end."""
+        if isinstance(self.chunks, AsyncGenerator):
+            await self.chunks.aclose()
 
 
 class ModelClient:
@@ -38,57 +53,100 @@ class ModelClient:
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
 
-    async def call(self, config: ServerConfig, name: str, request: ChatRequest, deadline: float) -> ModelAnswer:
+    async def call(
+        self,
+        config: ServerConfig,
+        name: str,
+        request: ChatRequest,
+        deadline: float,
+        count_refusal: Callable[[UpstreamError], None],
+    ) -> ModelAnswer:
         """Return the answer, or its first chunk, before the deadline (``time.monotonic``).
+
+        A request that is refused for optional parameters is sent once more without them, after ``count_refusal``.
 
         Raises UpstreamError if the model fails, and ApiError if its provider cannot express the request.
         """
         model = config.model_configs[name]
-        if not request.stream or model.type == "openai-o1":
-            completion, dropped = await self._complete(config, model, request, deadline)
-            if not request.stream:
-                return ModelAnswer(completion, dropped=dropped)
-            chunks = _as_stream(openai_chat.chunks_of(completion, want_usage=True))
-        else:
-            chunks, dropped = self._open_stream(config, model, request)
+        sent = build_request(model, request)
         try:
-            first = await asyncio.wait_for(chunks.__anext__(), _seconds_until(deadline))
-        except StopAsyncIteration:
-            raise malformed("an empty stream") from None
-        except asyncio.TimeoutError:
-            raise timed_out() from None
-        return ModelAnswer(first_chunk=first, chunks=chunks, dropped=dropped)
+            return await self._send(config, model, request, sent, deadline)
+        except UpstreamError as error:
+            fitted = fit_to_refusal(model, sent, request.body, error)
+            count_refusal(error)
+        event("a model refused parameters", {"model": name, "dropped": fitted.dropped}, level=logging.WARNING)
+        try:
+            return await self._send(config, model, request, fitted, deadline)
+        except UpstreamError as error:
+            raise refused_again(model, fitted, request.body, error) from None
+
+    async def _send(
+        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest, deadline: float
+    ) -> ModelAnswer:
+        if request.stream and model.type != "openai-o1":
+            return await _open_stream(self._stream(config, model, request, sent), sent.dropped, deadline)
+        completion = await self._complete(config, model, request, sent, _seconds_until(deadline))
+        if not request.stream:
+            return ModelAnswer(completion, dropped=sent.dropped)
+        return await _open_stream(_as_stream(chunks_of(completion)), sent.dropped, deadline)
+
+    def _stream(
+        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest
+    ) -> AsyncIterator[JSON]:
+        if model.type == "litellm":
+            return litellm.stream(sent, config.calls.total_timeout)
+        return self._client.stream(sent, PROVIDERS[request.api][model.type], config.calls, config.secrets)
 
     async def _complete(
-        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, deadline: float
-    ) -> tuple[JSON, tuple[str, ...]]:
-        seconds = _seconds_until(deadline)
+        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest, seconds: float
+    ) -> JSON:
         if model.type == "litellm":
-            return await litellm.complete(model, request.body, seconds), ()
+            return await litellm.complete(sent, seconds)
         provider = PROVIDERS[request.api][model.type]
-        upstream_request = provider.build_request(model, request.body, False, True)
-        payload = await self._client.post(upstream_request, config.calls, seconds, config.secrets)
-        return _parse_completion(provider, payload), upstream_request.dropped
-
-    def _open_stream(
-        self, config: ServerConfig, model: ModelConfig, request: ChatRequest
-    ) -> tuple[AsyncIterator[JSON], tuple[str, ...]]:
-        if model.type == "litellm":
-            return litellm.stream(model, request.body, config.calls.total_timeout), ()
-        provider = PROVIDERS[request.api][model.type]
-        want_usage = request.include_usage or model.prices is not None
-        upstream_request = provider.build_request(model, request.body, True, want_usage)
-        chunks = self._client.stream(upstream_request, provider.stream_parser(), config.calls, config.secrets)
-        return chunks, upstream_request.dropped
+        return await self._client.complete(sent, provider, config.calls, seconds, config.secrets)
 
 
-def _parse_completion(provider: Provider, payload: Any) -> JSON:
-    if not isinstance(payload, dict):
-        raise malformed("an answer that is not an object")
+def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
+    """Return the provider's request, without the parameters that the configuration drops for this model.
+
+    Raises ApiError 400 if the provider cannot express it.
+    """
+    is_litellm = model.type == "litellm"
+    build = litellm.build_request if is_litellm else PROVIDERS[request.api][model.type].build_request
+    body = {name: value for name, value in request.body.items() if name not in model.drop_params}
+    streams = request.stream and model.type != "openai-o1"
+    want_usage = request.include_usage or model.prices is not None
     try:
-        return provider.parse_completion(payload)
-    except (KeyError, TypeError, AttributeError):
-        raise malformed("an answer that is not in its form") from None
+        sent = build(model, body, streams, want_usage, request.thoughts)
+    except (KeyError, TypeError, AttributeError, ValueError):  # a value of another type than the translation reads
+        log.warning("a request could not be translated", exc_info=True)
+        raise invalid("a field has a value of the wrong type for this model's API") from None
+    gone = {name for name in model.drop_params if request.body.get(name) is not None}
+    return replace(sent, dropped=tuple(sorted({*sent.dropped, *gone})), num_choices=num_choices(body))
+
+
+async def _open_stream(chunks: AsyncIterator[JSON], dropped: tuple[str, ...], deadline: float) -> ModelAnswer:
+    """Return a stream after its first chunk with a choice."""
+    try:
+        opening = await asyncio.wait_for(_opening(chunks), _seconds_until(deadline))
+    except asyncio.TimeoutError:
+        raise timed_out() from None
+    return ModelAnswer(opening=opening, chunks=chunks, dropped=dropped)
+
+
+async def _opening(chunks: AsyncIterator[JSON]) -> tuple[JSON, ...]:
+    """Return the chunks up to the first with a choice, and all of them if a filter stopped that choice.
+
+    Until then another model can still answer.
+    """
+    opening: list[JSON] = []
+    async for chunk in chunks:
+        opening.append(chunk)
+        if chunk.get("choices", True) and not is_filtered(opening):
+            break
+    if not any(chunk.get("choices", True) for chunk in opening):
+        raise malformed("an empty stream")
+    return tuple(opening)
 
 
 async def _as_stream(chunks: Iterator[JSON]) -> AsyncIterator[JSON]:

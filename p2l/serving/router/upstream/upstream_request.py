@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
+from urllib.parse import urlsplit, urlunsplit
 
-from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.chat_request import JSON, Thoughts
 from p2l.serving.router.config.server_config import ModelConfig
 
 
@@ -17,28 +19,49 @@ class UpstreamRequest:
         headers: include the key.
         body: sent as JSON.
         dropped: fields of the client that this provider does not support.
+        num_choices: as many as were asked for.
     """
 
     url: str
     headers: dict[str, str] = field(repr=False)
     body: JSON = field(repr=False)
     dropped: tuple[str, ...] = ()
+    num_choices: int = 1
+
+
+@lru_cache(maxsize=1024)
+def url_of(base: str, path: str, version: str = "") -> str:
+    """Return the URL of a path below ``base``, which may end with ``version`` and have a query of its own."""
+    parts, (path, _, query) = urlsplit(base), path.partition("?")
+    joined = "&".join(filter(None, (parts.query, query)))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix(version) + path, joined, ""))
 
 
 @runtime_checkable
 class StreamParser(Protocol):
-    """Parses the server-sent events of one stream.
+    """Parses the events of one stream."""
 
-    Attributes:
-        finished: the answer is complete; a stream that ends before was cut off.
-        ended: no more events will come.
-    """
+    @property
+    def ended(self) -> bool:
+        """Whether no more events will come."""
 
-    finished: bool
-    ended: bool
+    def parse(self, event: JSON, raw: bytes) -> Iterator[JSON]:
+        """Yield the chunks of one event, which ``raw`` holds as strict JSON; UpstreamError if it is malformed."""
 
-    def parse(self, data: bytes) -> Iterator[JSON]:
-        """Yield the chunks of one event; UpstreamError if it reports an error or is malformed."""
+    def finish(self, saw_done: bool, num_choices: int) -> Iterator[JSON]:
+        """Yield what is left when the events end; UpstreamError if the answer is not whole.
+
+        Args:
+            saw_done: whether the server sent [DONE].
+            num_choices: as many as were asked for.
+        """
+
+
+RequestBuilder = Callable[[ModelConfig, JSON, bool, bool, Thoughts], UpstreamRequest]
+"""(model, body, stream, want_usage, thoughts) -> request.
+
+``want_usage`` asks a stream for its usage; ``thoughts`` are those behind the calls of the history.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,11 +69,14 @@ class Provider:
     """How one provider is called. A file in ``providers/`` implements each.
 
     Attributes:
-        build_request: (model, body, stream, want_usage) -> request. ``want_usage`` asks a stream for its usage.
-        parse_completion: checks or translates a whole answer; KeyError, TypeError or AttributeError if malformed.
+        build_request: translates a client's request.
+        parse_completion: checks or translates a whole answer; KeyError, TypeError, AttributeError or ValueError if it
+            is malformed.
         stream_parser: makes the parser of one stream.
+        chunks_of: turns a checked answer into a stream, for servers that do not stream; None if the API cannot.
     """
 
-    build_request: Callable[[ModelConfig, JSON, bool, bool], UpstreamRequest]
+    build_request: RequestBuilder
     parse_completion: Callable[[JSON], JSON]
     stream_parser: Callable[[], StreamParser]
+    chunks_of: Callable[[JSON], Iterator[JSON]] | None = None

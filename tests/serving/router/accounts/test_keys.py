@@ -1,7 +1,6 @@
 """Budgets, rates and models of client keys, over HTTP."""
 
 import threading
-import time
 from typing import Any
 
 import httpx
@@ -10,6 +9,7 @@ import pytest
 
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Running, Seen, chat, completion, delta, model, stream
+from tests.waiting import wait_until
 
 KEYS = [
     {"name": "rich", "key": "sk-rich-000000", "budget": 100.0},
@@ -52,23 +52,22 @@ class TestKeys:
         for _ in range(5):
             with pytest.raises(openai.InternalServerError):
                 chat(start.client(running, "sk-poor-000000"))
-        assert running.container.ledger.spent(running.container.snapshot.config.keys[1]) == 0.0
+        assert running.spent(1) == 0.0
 
     @pytest.mark.parametrize("streamed", [True, False])
-    def test_an_answer_whose_session_cannot_be_stored_is_not_charged(self, start: Starter, streamed: bool) -> None:
+    def test_an_answer_whose_session_cannot_be_stored_is_delivered(self, start: Starter, streamed: bool) -> None:
         def answer(seen: Seen) -> Reply:
             running.container.state.execute("DROP TABLE sessions")
             return stream(delta("x"), delta(finish="stop")) if streamed else Reply(body=completion())
 
         running = start.router({"m": model(start.upstream(answer).url)}, {"keys": KEYS[:1]}, router_type="random")
-        with pytest.raises(openai.InternalServerError):
-            chat(start.client(running, "sk-rich-000000"), extra_headers={"x-p2l-session": "s"}, stream=streamed)
-        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == 0.0
+        chat(start.client(running, "sk-rich-000000"), extra_headers={"x-p2l-session": "s"}, stream=streamed)
+        assert running.spent() == 1.0
 
     def test_actual_costs_by_prices(self, start: Starter) -> None:
         running = self.running(start, prices={"input": 1e5, "output": 2e5})
         chat(start.client(running, "sk-rich-000000"))
-        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == pytest.approx(0.9 + 0.6)
+        assert running.spent() == pytest.approx(0.9 + 0.6)
 
     @pytest.mark.parametrize("how", ["left", "broken", "ended", "whole"])
     @pytest.mark.parametrize(
@@ -99,10 +98,7 @@ class TestKeys:
             for line in answer.iter_lines():
                 if how == "left" and '"finish_reason":"stop"' in line:
                     break
-        key, deadline = running.container.snapshot.config.keys[0], time.monotonic() + 10
-        while running.container.ledger.spent(key) != pytest.approx(charged) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert running.container.ledger.spent(key) == pytest.approx(charged)
+        wait_until(lambda: running.spent() == pytest.approx(charged))
 
     def test_rates(self, start: Starter) -> None:
         client = start.client(self.running(start), "sk-slow-000000")
@@ -119,5 +115,5 @@ class TestKeys:
             chat(client, extra_body={"direct_model": "a"})
 
     def test_the_published_default_key_is_void_beside_others(self, start: Starter) -> None:
-        with pytest.raises(openai.PermissionDeniedError):
+        with pytest.raises(openai.AuthenticationError):
             chat(start.client(self.running(start), "-"))

@@ -8,7 +8,7 @@ import pytest
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.accounts.ledger import Ledger
 from p2l.serving.router.accounts.reservations import Reservation
-from p2l.serving.router.config.server_config import KeyConfig
+from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.storage.shared_state import open_shared_state
 from tests.serving.router.fakes import Clock
 

@@ -1,7 +1,8 @@
 """Votes from traffic: stored on decisions, exported as a table that training reads."""
 
+import os
 import sqlite3
-import time
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from p2l.data.vote_table import validate_votes
 from p2l.serving.router.router_command import main
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Running, model
+from tests.waiting import wait_until
 
 HEADERS = {"authorization": f"Bearer {KEY}"}
 
@@ -120,12 +122,40 @@ def test_a_locked_file_holds_up_nothing_but_votes(start: Starter, tmp_path: Path
         assert refused.status_code == 503 and refused.json()["error"]["code"] == "feedback_unavailable"
         other.execute("ROLLBACK")
     assert vote(running, decision=before, rating=1).status_code == 201
-    deadline = time.monotonic() + 10
-    while vote(running, decision=during, rating=1).status_code == 404 and time.monotonic() < deadline:
-        time.sleep(0.05)  # until the decision is written
+    wait_until(lambda: vote(running, decision=during, rating=1).status_code != 404)  # until the decision is written
     assert vote(running, decision=during, rating=1).status_code == 409
 
 
 def test_off_by_default(start: Starter) -> None:
     running = start.router({"a": model(start.upstream().url)})
     assert vote(running, decision="x", rating=1).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"winer": "model_a", "rating": 1}, "unknown field 'winer'; did you mean 'winner'?"),
+        ({"winner": "model_a", "model_b": "b", "promt": "x"}, "unknown field 'promt'; did you mean 'prompt'?"),
+        ({"rating": 1, "note": "x"}, "unknown field 'note'; a vote has decision, other_decision"),
+        ({"winner": "model_a", "model_b": "gpt-4o-mni"}, "not one of this router's models; did you mean 'gpt-4o-mini'"),
+    ],
+)
+def test_a_mistyped_vote_is_an_error_with_near_names(
+    start: Starter, tmp_path: Path, fields: dict[str, Any], expected: str
+) -> None:
+    models = {"a": model(start.upstream().url), "b": model("http://nowhere"), "gpt-4o-mini": model("http://nowhere")}
+    running = start.router(models, feedback=str(tmp_path / "f.sqlite"))
+    answer = vote(running, decision=decide(running, "a"), **fields)
+    assert answer.status_code == 400 and expected in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o000])
+def test_exported_votes_are_read_by_their_owner_alone(start: Starter, tmp_path: Path, mask: int) -> None:
+    running = router(start, tmp_path / "f.sqlite", store_prompts=True)
+    vote(running, decision=decide(running, "a"), other_decision=decide(running, "b"), winner="model_a")
+    before = os.umask(mask)
+    try:
+        export(tmp_path, running.config_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "votes.jsonl").stat().st_mode) == 0o600

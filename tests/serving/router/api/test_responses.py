@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Reply, Seen, model, stream
 from tests.serving.router.fakes_responses import ABLE, answering, events, message, response, two
+from tests.waiting import wait_until
 
 
 class TestPassThrough:
@@ -112,7 +113,7 @@ class TestPassThrough:
         client.responses.create(model="-", input="hi")
         fake.answer = lambda seen: stream(*events("Hello"), done=False, named=True)
         list(client.responses.create(model="-", input="hi", stream=True))
-        assert running.container.ledger.spent(running.container.snapshot.config.keys[0]) == pytest.approx(2 * 1.5)
+        wait_until(lambda: running.spent() == pytest.approx(2 * 1.5))
 
 
 class TestChoice:
@@ -120,7 +121,7 @@ class TestChoice:
         fake = start.upstream(answering())
         models = {
             "silent": model(fake.url),
-            "anthropic": model(fake.url, type="anthropic", **ABLE),
+            "anthropic": model(fake.url, type="anthropic"),
             "able": model(fake.url, **ABLE),
         }
         client = start.client(start.router(models))
@@ -128,6 +129,17 @@ class TestChoice:
         for name in ("silent", "anthropic"):
             with pytest.raises(openai.BadRequestError, match=f"{name} does not support the Responses API"):
                 client.responses.create(model=name, input="hi")
+
+    @pytest.mark.parametrize("streamed", [False, True])
+    def test_reasoning_models_have_it(self, start: Starter, streamed: bool) -> None:
+        fake = start.upstream(lambda seen: stream(*events("Hel", "lo!")) if streamed else Reply(body=response()))
+        client = start.client(start.router({"m": model(fake.url, type="openai-reasoning", **ABLE)}))
+        answer = client.responses.with_raw_response.create(model="-", input="hi", temperature=0, stream=streamed)
+        assert answer.headers["x-p2l-dropped"] == "temperature"
+        assert fake.seen[-1].path == "/responses" and "temperature" not in fake.seen[-1].body
+        parsed: Any = answer.parse()
+        text = "".join(e.delta for e in parsed if e.type == "response.output_text.delta") if streamed else None
+        assert (text or parsed.output_text) == "Hello!"
 
     def test_501_if_no_model_declares_the_responses_api(self, start: Starter) -> None:
         fake, client = start.one()

@@ -1,9 +1,9 @@
 """Hot reload of the configuration."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
+import openai
 import pytest
 import yaml
 
@@ -12,13 +12,7 @@ from p2l.serving.router.config.router_options import RouterOptions
 from p2l.serving.router.config.snapshot import Snapshot
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, Running, chat, delta, model, stream
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+from tests.waiting import wait_until
 
 
 class TestReload:
@@ -35,11 +29,11 @@ class TestReload:
 
     def until_renamed(self, running: Running, old: str, new: str) -> None:
         self.rewrite(running, lambda config: config["model_configs"].update({new: config["model_configs"].pop(old)}))
-        until(lambda: new in running.container.snapshot.config.model_configs)
+        wait_until(lambda: new in running.container.snapshot.config.model_configs)
 
     def until_refused(self, running: Running, times: int) -> None:
         expected = f'p2l_router_reloads_total{{result="refused"}} {times}.0'.encode()
-        until(lambda: expected in running.container.metrics.exposition())
+        wait_until(lambda: expected in running.container.metrics.exposition())
 
     def test_new_requests_get_the_new_configuration_and_streams_go_on(self, start: Starter) -> None:
         fake = start.upstream(lambda seen: stream(*[delta("x")] * 10, delta(finish="stop"), pause=0.05))
@@ -59,6 +53,41 @@ class TestReload:
         self.rewrite(running, lambda config: config["model_configs"]["m"].update(cost=-1))
         self.until_refused(running, 1)
         assert running.container.snapshot is before and chat(start.client(running))["x-p2l-model"] == "m"
+
+    @pytest.mark.parametrize("change", [lambda c: c.pop("keys"), lambda c: c["keys"][0].update(key="-")])
+    def test_a_closed_router_does_not_become_open(self, start: Starter, change: Callable[[Any], None]) -> None:
+        keys = [{"name": "a", "key": "sk-a-0000000"}]
+        running = start.router({"m": model(start.upstream().url)}, {"keys": keys}, router_type="random", api_key="-")
+        self.rewrite(running, change)
+        self.until_refused(running, 1)
+        assert chat(start.client(running, "sk-a-0000000"))["x-p2l-model"] == "m"
+        with pytest.raises(openai.AuthenticationError):
+            chat(start.client(running, "-"))
+
+    def test_keys_may_go_while_the_option_holds_one(self, start: Starter) -> None:
+        keys = [{"name": "a", "key": "sk-a-0000000"}]
+        running = start.router({"old": model(start.upstream().url)}, {"keys": keys}, router_type="random")
+        self.rewrite(running, lambda config: config.pop("keys"))
+        self.until_renamed(running, "old", "new")
+        assert chat(start.client(running))["x-p2l-model"] == "new"
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"router": {"opponents": {"n": 1.0}}}, "router.opponents.n"),
+            ({"model_configs": {"x": {"name": "x", "type": "openai", "cost": 1.0}}}, "ranks none of these models"),
+        ],
+    )
+    def test_a_file_that_does_not_fit_the_p2l_model_changes_nothing(
+        self, start: Starter, change: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        running = start.router({"m": model(start.upstream().url)})
+        chat(start.client(running))
+        self.rewrite(running, lambda config: config.update(change))
+        self.until_refused(running, 1)
+        assert chat(start.client(running))["x-p2l-model"] == "m"
+        refused = next(record for record in caplog.records if "the old one stays" in record.message)
+        assert reason in refused.fields["reason"]
 
     @pytest.mark.parametrize(
         "more",

@@ -110,6 +110,15 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ),
         ({"model_configs": {"m": {**MODEL, "api_key": 12345}}}, "api_key: expected text"),
         ({"model_configs": {"m": {**MODEL, "api_key": "${NOT_SET_ANYWHERE}"}}}, "NOT_SET_ANYWHERE is not set"),
+        ({"model_configs": {"m": {**MODEL, "api_key": "os.environ/NOT_SET_ANYWHERE"}}}, "NOT_SET_ANYWHERE is not set"),
+        ({"model_configs": {"m": {**MODEL, "api_key": "${A?b}"}}}, "expected the key"),
+        ({"model_configs": {"m": {**MODEL, "api_key": "os.environ['A']"}}}, "expected the key"),
+        ({"model_configs": {"m": {**MODEL, "drop_params": ["messages"]}}}, "messages cannot be dropped"),
+        ({"model_configs": {"m": {**MODEL, "drop_params": ["temperature"], "temp": 1}}}, "temperature is set by"),
+        *(
+            ({"model_configs": {"m": {**MODEL, "type": kind, "capabilities": {"responses": True}}}}, "have this API")
+            for kind in ("anthropic", "gemini", "openai-o1", "litellm")
+        ),
         ({"model_configs": {1: MODEL}}, "names must be strings"),
         ({"model_configs": {"m": MODEL}, "router": {"default_model": "x"}}, "'x' is not in model_configs"),
         ({"model_configs": {"m": MODEL}, "router": {"mean_cost": 0}}, "mean_cost must be"),
@@ -119,6 +128,26 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": MODEL}, "calls": {"max_attempts": 0}}, "max_attempts must be at least 1"),
         ({"model_configs": {"m": MODEL}, "calls": {"total_timeout": float("inf")}}, "total_timeout must be"),
         ({"model_configs": {"m": MODEL}, "calls": {"backoff": float("nan")}}, "backoff must be"),
+        ({"model_configs": {"m": {**MODEL, "temp": 5}}}, "model_configs.m: temp must be a number from 0 to 2; got 5"),
+        ({"model_configs": {"m": {**MODEL, "temp": float("nan")}}}, "temp must be a number from 0 to 2"),
+        ({"model_configs": {"m": {**MODEL, "top_p": -1}}}, "model_configs.m: top_p must be a number from 0 to 1"),
+        ({"model_configs": {"m": {**MODEL, "top_p": 1.5}}}, "top_p must be"),
+        ({"model_configs": {"m": {**MODEL, "top_k": -2}}}, "model_configs.m: top_k must be"),
+        ({"model_configs": {"m": {**MODEL, "name": ""}}}, "model_configs.m: name is empty"),
+        ({"model_configs": {" ": MODEL}}, "model_configs: a model has an empty name"),
+        ({"model_configs": {"m": MODEL}, "router": {"aliases": ["best", "m"]}}, "router.aliases: 'm' is a model, too"),
+        ({"model_configs": {"p2l-router": MODEL}}, "router.aliases: 'p2l-router' is a model, too"),
+        ({"model_configs": {"m": MODEL}, "router": {"aliases": ["a", "a"]}}, "router: aliases: every name must differ"),
+        ({"model_configs": {"m": MODEL}, "router": {"aliases": [""]}}, "none may be empty"),
+        ({"model_configs": {"m": MODEL}, "embedding_configs": {"m": MODEL}}, "embedding_configs: 'm' is in model_con"),
+        ("model_configs: {}\nname: a\nname: b", "config.yaml, line 3: the name 'name' stands twice"),
+        ("model_configs: {m: {name: m, type: openai, cost: 1, cost: 2}}", "line 1: the name 'cost' stands twice"),
+        (
+            "model_configs:\n  m: {name: m, type: openai, cost: 1}\n  m: {name: n, type: openai, cost: 1}",
+            "line 3: .* 'm'",
+        ),
+        ("x-a: &a {cost: 1, cost: 2}\nmodel_configs: {m: {name: m, type: openai, cost: 1}}", "'cost' stands twice"),
+        ({"x": {}, "model_configs": {"m": MODEL}}, "unknown key 'x'"),
         (
             {"model_configs": {"m": MODEL}, "keys": [{"name": "a", "key": "x"}, {"name": "b", "key": "x"}]},
             "must differ",
@@ -131,6 +160,18 @@ def test_mistakes_are_reported_with_their_place(tmp_path: Path, config: Any, exp
     with pytest.raises(ConfigError, match=expected):
         load_config(path)
     assert main(["-c", str(path), "--check-config"]) == 2
+
+
+def test_anchors_stand_under_names_with_x(tmp_path: Path) -> None:
+    text = """
+x-shared: &shared {type: openai, cost: 1.0, temp: 0.7}
+x-warm: &warm {<<: *shared, temp: 1.0}
+model_configs:
+  a: {<<: *shared, name: a}
+  b: {<<: *warm, name: b, cost: 2.0}
+"""
+    models = load_config(write(tmp_path, text)).model_configs
+    assert [(m.name, m.cost, m.temp) for m in models.values()] == [("a", 1.0, 0.7), ("b", 2.0, 1.0)]
 
 
 def test_no_error_quotes_a_key(tmp_path: Path) -> None:
@@ -151,6 +192,28 @@ def test_keys_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("SOME_KEY", "sk-env-123456")
     config = load_config(write(tmp_path, {"model_configs": {"m": {**MODEL, "api_key": "${SOME_KEY}"}}}))
     assert config.model_configs["m"].key == "sk-env-123456" and config.secrets == ("sk-env-123456",)
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("${SOME_KEY:-other}", "sk-env-123456"),
+        ("${NOT_SET:-sk-default}", "sk-default"),
+        ("${EMPTY:-sk-default}", "sk-default"),
+        ("${NOT_SET:-}", None),
+        ("a${SOME_KEY:-}b${NOT_SET:-c}", "ask-env-123456bc"),
+        ("os.environ/SOME_KEY", "sk-env-123456"),
+        ("sk-os.environ/SOME_KEY", "sk-os.environ/SOME_KEY"),
+    ],
+)
+def test_other_ways_to_name_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, key: str | None
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("SOME_KEY", "sk-env-123456")
+    monkeypatch.setenv("EMPTY", "")
+    config = load_config(write(tmp_path, {"model_configs": {"m": {**MODEL, "api_key": written}}}))
+    assert config.model_configs["m"].key == key
 
 
 def test_line_ends_around_keys_are_no_part_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,11 +244,19 @@ def test_published_options_and_their_defaults() -> None:
         (["--router-type", "random", "--router-model-path", "x"], "one of"),
         (["--router-type", "grk-endpoint"], "needs --router-model-endpoint"),
         (["--router-type", "random", "--store-prompts"], "needs --feedback"),
+        (["--router-type", "random", "--state", "postgresql://u:secret@h/d"], "only --feedback may be in PostgreSQL"),
     ],
 )
 def test_options_that_do_not_fit(arguments: list[str], expected: str) -> None:
-    with pytest.raises(ConfigError, match=expected):
+    with pytest.raises(ConfigError, match=expected) as error:
         options_of(parser().parse_args(["-c", "c", *arguments]))
+    assert "secret" not in str(error.value)
+
+
+def test_the_state_of_several_workers_is_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P2L_ROUTER_STATE", "postgres://u:secret@h/d")
+    with pytest.raises(ConfigError, match="--state must be the path of a SQLite file"):
+        options_of(parser().parse_args(["-c", "c", "--router-type", "random"]))
 
 
 @pytest.mark.parametrize(
@@ -197,6 +268,8 @@ def test_options_that_do_not_fit(arguments: list[str], expected: str) -> None:
         (["--feedback", "mysql://u:secret@h/d"], {}, "postgresql://user@host"),
         (["--state", "nowhere/s.sqlite"], {}, "cannot be opened as a SQLite file"),
         ([], {"mean_cost": 2.0, "mean_cost_state": "nowhere/s.sqlite"}, "cannot be opened as a SQLite file"),
+        (["--state", "postgresql://u:secret@h/d"], {}, "must be the path of a SQLite file"),
+        ([], {"mean_cost": 2.0, "mean_cost_state": "postgres://u:secret@h/d"}, "must be the path of a SQLite file"),
         (["--feedback", "other.sqlite"], {}, "table votes has other columns"),
         (["--state", "other.sqlite"], {}, "table accounts has other columns"),
         ([], {"mean_cost": 2.0, "mean_cost_state": "other.sqlite"}, "table streams has other columns"),

@@ -19,6 +19,10 @@ NEEDS: dict[str, dict[str, Any]] = {
     "other_parts": {
         "messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "https://x"}}]}]
     },
+    "audio_output": {"modalities": ["text", "audio"], "audio": {"voice": "x", "format": "wav"}},
+    "image_output": {"modalities": ["image", "text"]},
+    "web_search": {"extra_body": {"web_search_options": {}}},
+    "legacy_functions": {"functions": [{"name": "f", "parameters": {"type": "object"}}]},
     "context_length": {"messages": [{"role": "user", "content": "word " * 400}]},
 }
 
@@ -80,7 +84,18 @@ class TestCapabilities:
         assert chat(client)["x-p2l-model"] == "cannot"
         assert chat(client, **NEEDS[need])["x-p2l-model"] == "can"
         with pytest.raises(openai.BadRequestError, match="cannot does not support"):
-            chat(client, **NEEDS[need], extra_body={"direct_model": "cannot"})
+            chat(
+                client, **NEEDS[need] | {"extra_body": {**NEEDS[need].get("extra_body", {}), "direct_model": "cannot"}}
+            )
+
+    @pytest.mark.parametrize("kind", ["anthropic", "gemini"])
+    @pytest.mark.parametrize("need", ["audio_output", "image_output", "web_search", "legacy_functions", "other_tools"])
+    def test_what_a_provider_cannot_express_goes_elsewhere(self, start: Starter, kind: str, need: str) -> None:
+        other, fake = start.upstream(), start.upstream()
+        client = start.client(start.router({"other": model(other.url, type=kind), "openai": model(fake.url)}))
+        assert chat(client, **NEEDS[need])["x-p2l-model"] == "openai" and not other.seen
+        sent = {**NEEDS[need], **NEEDS[need].get("extra_body", {})}
+        assert all(fake.seen[-1].body[name] == value for name, value in sent.items() if name != "extra_body")
 
     def test_no_model_is_capable(self, start: Starter) -> None:
         _, client = start.one(capabilities={"tools": False})

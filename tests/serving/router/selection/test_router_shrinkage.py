@@ -1,6 +1,5 @@
 """A shrinkage file in the configuration: every decision uses its scores, and mistakes are reported."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import yaml
 from scipy.special import expit
 
 from p2l.errors import ConfigError
-from p2l.routing.scores import Optimizer
+from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.shrinkage import Shrinkage
 from p2l.serving.router.router_command import main
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, KEY, Running, chat, model
+from tests.waiting import wait_until
 
 COEFS = {"dear": 0.0, "elsewhere": 2.0, "cheap": 1.0}  # of every prompt; on other prompts dear was better
 FORMS: tuple[Optimizer, ...] = ("strict", "simple-lp", "optimal-lp")
@@ -125,15 +125,8 @@ def test_a_new_file_is_used_and_a_broken_one_is_not(start: Starter, tmp_path: Pa
     router = running(start, {"router": {"shrinkage": path}})
     assert preview(router)["router_outputs"]["dear"] == 0.9
     Path(path).write_text("{")
-    _await(lambda: b'reloads_total{result="refused"}' in router.container.metrics.exposition())
+    wait_until(lambda: b'reloads_total{result="refused"}' in router.container.metrics.exposition())
     assert preview(router)["router_outputs"]["dear"] == 0.9
     general(tmp_path, "simple-lp", dear=0.3)
-    _await(lambda: preview(router)["router_outputs"]["dear"] == 0.3)
+    wait_until(lambda: preview(router)["router_outputs"]["dear"] == 0.3)
     assert preview(router)["model"] == "cheap"
-
-
-def _await(reached: Any) -> None:
-    deadline = time.monotonic() + 20
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -24,6 +24,7 @@ from p2l.serving.router.storage.open_database import make_database
 from tests.serving.router.api.test_feedback import decide, router, vote
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Running
+from tests.waiting import wait_until
 
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("psycopg_pool")
@@ -115,9 +116,7 @@ def test_a_restart_is_noticed_and_no_decision_is_lost(running: Running, server: 
     meanwhile = [decide(running, "a") for _ in range(5)]
     assert time.monotonic() - began < 5  # chats go on
     server.control("start")
-    deadline = time.monotonic() + 20
-    while vote(running, decision=before, rating=1).status_code != 201:
-        assert time.monotonic() < deadline
+    wait_until(lambda: vote(running, decision=before, rating=1).status_code == 201)
     time.sleep(1.0)
     assert [vote(running, decision=one, rating=1).status_code for one in meanwhile] == [201] * 5
     stored = server.query("SELECT count(*) FROM votes WHERE rating = 1")

@@ -4,29 +4,41 @@ import time
 import uuid
 from collections.abc import Iterator
 
-import orjson
-
+from p2l.serving.router.accounts.token_usage import count_tokens
 from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.upstream.chat_answer import unfinished
+from p2l.serving.router.upstream.providers.gemini_parts import part_delta
+from p2l.serving.router.upstream.providers.message_delta import ListIndexes, add_delta, carried
 from p2l.serving.router.upstream.providers.openai_messages import chunk
-from p2l.serving.router.upstream_error import UpstreamError, malformed
+from p2l.serving.router.upstream_error import FILTERED, malformed
 
-_BLOCKED = frozenset(
-    [
-        "SAFETY",
-        "RECITATION",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "IMAGE_SAFETY",
-        "LANGUAGE",
-        "IMAGE_PROHIBITED_CONTENT",
-    ]
+# every other reason (MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, OTHER, NO_IMAGE, ...) is a failure
+_FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": FILTERED,
+    "RECITATION": FILTERED,
+    "BLOCKLIST": FILTERED,
+    "PROHIBITED_CONTENT": FILTERED,
+    "SPII": FILTERED,
+    "LANGUAGE": FILTERED,
+    "IMAGE_SAFETY": FILTERED,
+    "IMAGE_PROHIBITED_CONTENT": FILTERED,
+    "IMAGE_RECITATION": FILTERED,
+}
+# the ratings and averages say nothing that a client of OpenAI's API could use
+_KNOWN_FIELDS = ("content", "finishReason", "index", "safetyRatings", "tokenCount", "avgLogprobs")
+_KNOWN_EVENT_FIELDS = (
+    *("candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId"),
+    *("createTime", "modelStatus", "error"),
 )
 
 
 def parse_completion(payload: JSON) -> JSON:
     """Translate generated content to a chat completion."""
     choices = [_choice(candidate, index) for index, candidate in enumerate(_candidates(payload))]
+    if choices:
+        add_delta(choices[0]["message"], _unknown_fields(payload))
     return {
         **_head(payload, "chat.completion"),
         "choices": choices,
@@ -36,8 +48,8 @@ def parse_completion(payload: JSON) -> JSON:
 
 def _candidates(payload: JSON) -> list[JSON]:
     candidates = payload.get("candidates")
-    if candidates is None and (payload.get("promptFeedback") or {}).get("blockReason"):
-        return [{"content": {"parts": []}, "finishReason": "SAFETY"}]
+    if not candidates and (payload.get("promptFeedback") or {}).get("blockReason"):
+        return [{"content": {"parts": []}, "finishReason": "SAFETY", "promptFeedback": payload["promptFeedback"]}]
     if not isinstance(candidates, list) or not all(isinstance(candidate, dict) for candidate in candidates):
         raise malformed("an answer without candidates")
     return candidates
@@ -53,99 +65,115 @@ def _head(payload: JSON, kind: str) -> JSON:
 
 
 def _choice(candidate: JSON, index: int) -> JSON:
-    content, thoughts, calls = _read_parts(candidate)
-    message: JSON = {"role": "assistant", "content": content if content or not calls else None, "refusal": None}
-    if calls:
-        message["tool_calls"] = calls
-    if thoughts:
-        message["reasoning_content"] = thoughts
-    finish = _finish(candidate, bool(calls))
+    message: JSON = {"role": "assistant", "content": "", "refusal": None}
+    for part in _parts(candidate):
+        add_delta(message, part_delta(part))
+    if not message["content"] and "tool_calls" in message:
+        message["content"] = None
+    add_delta(message, _other_fields(candidate))
+    for position, image in enumerate(message.get("images") or ()):
+        image["index"] = position
+    finish = _finish(candidate.get("finishReason"), called="tool_calls" in message)
     return {"index": candidate.get("index", index), "message": message, "logprobs": None, "finish_reason": finish}
 
 
-def _read_parts(candidate: JSON) -> tuple[str, str, list[JSON]]:
-    parts = (candidate.get("content") or {}).get("parts") or []
-    text = "".join(p["text"] for p in parts if isinstance(p.get("text"), str) and not p.get("thought"))
-    thoughts = "".join(p["text"] for p in parts if isinstance(p.get("text"), str) and p.get("thought"))
-    return text, thoughts, [_call(part) for part in parts if part.get("functionCall")]
+def _parts(candidate: JSON) -> list[JSON]:
+    return (candidate.get("content") or {}).get("parts") or []
 
 
-def _call(part: JSON) -> JSON:
-    function_call = part["functionCall"]
-    arguments = orjson.dumps(function_call.get("args") or {}).decode()
-    call: JSON = {
-        "id": function_call.get("id") or f"call_{uuid.uuid4().hex[:24]}",
-        "type": "function",
-        "function": {"name": function_call.get("name"), "arguments": arguments},
-    }
-    if part.get("thoughtSignature"):  # later models require it back with the call
-        call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
-    return call
+def _other_fields(candidate: JSON) -> JSON:
+    """Return the delta that carries the fields of a candidate without a counterpart, such as groundingMetadata."""
+    others = {name: value for name, value in candidate.items() if name not in _KNOWN_FIELDS and value}
+    return carried(candidates=[others] if others else [])
 
 
-def _finish(candidate: JSON, called: bool) -> str | None:
-    reason = candidate.get("finishReason")
-    if reason is None:
-        return None
-    if reason in _BLOCKED:
-        return "content_filter"
-    return "length" if reason == "MAX_TOKENS" else "tool_calls" if called else "stop"
+def _unknown_fields(payload: JSON) -> JSON:
+    unknown = {name: value for name, value in payload.items() if name not in _KNOWN_EVENT_FIELDS and value}
+    return carried(events=[{"event": unknown}] if unknown else [])
+
+
+def _finish(reason: object, *, called: bool) -> str:
+    """Return OpenAI's finish reason; UpstreamError if the model gave up."""
+    if not isinstance(reason, str) or reason not in _FINISH:
+        raise unfinished(reason)
+    return "tool_calls" if called and reason == "STOP" else _FINISH[reason]
 
 
 def _usage(usage: JSON) -> JSON:
-    """Translate usage; thoughts are charged as output."""
-    thoughts = usage.get("thoughtsTokenCount") or 0
-    prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
-    completion = (usage.get("candidatesTokenCount") or 0) + thoughts
+    """Translate usage; thoughts are charged as output, and so is what the total has beyond the other counts."""
+    thoughts, cached = (count_tokens(usage, f"{name}TokenCount") or 0 for name in ("thoughts", "cachedContent"))
+    prompt = sum(count_tokens(usage, f"{name}TokenCount") or 0 for name in ("prompt", "toolUsePrompt"))
+    completion = (count_tokens(usage, "candidatesTokenCount") or 0) + thoughts
+    completion = max(completion, (count_tokens(usage, "totalTokenCount") or 0) - prompt)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usage.get("cachedContentTokenCount") or 0},
+        "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {"reasoning_tokens": thoughts},
     }
 
 
-class StreamParser:
-    """Translates a stream to chunks; each event has the form of an answer with partial content."""
+class Translator:
+    """Translates a stream; each event has the form of an answer with partial content."""
+
+    ended = False  # only the end of the connection shows it
 
     def __init__(self) -> None:
-        self.finished = False
-        self.ended = False  # only the end of the connection shows it
         self._head: JSON | None = None
-        self._num_calls: dict[int, int] = {}
-        self._begun: set[int] = set()
-        self._complete: set[int] = set()
+        self._choices: dict[int, _StreamedChoice] = {}
+        self._usage: JSON = {}
 
-    def parse(self, data: bytes) -> Iterator[JSON]:
-        try:
-            payload = orjson.loads(data)
-            if payload.get("error"):
-                raise UpstreamError("stream_error", "the model reported an error in its stream")
-            yield from self._chunks(payload)
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise malformed("an event that is not in its form") from None
-
-    def _chunks(self, payload: JSON) -> Iterator[JSON]:
-        first = self._head is None
+    def translate(self, event: JSON) -> Iterator[JSON]:
         if self._head is None:
-            self._head = _head(payload, "chat.completion.chunk")
-        candidates = [] if "candidates" not in payload and "promptFeedback" not in payload else _candidates(payload)
-        for position, candidate in enumerate(candidates):
-            index = candidate.get("index", position)
-            text, thoughts, calls = _read_parts(candidate)
-            delta: JSON = {"role": "assistant"} if first else {}
-            delta |= {"content": text} if text or first else {}
-            delta |= {"reasoning_content": thoughts} if thoughts else {}
-            seen = self._num_calls.get(index, 0)
-            delta |= {"tool_calls": [{"index": seen + i, **call} for i, call in enumerate(calls)]} if calls else {}
-            self._num_calls[index] = seen + len(calls)
-            finish = _finish(candidate, seen + len(calls) > 0)
-            self._begun.add(index)
-            if finish is not None:
-                self._complete.add(index)
-            if delta or finish:
-                yield chunk(self._head, delta, index=index, finish_reason=finish)
-        self.finished = bool(self._begun) and self._begun == self._complete
-        if self.finished and payload.get("usageMetadata"):
-            yield {**self._head, "choices": [], "usage": _usage(payload["usageMetadata"])}
+            self._head = _head(event, "chat.completion.chunk")
+        self._usage = event.get("usageMetadata") or self._usage
+        has_answer = "candidates" in event or "promptFeedback" in event
+        for position, candidate in enumerate(_candidates(event) if has_answer else ()):
+            yield from self._candidate(candidate, position)
+        if unknown := _unknown_fields(event):
+            yield self._chunk(0, self._choice(0).number(unknown))
+
+    def close(self) -> Iterator[JSON]:
+        if self._head is not None and self._usage:
+            yield {**self._head, "choices": [], "usage": _usage(self._usage)}
+
+    def _candidate(self, candidate: JSON, position: int) -> Iterator[JSON]:
+        index = candidate.get("index", position)
+        choice = self._choice(index)
+        delta = choice.add(candidate)
+        reason = candidate.get("finishReason")
+        finish = None if reason is None else _finish(reason, called=choice.num_calls > 0)
+        if delta or finish:
+            yield self._chunk(index, delta, finish)
+
+    def _choice(self, index: int) -> "_StreamedChoice":
+        return self._choices.setdefault(index, _StreamedChoice())
+
+    def _chunk(self, index: int, delta: JSON, finish: str | None = None) -> JSON:
+        assert self._head is not None, "the first event gives it"
+        return chunk(self._head, delta, index=index, finish_reason=finish)
+
+
+class _StreamedChoice:
+    """Numbers what the events add to one choice."""
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+        self._has_role = False
+        self._indexes = ListIndexes()
+
+    def add(self, candidate: JSON) -> JSON:
+        """Return the delta of a candidate's parts and other fields."""
+        delta: JSON = {} if self._has_role else {"role": "assistant", "content": ""}
+        self._has_role = True
+        for part in _parts(candidate):
+            add_delta(delta, part_delta(part))
+        add_delta(delta, _other_fields(candidate))
+        for call in delta.get("tool_calls") or ():
+            call["index"] = self.num_calls
+            self.num_calls += 1
+        return self.number(delta)
+
+    def number(self, delta: JSON) -> JSON:
+        return self._indexes.number(delta)

@@ -3,48 +3,64 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from p2l.serving.router.chat_request import JSON
+from p2l.serving.http.api_error import invalid
+from p2l.serving.router.chat_request import JSON, Thoughts
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.openai_chat import with_system
-from p2l.serving.router.upstream.providers.openai_messages import first_set, without_none
+from p2l.serving.router.token_estimates import max_output_tokens, num_choices
+from p2l.serving.router.upstream.chat_answer import ChatStream, check_completion, cut_off
+from p2l.serving.router.upstream.providers.openai_chat import with_signatures, with_system
+from p2l.serving.router.upstream.providers.openai_messages import first_set, merge_tools, without_none
+from p2l.serving.router.upstream.providers.unknown_fields import unknown_fields
+from p2l.serving.router.upstream.split_characters import SplitCharacters
+from p2l.serving.router.upstream.thoughts import THINKING_BLOCKS, ThoughtNumbers, call_ids
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError
+from p2l.unicode_text import without_surrogates
 
 # the only fields that a client may set: LiteLLM's arguments also select hosts, keys and models
-_ALLOWED = [
-    "messages",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    "temperature",
-    "top_p",
-    "n",
-    "stop",
-    "max_tokens",
-    "max_completion_tokens",
-    "presence_penalty",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "seed",
-    "user",
-    "reasoning_effort",
-    "modalities",
-    "audio",
-    "prediction",
-]
+_ALLOWED = (
+    *("messages", "tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "response_format"),
+    *("temperature", "top_p", "n", "stop", "max_tokens", "max_completion_tokens", "seed", "user"),
+    *("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"),
+    *("reasoning_effort", "thinking", "verbosity", "modalities", "audio", "prediction", "web_search_options"),
+    *("service_tier", "prompt_cache_key", "safety_identifier", "store"),
+)
+# LiteLLM drops these itself (``drop_params``) if the provider does not take them
+_FINISH_REASONS = ("received_finish_reason", "intermittent_finish_reason", "received_any_finish_reason")
+_OPTIONAL = frozenset(_ALLOWED) - {"messages", "n", "tools", "max_tokens", "max_completion_tokens", "response_format"}
+
+
+def build_request(
+    model: ModelConfig, body: JSON, stream: bool, want_usage: bool, thoughts: Thoughts | None = None
+) -> UpstreamRequest:
+    """Return a request whose body is the arguments of ``litellm.acompletion``; LiteLLM knows the URL.
+
+    Raises ApiError 400 for a stream of several choices: LiteLLM passes on the first alone.
+    """
+    if stream and num_choices(body) > 1:
+        raise invalid("LiteLLM does not support n > 1 in a stream; ask for one choice, or without a stream", "n")
+    out = arguments(model, body)
+    out["messages"] = _with_thoughts(
+        with_signatures(out["messages"], model.name, thoughts or {}), model, thoughts or {}
+    )
+    if stream:
+        out |= {"stream": True, "stream_options": {"include_usage": True}}
+    return UpstreamRequest("", {}, out, dropped_fields(model, body))
 
 
 def arguments(model: ModelConfig, body: JSON) -> JSON:
-    """Return the arguments of ``litellm.acompletion``."""
+    """Return the arguments of ``litellm.acompletion``, without its time limit and stream."""
+    extra = model.extra_fields or {}
     sent = {name: body[name] for name in _ALLOWED if body.get(name) is not None}
     sent["messages"] = with_system(model, body["messages"])
-    limit = first_set(body.get("max_completion_tokens"), body.get("max_tokens"))
+    if isinstance(extra.get("tools"), list) and body.get("tools"):
+        sent["tools"] = merge_tools(extra["tools"], body["tools"])
+    sent.pop("max_completion_tokens", None)
     defaults = {
         "temperature": first_set(body.get("temperature"), model.temp),
         "top_p": first_set(body.get("top_p"), model.top_p),
-        "max_tokens": model.max_tokens if limit is None else body.get("max_tokens"),
+        # LiteLLM gives this name's value to each provider under the provider's own name, and drops the newer name
+        "max_tokens": first_set(max_output_tokens(body), model.max_tokens),
     }
     fixed = {
         "model": model.name,
@@ -53,25 +69,71 @@ def arguments(model: ModelConfig, body: JSON) -> JSON:
         "num_retries": 0,
         "drop_params": True,
     }
-    return without_none({**(model.extra_fields or {}), **sent, **defaults, **fixed})
+    return without_none({**extra, **sent, **defaults, **fixed})
 
 
-async def complete(model: ModelConfig, body: JSON, timeout: float) -> JSON:
+def dropped_fields(model: ModelConfig, body: JSON) -> tuple[str, ...]:
+    """Return the client's fields that do not reach the provider: unknown to this translation, or to LiteLLM for it."""
+    import litellm
+
+    names = set(unknown_fields(body, dict.fromkeys(_ALLOWED)))
+    try:
+        taken = litellm.get_supported_openai_params(model=model.name)
+    except Exception:  # a name that LiteLLM does not know: its call reports it
+        taken = None
+    if taken is not None:
+        names |= set(unknown_fields({n: v for n, v in body.items() if n in _OPTIONAL}, dict.fromkeys(taken)))
+    return tuple(sorted(names))
+
+
+def _with_thoughts(messages: list[JSON], model: ModelConfig, thoughts: Thoughts) -> list[JSON]:
+    """Put the signed thoughts back that a client has lost; LiteLLM sends them before the text of a message."""
+    return [_with_thought(message, model, thoughts) for message in messages] if thoughts else messages
+
+
+def _with_thought(message: JSON, model: ModelConfig, thoughts: Thoughts) -> JSON:
+    thought = thoughts.get(next(call_ids([message]), ""))
+    if thought is None or thought.model != model.name or message.get("thinking_blocks"):
+        return message
+    blocks = [block for block in thought.content.get("layout") or () if block["type"] in THINKING_BLOCKS]
+    return {**message, "thinking_blocks": blocks} if blocks else message
+
+
+async def complete(request: UpstreamRequest, timeout: float) -> JSON:
     """Return a chat completion."""
-    answer = await _call({**arguments(model, body), "timeout": timeout})
-    payload: JSON = answer.model_dump()
-    return payload
+    answer = await _call({**request.body, "timeout": timeout})
+    completion: JSON = without_surrogates(answer.model_dump())
+    if not (completion.get("usage") or {}).get("total_tokens"):  # LiteLLM writes zeros if the provider reports none
+        completion.pop("usage", None)
+    return check_completion(completion)
 
 
-async def stream(model: ModelConfig, body: JSON, timeout: float) -> AsyncIterator[JSON]:
+async def stream(request: UpstreamRequest, timeout: float) -> AsyncIterator[JSON]:
     """Yield the chunks of a chat completion, its usage last."""
-    options = {"stream": True, "stream_options": {"include_usage": True}, "timeout": timeout}
-    chunks = await _call({**arguments(model, body), **options})
+    chunks = await _call({**request.body, "timeout": timeout})
+    choices, characters, thoughts = ChatStream(), SplitCharacters(), ThoughtNumbers()
     try:
         async for chunk in chunks:
-            yield chunk.model_dump()
+            yield characters.join(choices.check(thoughts.number(_as_sent(chunk.model_dump(), chunks))))
+    except UpstreamError:
+        raise
     except Exception as error:
         raise _upstream_error(error) from None
+    choices.finish(saw_done=False, num_choices=request.num_choices)
+
+
+def _as_sent(chunk: JSON, stream: Any) -> JSON:
+    """Return a chunk without what LiteLLM makes up at the end of a stream: a "stop", and a usage that it estimates.
+
+    Raises UpstreamError if the provider gave no finish reason, so that the stream was cut off.
+    """
+    if any(choice.get("finish_reason") for choice in chunk.get("choices") or ()):
+        given = [getattr(stream, name) for name in _FINISH_REASONS if hasattr(stream, name)]
+        if given and not any(given):
+            raise cut_off()
+    if chunk.get("usage") and not any(getattr(sent, "usage", None) for sent in getattr(stream, "chunks", (True,))):
+        del chunk["usage"]
+    return chunk
 
 
 async def _call(options: JSON) -> Any:
@@ -84,8 +146,9 @@ async def _call(options: JSON) -> Any:
 
 
 def _upstream_error(error: Exception) -> UpstreamError:
-    """Return the error by the status of LiteLLM's exception; drop its text, which may hold a key."""
+    """Return the error by the status of LiteLLM's exception; its text may hold a key, so no client sees it."""
     status = getattr(error, "status_code", None)
     if status in (400, 413, 422):
-        return UpstreamError("refused", "the model refused the request", status=400, client_fault=True)
+        shown = "the model refused the request"
+        return UpstreamError("refused", shown, status=400, client_fault=True, detail=str(error))
     return UpstreamError(f"http_{status}", "the model failed", retryable=status not in (401, 403, 404))

@@ -4,42 +4,43 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
 from p2l.serving.http.api_error import invalid
+from p2l.serving.http.json_text import load_json
 from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.upstream.providers.unknown_fields import Fields
 
+INVALID_JSON = "INVALID_JSON"
+"""Key of the text that a history's tool call has in place of a JSON object of arguments."""
+
+_CHOICE_WORDS = ("auto", "none", "required")
+_ROLES = ("user", "assistant", "tool")
 _DATA_URL = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 
-# handled by the router, or without meaning at other providers: dropping them changes no answer
-_DROPPED_SILENTLY = frozenset(
-    [
-        "model",
-        "messages",
-        "stream",
-        "stream_options",
-        "user",
-        "n",
-        "store",
-        "metadata",
-        "service_tier",
-        "prompt_cache_key",
-        "safety_identifier",
-        "logprobs",
-        "verbosity",
-    ]
-)
+CONTENT_FIELDS: Fields = {
+    "type": None,
+    "text": None,
+    "refusal": None,
+    "image_url": {"url": None},
+    "file": {"file_data": None, "filename": None},
+}
+"""The parts of a message's content that every translation carries."""
 
+CALL_FIELDS: Fields = {"id": None, "type": None, "index": None, "function": {"name": None, "arguments": None}}
+"""The parts of a message's tool call that every translation carries."""
 
-def dropped(body: JSON, known: Iterable[str]) -> tuple[str, ...]:
-    """Return the fields that the client set and this provider does not support."""
-    supported = _DROPPED_SILENTLY.union(known)
-    return tuple(sorted(name for name, value in body.items() if value is not None and name not in supported))
+RESPONSE_FORMAT_FIELDS: Fields = {"type": None, "json_schema": {"name": None, "strict": None, "schema": None}}
+"""The parts of a ``response_format`` that every translation carries."""
+
+CHOICE_FIELDS: Fields = {"type": None, "function": {"name": None}}
+"""The parts of a ``tool_choice`` that every translation carries."""
 
 
 def split_system(messages: list[JSON], configured: str | None) -> tuple[str | None, list[JSON]]:
     """Return the system prompt (of system and developer messages, else configured) and the other messages."""
-    texts = [text_of(message) for message in messages if message["role"] in ("system", "developer")]
+    prompts = [message for message in messages if message["role"] in ("system", "developer")]
+    if any(part["type"] not in ("text", "refusal") for message in prompts for part in parts_of(message)):
+        raise invalid("messages: this model takes text alone from the system", "messages")
+    texts = [text_of(message) for message in prompts]
     rest = [message for message in messages if message["role"] not in ("system", "developer")]
     if not rest:
         raise invalid("messages: this model needs a message of the user", "messages")
@@ -55,8 +56,8 @@ def text_of(message: JSON) -> str:
 
 
 def parts_of(message: JSON) -> list[JSON]:
-    """Return the content of a message as parts, without empty text."""
-    content = message.get("content")
+    """Return the content of a message, or the refusal in its place, as parts without empty text."""
+    content = message.get("content") or message.get("refusal")
     if not content:
         return []
     parts: list[JSON] = [{"type": "text", "text": content}] if isinstance(content, str) else content
@@ -93,39 +94,87 @@ def file_data(part: JSON) -> tuple[str, str]:
 
 
 def arguments_of(call: JSON) -> tuple[str, JSON]:
-    """Return name and parsed arguments of a tool call."""
+    """Return name and arguments of a tool call; text that is not a JSON object is wrapped under INVALID_JSON."""
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise invalid("each tool call must have a function with a name", "messages")
+    given = function.get("arguments")
+    if isinstance(given, dict):
+        return function["name"], given
+    arguments = json_value(given or "{}")
+    return function["name"], arguments if isinstance(arguments, dict) else {INVALID_JSON: given}
+
+
+def json_value(text: object, default: Any = None) -> Any:
+    """Return the value of a JSON text, numbers unchanged; the default if it is not JSON, or beyond a double."""
     try:
-        arguments = orjson.loads(function.get("arguments") or "{}")
-    except (orjson.JSONDecodeError, TypeError):
-        raise invalid(f"the arguments of the call of {function['name']!r} are not JSON", "messages") from None
-    if not isinstance(arguments, dict):
-        raise invalid(f"the arguments of the call of {function['name']!r} must be an object", "messages")
-    return function["name"], arguments
+        return load_json(text.encode()) if isinstance(text, str) else default
+    except ValueError:
+        return default
 
 
-def functions_of(body: JSON) -> list[JSON]:
-    """Return the function of each tool; ApiError 400 for other tools, which only OpenAI runs."""
-    functions = []
-    for tool in body.get("tools") or ():
+def with_tool_calls(messages: list[JSON]) -> list[JSON]:
+    """Return a history whose legacy ``function_call`` and messages of role ``function`` are tool calls and results."""
+    ids: dict[object, str] = {}
+    return [_with_tool_call(message, index, ids) for index, message in enumerate(messages)]
+
+
+def _with_tool_call(message: JSON, index: int, ids: dict[object, str]) -> JSON:
+    function = message.get("function_call")
+    if isinstance(function, dict) and not message.get("tool_calls"):
+        ids[str(function.get("name"))] = f"call_function_{index}"
+        call = {"id": f"call_function_{index}", "type": "function", "function": function}
+        return {**{k: v for k, v in message.items() if k != "function_call"}, "tool_calls": [call]}
+    if message["role"] != "function":
+        if message["role"] not in (*_ROLES, "system", "developer"):
+            raise invalid(f"messages: this model knows no role {message['role'][:64]!r}", "messages")
+        return message
+    name = str(message.get("name"))
+    if name not in ids:
+        raise invalid("a message of role function must follow the function_call of its name", "messages")
+    rest = {k: v for k, v in message.items() if k != "name"}
+    return {**rest, "role": "tool", "tool_call_id": ids[name]}
+
+
+def function_tools(body: JSON) -> list[JSON]:
+    """Return the tools; ApiError 400 for tools other than functions, which only OpenAI runs."""
+    tools: list[JSON] = body.get("tools") or []
+    for tool in tools:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise invalid("each tool must be of type function and have a name", "tools")
-        functions.append(function)
-    return functions
+    return tools
+
+
+def merge_tools(configured: object, own: list[JSON]) -> list[JSON]:
+    """Return the configured tools and the client's, whose tool replaces a configured one of its name."""
+    names = {_tool_name(tool) for tool in own} - {None}
+    kept = [tool for tool in configured if _tool_name(tool) not in names] if isinstance(configured, list) else []
+    return [*kept, *own]
+
+
+def _tool_name(tool: object) -> object:
+    if not isinstance(tool, dict):
+        return None
+    function = tool.get("function")
+    return function.get("name") if isinstance(function, dict) else tool.get("name")
 
 
 def chosen_function(choice: object) -> str | None:
-    """Return the function that ``tool_choice`` names; None if it is a word."""
-    if isinstance(choice, dict):
-        function = choice.get("function")
-        name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(name, str):
-            raise invalid("tool_choice must be a word or name a function", "tool_choice")
-        return name
-    return None
+    """Return the function that ``tool_choice`` names; None if it is a word; ApiError 400 for anything else."""
+    if choice is None or (isinstance(choice, str) and choice in _CHOICE_WORDS):
+        return None
+    function = choice.get("function") if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str):
+        raise invalid(f"tool_choice must name a function, or be one of {', '.join(_CHOICE_WORDS)}", "tool_choice")
+    return name
+
+
+def schema_of(response_format: JSON) -> Any:
+    """Return the JSON schema of a ``response_format``; None without."""
+    described = response_format.get("json_schema")
+    return described.get("schema") if isinstance(described, dict) else None
 
 
 def stops_of(body: JSON) -> list[str]:
@@ -137,6 +186,14 @@ def stops_of(body: JSON) -> list[str]:
     if not isinstance(stops, list) or not all(isinstance(text, str) for text in stops):
         raise invalid("stop must be text or a list of texts", "stop")
     return stops
+
+
+def read_number(body: JSON, name: str) -> float | None:
+    """Return the number in a field, None without one; ApiError 400 for anything else."""
+    value: Any = body.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise invalid(f"{name} must be a number", name)
+    return value
 
 
 def first_set(*values: Any) -> Any:

@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
-from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.chat_request import JSON, Thoughts
 from p2l.serving.router.config.server_config import ModelConfig
+from p2l.serving.router.upstream.chat_answer import cut_off
 from p2l.serving.router.upstream.providers import openai_chat
+from p2l.serving.router.upstream.providers.model_families import openai_samples
+from p2l.serving.router.upstream.providers.openai_messages import merge_tools
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
-from p2l.serving.router.upstream_error import UpstreamError, malformed
+from p2l.serving.router.upstream_error import malformed
 
+_SAMPLING = ("temperature", "top_p")  # reasoning models reject these
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool) -> UpstreamRequest:
+def build_request(
+    model: ModelConfig, body: JSON, stream: bool, want_usage: bool, thoughts: Thoughts | None = None
+) -> UpstreamRequest:
     """Return the client's body with the model's name; the configuration fills in what the client left out."""
     defaults: dict[str, Any] = {
         "temperature": model.temp,
@@ -22,9 +26,14 @@ def build_request(model: ModelConfig, body: JSON, stream: bool, want_usage: bool
         "max_output_tokens": model.max_tokens,
         "instructions": model.system_prompt,
     }
+    extra = model.extra_fields or {}
     filled = {name: value for name, value in defaults.items() if value is not None and body.get(name) is None}
-    out = {**(model.extra_fields or {}), **body, **filled, "model": model.name}
-    return UpstreamRequest(openai_chat.base_url(model) + "/responses", openai_chat.headers(model), out)
+    out = {**extra, **body, **filled, "model": model.name}
+    if isinstance(extra.get("tools"), list) and body.get("tools"):
+        out["tools"] = merge_tools(extra["tools"], body["tools"])
+    samples = model.type == "openai" and openai_samples(model.name)
+    dropped = () if samples else tuple(name for name in _SAMPLING if out.pop(name, None) is not None)
+    return UpstreamRequest(openai_chat.endpoint(model, "/responses"), openai_chat.headers(model), out, dropped)
 
 
 def parse_completion(payload: JSON) -> JSON:
@@ -38,24 +47,19 @@ class StreamParser:
     """Yields events as ``{"type", "number", "data", "delta", "response"}``; ``data`` holds the bytes as received."""
 
     def __init__(self) -> None:
-        self.finished = False
         self.ended = False
 
-    def parse(self, data: bytes) -> Iterator[JSON]:
-        if data == b"[DONE]":
-            self.ended = True
-            return
-        try:
-            event = orjson.loads(data)
-        except orjson.JSONDecodeError:
-            raise malformed("an event that is not JSON") from None
-        kind = event.get("type") if isinstance(event, dict) else None
+    def parse(self, event: JSON, raw: bytes) -> Iterator[JSON]:
+        kind = event.get("type")
         if not isinstance(kind, str) or not kind.isprintable():
             raise malformed("an event without a type")
-        if kind == "error":
-            raise UpstreamError("stream_error", "the model reported an error in its stream")
-        self.finished = self.ended = kind in _ENDS
+        self.ended = kind in _ENDS
         response = event.get("response")
         known = response if isinstance(response, dict) else {}
         number, delta = event.get("sequence_number"), event.get("delta")
-        yield {"type": kind, "number": number, "data": data, "delta": delta, "response": known}
+        yield {"type": kind, "number": number, "data": raw, "delta": delta, "response": known}
+
+    def finish(self, saw_done: bool, num_choices: int) -> Iterator[JSON]:
+        if not self.ended:
+            raise cut_off()
+        yield from ()

@@ -1,29 +1,44 @@
 """The provider of each model type, by API."""
 
+from collections.abc import Callable
+
+from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.upstream.chat_answer import ChatStreamParser, Translator, check_completion, chunks_of
 from p2l.serving.router.upstream.providers import (
-    anthropic,
+    anthropic_request,
+    anthropic_response,
     gemini_request,
     gemini_response,
     openai_chat,
     openai_responses,
 )
-from p2l.serving.router.upstream.upstream_request import Provider
+from p2l.serving.router.upstream.upstream_request import Provider, RequestBuilder
 
-_OPENAI = Provider(openai_chat.build_request, openai_chat.parse_completion, openai_chat.StreamParser)
+
+def _chat(
+    build_request: RequestBuilder, parse_completion: Callable[[JSON], JSON], translator: Callable[[], Translator]
+) -> Provider:
+    """Return a provider whose answers are checked, whatever its format."""
+    return Provider(
+        build_request,
+        lambda payload: check_completion(parse_completion(payload)),
+        lambda: ChatStreamParser(translator()),
+        chunks_of,
+    )
+
+
+_RESPONSES = Provider(openai_responses.build_request, openai_responses.parse_completion, openai_responses.StreamParser)
+_OPENAI = _chat(openai_chat.build_request, dict, openai_chat.Translator)
 
 PROVIDERS: dict[str, dict[str, Provider]] = {
     "chat": {
         "openai": _OPENAI,
         "openai-reasoning": _OPENAI,
         "openai-o1": _OPENAI,
-        "anthropic": Provider(anthropic.build_request, anthropic.parse_completion, anthropic.StreamParser),
-        "gemini": Provider(
-            gemini_request.build_request, gemini_response.parse_completion, gemini_response.StreamParser
+        "anthropic": _chat(
+            anthropic_request.build_request, anthropic_response.parse_completion, anthropic_response.Translator
         ),
+        "gemini": _chat(gemini_request.build_request, gemini_response.parse_completion, gemini_response.Translator),
     },
-    "responses": {
-        "openai": Provider(
-            openai_responses.build_request, openai_responses.parse_completion, openai_responses.StreamParser
-        )
-    },
+    "responses": {"openai": _RESPONSES, "openai-reasoning": _RESPONSES},
 }

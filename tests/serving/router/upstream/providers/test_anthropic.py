@@ -1,5 +1,6 @@
 """Anthropic's API, faked in its exact format behind the router and called by OpenAI's client before it."""
 
+import json
 from typing import Any
 
 import openai
@@ -7,7 +8,8 @@ import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
-from p2l.serving.router.upstream.providers.anthropic import StreamParser, build_request, parse_completion
+from p2l.serving.router.upstream.providers.anthropic_request import build_request
+from p2l.serving.router.upstream.providers.anthropic_response import Translator, parse_completion
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, Seen, model, stream
 
@@ -117,7 +119,11 @@ def test_system_prompts() -> None:
         ),
         (
             {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}},
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}},
+            {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "AAAA"},
+                "title": "a.pdf",
+            },
         ),
         (
             {"type": "text", "text": "t", "cache_control": {"type": "ephemeral"}},
@@ -186,12 +192,6 @@ def test_turns_alternate_and_hold_the_results_of_tools() -> None:
             ]
         },
         {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
-        {
-            "messages": [
-                *HELLO,
-                {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": "{"}}]},
-            ]
-        },
         {"tools": [{"type": "web_search"}]},
         {"tools": TOOLS, "tool_choice": {"type": "function"}},
         {"stop": [1]},
@@ -239,10 +239,13 @@ def test_thoughts_are_kept_apart() -> None:
     blocks = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "yes"}]
     message = parse_completion({**MESSAGE, "content": blocks})["choices"][0]["message"]
     assert (message["content"], message["reasoning_content"]) == ("yes", "hm")
-    parser = StreamParser()
-    list(parser.parse(b'{"type":"message_start","message":{"id":"m","model":"c"}}'))
-    delta = b'{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}'
-    assert next(parser.parse(delta))["choices"][0]["delta"] == {"reasoning_content": "hm"}
+    translator = Translator()
+    list(translator.translate(event("message_start", message={"id": "m", "model": "c"})))
+    list(
+        translator.translate(event("content_block_start", index=0, content_block={"type": "thinking", "thinking": ""}))
+    )
+    delta = event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
+    assert next(translator.translate(delta))["choices"][0]["delta"] == {"reasoning_content": "hm"}
 
 
 def test_over_the_wire(start: Starter) -> None:
@@ -287,5 +290,20 @@ def test_a_refusal_of_the_request_is_passed_on(start: Starter) -> None:
     fake = start.upstream(refuse)
     client = start.client(start.router({"claude": model(fake.url, type="anthropic")}))
     with pytest.raises(openai.BadRequestError, match="max_tokens: too large"):
-        client.chat.completions.create(model="-", messages=HELLO)
+        client.chat.completions.create(model="-", messages=HELLO, max_tokens=10**9)
     assert len(fake.seen) == 1
+    with pytest.raises(openai.InternalServerError, match="what the router sets: max_tokens"):
+        client.chat.completions.create(model="-", messages=HELLO)
+
+
+def test_a_character_in_two_pieces_of_a_block_that_waits_for_another(start: Starter) -> None:
+    def piece(text: str) -> dict[str, Any]:
+        return event("content_block_delta", index=1, delta={"type": "text_delta", "text": text})
+
+    second = [event("content_block_start", index=1, content_block={"type": "text", "text": ""})]
+    halves = [piece("\ud83d"), piece("\ude00"), event("content_block_stop", index=1)]
+    raw = [json.dumps(e).encode() for e in (*EVENTS[:2], *second, *halves, *EVENTS[5:6], *EVENTS[-2:])]
+    fake = start.upstream(lambda seen: stream(*raw, done=False))
+    client = start.client(start.router({"claude": model(fake.url, type="anthropic")}))
+    chunks = client.chat.completions.create(model="-", messages=HELLO, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "😀"

@@ -3,13 +3,14 @@
 from typing import Any
 
 import openai
-import orjson
 import pytest
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.config.server_config import ModelConfig
+from p2l.serving.router.upstream.chat_answer import ChatStreamParser
 from p2l.serving.router.upstream.providers.gemini_request import SAFETY, build_request
-from p2l.serving.router.upstream.providers.gemini_response import StreamParser, parse_completion
+from p2l.serving.router.upstream.providers.gemini_response import Translator, parse_completion
+from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import Reply, model, stream
 
@@ -222,7 +223,6 @@ def of_candidate(index: int, text: str, finish: str | None = None) -> dict[str, 
 
 
 def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
-    parser = StreamParser()
     events = [
         of_candidate(0, "a"),
         of_candidate(1, "b"),
@@ -230,12 +230,15 @@ def test_a_stream_of_several_ends_with_the_last_of_them() -> None:
         of_candidate(1, "c", "STOP"),
         of_candidate(0, ""),
     ]
-    finished, usages = [], []
-    for event in events:
-        chunks = list(parser.parse(orjson.dumps(event)))
-        finished.append(parser.finished)
-        usages.append(sum("usage" in chunk for chunk in chunks))
-    assert finished == [False, False, False, True, True] and usages == [0, 0, 0, 1, 1]
+    for num_events in range(len(events) + 1):
+        parser = ChatStreamParser(Translator())
+        chunks = [chunk for event in events[:num_events] for chunk in parser.parse(event, b"")]
+        assert not any("usage" in chunk for chunk in chunks)
+        if num_events < 4:
+            with pytest.raises(UpstreamError, match="cut_off"):
+                list(parser.finish(saw_done=False, num_choices=2))
+        else:
+            assert [chunk["usage"]["total_tokens"] for chunk in parser.finish(saw_done=False, num_choices=2)] == [15]
 
 
 def test_a_stream_that_is_cut_off(start: Starter) -> None:

@@ -1,0 +1,88 @@
+"""Draw the figures of a table: quality against cost, or the mean score of each method."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+from routed_figures import BLEND, BOTH, END, NEIGHBOURS, P2L, RIDGE, BudgetFigures
+from show_routes import Report
+from spend_budgets import MIXTURE
+
+from p2l.data.measured_scores import MeasuredScores
+from p2l.drawing import finish, height_of_rows, key_below, name_rows, new_figure, short_names, tidy
+from p2l.files import whole_file
+
+COLOURS = {
+    P2L: "#d95f02",
+    END: "#e7298a",
+    BOTH: "#a6611a",
+    BLEND: "#e6ab02",
+    RIDGE: "#1f77b4",
+    NEIGHBOURS: "#66a61e",
+    MIXTURE: "#555555",
+}
+PUBLISHED, SINGLE = "#7570b3", "#333333"
+WIDTH, HEIGHT = 6.6, 4.6
+
+
+def draw(report: Report, path: Path) -> None:
+    """Write a PNG with a panel for each test."""
+    tests = list(report.table.tests)
+    rows = max(len(report.choices[part]) for part in tests) + 3
+    figure = new_figure(WIDTH * len(tests), HEIGHT if report.budgets else height_of_rows(rows))
+    for axis, part in zip(figure.subplots(1, len(tests), squeeze=False)[0], tests, strict=True):
+        if report.budgets:
+            _draw_costs(axis, report, report.budgets[part], report.table.tests[part].measured)
+        else:
+            _draw_choices(axis, report, part)
+        axis.set_title(f"{report.table.name}, {part}: {len(report.table.tests[part]):,} prompts", fontsize=11)
+    which = "band" if report.budgets else "bars"
+    key_below(
+        figure, f"{which}: 95% intervals over prompts", f"the band is that of {report.ours}" * bool(report.budgets)
+    )
+    with whole_file(path) as file:
+        finish(figure).savefig(file, format="png", dpi=110)
+
+
+def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: MeasuredScores) -> None:
+    for name in (one for one in reversed(COLOURS) if one in found.curves):
+        table = found.curves[name].table()
+        style = "--" if name == MIXTURE else "o-"
+        axis.plot(table["cost"], table["quality"], style, color=COLOURS[name], markersize=4, lw=1.6, label=name)
+        if name == report.ours:
+            axis.fill_between(
+                table["cost"], table["quality_low"], table["quality_high"], color=COLOURS[name], alpha=0.15
+            )
+    for name, values in report.published_rows(found).items():
+        axis.plot(found.budgets, values, "D-", color=PUBLISHED, markersize=5, lw=1.2, label=name)
+    cost, score = test.cost.mean(axis=0), test.mean_score()
+    axis.plot(cost, score, "s", color=SINGLE, markersize=5, label="a single LLM")
+    names = short_names([model.split("/")[-1] for model in test.models], 24)
+    for name, x, y in zip(names, cost, score, strict=True):
+        side = "right" if x == cost.max() else "left"
+        axis.annotate(name, (x, y), textcoords="offset points", xytext=(0, -13), fontsize=7, ha=side)
+    axis.set(xlabel="mean cost of a prompt (the budget, for published figures)", ylabel="mean score")
+    tidy(axis)
+    if cost.min() > 0:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _draw_choices(axis: Axes, report: Report, part: str) -> None:
+    """Draw a dot with its interval for each method, and a diamond for each published figure."""
+    rows = [(row.name, row.value.value, row.value.low, row.value.high) for row in report.choices[part]]
+    scale = report.published.get("scale", 1)
+    published = {name: one / scale for name, one in report.published.get("tests", {}).get(part, {}).items()}
+    rows += [(f"{name}, published", value, np.nan, np.nan) for name, value in published.items()]
+    rows.sort(key=lambda row: -row[1])
+    for at, (name, value, low, high) in enumerate(rows):
+        if np.isfinite(low):
+            axis.errorbar(value, at, xerr=[[value - low], [high - value]], fmt="o", color=COLOURS.get(name, SINGLE))
+        else:
+            axis.plot(value, at, "D", color=PUBLISHED)
+    name_rows(axis, range(len(rows)), [row[0] for row in rows])
+    axis.set_xlabel("mean over tasks of the mean score")
+    tidy(axis)

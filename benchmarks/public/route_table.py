@@ -1,0 +1,162 @@
+"""Train P2L on measured scores of LLMs (prompt, model, score, and cost if known), and measure its routing.
+
+Heads are fitted to cached hidden states of a frozen backbone, tuned by cross-fitting on the prompts to fit (train and
+validation together); the test is looked at once. Beside it: ridge regression and nearest neighbours on the same states,
+the best single LLM, random mixtures of single LLMs, the oracle, and published figures of the set. Brackets are 95 %
+intervals, bootstrap over prompts. With costs, budgets are spent by ``StreamBudget`` in 20 random orders of the test
+prompts (seeds 0 to 19). Costs are predicted too. The first price would have spent the budget on the prompts to fit.
+
+    python benchmarks/public/route_table.py table --train scores.csv --test test_scores.csv --work outputs/public
+    python benchmarks/public/route_table.py paretobandit --data <folder of the set> --work outputs/public
+
+``--rehearse`` leaves the test alone: it runs everything on a fifth of the prompts to fit, for choices by hand.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from cached_states import MINILM, StateCache, standardised
+from draw_routes import draw
+from end_to_end import EndToEnd
+from predictions import Predictions, UnitRange, fold_numbers, relative_error
+from public_tables import FIT, PublicTable, hash_of, load_table, read_parts
+from routed_figures import (
+    BLEND,
+    BOTH,
+    END,
+    NEIGHBOURS,
+    OURS,
+    P2L,
+    RIDGE,
+    choices,
+    explained,
+    recovered_gap,
+    reliability_gap,
+    spend,
+)
+from score_baselines import NEIGHBOURS as COUNTS
+from score_baselines import PENALTIES, fit_neighbours, fit_ridge, predict_costs, predict_scores
+from score_heads import HeadSearch
+from set_layouts import LAYOUTS
+from show_routes import Report
+from spend_budgets import default_budgets
+
+HERE = Path(__file__).parent
+TABLE = "table"
+
+
+def load(args: argparse.Namespace) -> PublicTable:
+    """Load the table that the options name."""
+    parts = read_parts(args.train, args.val, args.test) if args.layout == TABLE else LAYOUTS[args.layout](args.data)
+    if args.rehearse:
+        parts = rehearsal(parts[FIT])
+    return load_table(args.layout, parts, args.work)
+
+
+def rehearsal(fit: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return a fifth of the prompts to fit as the test of the others."""
+    keys = fit["prompt"].map(hash_of)
+    codes = keys.map({key: at for at, key in enumerate(sorted(keys.unique()))}).to_numpy()
+    held_out = fold_numbers(codes.max() + 1)[codes] == 0
+    return {FIT: fit[~held_out], "rehearsal": fit[held_out]}
+
+
+def predict(table: PublicTable, args: argparse.Namespace) -> tuple[dict[str, Predictions], Predictions | None]:
+    """Return the predicted scores of each method, and the predicted costs if the table has costs."""
+    fit = table.fit.measured
+    prompts = {FIT: fit.prompts} | {name: part.measured.prompts for name, part in table.tests.items()}
+    caches = [StateCache(args.work / "states", one, args.max_length, args.dtype) for one in args.backbone]
+    found = [{name: cache.states(one) for name, one in prompts.items()} for cache in caches]
+    columns = [standardised(states[FIT], *(states[name] for name in table.tests)) for states in found]
+    joined = [torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)]
+    states, tests = joined[0], dict(zip(table.tests, joined[1:], strict=True))
+    plain, plain_tests = states.double().numpy(), {name: one.double().numpy() for name, one in tests.items()}
+    search = HeadSearch(states, fit)
+    predicted = {P2L: search.predictions(tests)}
+    if args.end_to_end:
+        tuned = EndToEnd(args.work / "end_to_end", args.backbone[0], args.max_length, args.end_to_end, search.best)
+        predicted[END] = tuned.predictions(fit, {name: part.measured for name, part in table.tests.items()})
+        predicted[BOTH] = mean_of(predicted[P2L], predicted[END])
+    predicted[RIDGE] = predict_scores(fit_ridge, PENALTIES, plain, plain_tests, fit)
+    predicted[NEIGHBOURS] = predict_scores(fit_neighbours, COUNTS, plain, plain_tests, fit)
+    predicted[BLEND] = mean_of(predicted[P2L], predicted[NEIGHBOURS])
+    return predicted, predict_costs(plain, plain_tests, fit) if table.has_costs else None
+
+
+def mean_of(first: Predictions, second: Predictions) -> Predictions:
+    tests = {name: (first.tests[name] + second.tests[name]) / 2 for name in first.tests}
+    return Predictions((first.fit + second.fit) / 2, tests, {"mean of": "two"})
+
+
+def report(table: PublicTable, args: argparse.Namespace, published: Mapping) -> Report:
+    """Compute every figure of the tests."""
+    predicted, costs = predict(table, args)
+    fit, tests = table.fit.measured, {name: part.measured for name, part in table.tests.items()}
+    budgets = args.budgets or published.get("budgets") or (default_budgets(fit) if costs else ())
+    errors = {name: relative_error(fit, one.fit) for name, one in predicted.items()}
+    ours = min((name for name in OURS if name in errors), key=errors.__getitem__)
+    found = Report(table, ours, {name: one.options for name, one in predicted.items()}, errors, published)
+    for part, test in tests.items():
+        values = {name: one.tests[part] for name, one in predicted.items()}
+        found.explained[part] = {name: explained(test, one) for name, one in values.items()}
+        found.gap[part] = {name: reliability_gap(test, one, UnitRange.of(fit)) for name, one in values.items()}
+        if len(table.models) == 2:
+            found.recovered[part] = {name: recovered_gap(test, one) for name, one in values.items()}
+        found.choices[part] = choices(values, fit, table.tests[part], ours)
+    if costs is not None:
+        found.cost_options = costs.options
+        figures = {part: explained_logs(costs.tests[part], test.cost) for part, test in tests.items()}
+        found.cost_explained = {part: value for part, value in figures.items() if np.isfinite(value)}
+        found.budgets = spend(predicted, costs, fit, tests, budgets)
+    return found
+
+
+def explained_logs(predicted: np.ndarray, cost: np.ndarray) -> float:
+    """Return R2 of the predicted log costs; each LLM's mean explains 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        truth, ours = np.log(cost), np.log(predicted)
+        return float(1 - ((truth - ours) ** 2).sum() / ((truth - truth.mean(axis=0)) ** 2).sum())
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layout", choices=(TABLE, *LAYOUTS), help="'table' is any file of prompt, model, score[, cost]")
+    parser.add_argument("--data", type=Path, help="folder of a set with its own layout")
+    parser.add_argument(
+        "--train", help="file to fit; without --test its column 'split', or 3 of 10 prompts, are the test"
+    )
+    parser.add_argument("--val", help="file that is fitted too")
+    parser.add_argument("--test", help="file to test on")
+    parser.add_argument("--work", type=Path, required=True, help="folder for states, tables, figures and the picture")
+    parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt to spend")
+    parser.add_argument("--backbone", nargs="+", default=[MINILM], help="encoders; the states of several are joined")
+    parser.add_argument("--max-length", type=int, default=256, help="most tokens of a prompt")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
+    parser.add_argument("--end-to-end", type=int, default=0, metavar="EPOCHS", help="train the first backbone too")
+    parser.add_argument("--picture", type=Path, help="PNG, beside the one in --work")
+    parser.add_argument("--rehearse", action="store_true", help="leave the test alone")
+    args = parser.parse_args()
+    if (args.layout == TABLE) == (args.train is None) or (args.layout != TABLE) == (args.data is None):
+        parser.error("give --train (and --val, --test) with 'table', or --data with the name of a set")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    args.work.mkdir(parents=True, exist_ok=True)
+    published = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(args.layout, {})
+    found = report(load(args), args, published)
+    print(found.text())
+    found.save(args.work / f"{args.layout}.json")
+    for picture in (args.work / f"{args.layout}.png", args.picture):
+        if picture is not None:
+            draw(found, picture)
+
+
+if __name__ == "__main__":
+    main()

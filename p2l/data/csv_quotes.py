@@ -1,0 +1,62 @@
+"""Find quotes in CSV that do not enclose a field: readers join such a text to what follows, or drop the quotes."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from p2l.data.gzip_files import open_bytes, open_text
+from p2l.errors import DataError
+
+_BLOCK_BYTES = 2**24
+_LONGEST_FIELD = 2**31 - 1
+
+
+def check_quotes(path: Path, encoding: str, separator: str) -> None:
+    """Raise DataError, with the line, if a text goes on after its closing quote, or a quote never closes.
+
+    A quote within a text without quotes around it is a character of that text.
+    """
+    if encoding != "utf-16" and _each_encloses(path, separator):
+        return
+    with open_text(path, encoding, newline="") as file, long_fields():
+        reader, start = csv.reader(file, delimiter=separator, strict=True), 1
+        try:
+            for _ in reader:
+                start = reader.line_num + 1
+        except csv.Error as error:
+            why = "it never closes" if "end of data" in str(error) else "other text follows its end"
+            raise DataError(
+                f"{path} cannot be read as CSV: the row at line {start} has a quoted text that is not one: {why} "
+                f'(line {reader.line_num}); write a quote within quotes twice: "say ""hi"""'
+            ) from None
+
+
+@contextmanager
+def long_fields() -> Iterator[None]:
+    """Let the csv module read fields of any length."""
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _each_encloses(path: Path, separator: str) -> bool:
+    """Return whether every quote stands at an end of a field, or beside another quote, in turn opening and closing."""
+    at_end = np.zeros(256, dtype=bool)
+    at_end[list(f'{separator}\r\n"'.encode())] = True
+    before, is_open = b"\n", 0
+    with open_bytes(path) as file:
+        block = file.read(_BLOCK_BYTES)
+        while block:
+            following = file.read(_BLOCK_BYTES)
+            seen = np.frombuffer(before + block + (following[:1] or b"\n"), dtype=np.uint8)
+            quotes = np.flatnonzero(seen[1:-1] == ord('"')) + 1
+            opens = (np.arange(len(quotes)) + is_open) % 2 == 0
+            if not at_end[seen[np.where(opens, quotes - 1, quotes + 1)]].all():
+                return False
+            before, is_open, block = block[-1:], (is_open + len(quotes)) % 2, following
+    return not is_open

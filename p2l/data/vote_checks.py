@@ -1,0 +1,70 @@
+"""Votes in one line a table, and doubts about them and their split, one sentence each."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from p2l.data.prompt_overlap import PromptOverlap
+from p2l.data.table_summary import RARE, connected_models, votes_of_models
+from p2l.data.vote_table import VoteTable
+from p2l.winner import OUTCOMES
+
+_MUCH_SHARED = 0.1  # of the held-out votes, on prompts that are trained on too
+_NAMES_SHOWN = 5
+
+
+def one_line(table: VoteTable) -> str:
+    """Describe a table: votes, prompts, models with the range of their votes, outcomes."""
+    counts = votes_of_models(table)
+    shares = zip(OUTCOMES, table.outcome_shares.mean(axis=0), strict=True)
+    outcomes = ", ".join(f"{outcome.value} {share:.0%}" for outcome, share in shares if share > 0)
+    models = f"{len(counts):,} models ({min(counts.values()):,} to {max(counts.values()):,} votes each)"
+    return f"{len(table):,} votes on {len(table.prompts):,} prompts, {models}; {outcomes}"
+
+
+def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
+    """Yield doubts about one table: parts that never met, names spelt in two ways, models with few votes."""
+    parts, counts = connected_models(table), votes_of_models(table)
+    if len(parts) > 1:
+        others = "; ".join(map(shown_names, parts[1 : _NAMES_SHOWN + 1]))
+        yield (
+            f"{name}: the votes fall into {len(parts)} parts that never met, so that strengths compare within a part "
+            f"only; outside the largest ({len(parts[0])} models): {others}"
+        )
+    alike: dict[str, list[str]] = {}
+    for model in sorted(counts):
+        alike.setdefault(re.sub(r"[\s_-]+", "", model.casefold()), []).append(model)
+    if several := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+        yield (
+            f"{name}: {len(several)} names differ only in case, spaces or hyphens, and each is a model of its own: "
+            f"{shown_names(several)}"
+        )
+    if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:
+        yield f"{name}: {len(rare)} of {len(counts)} models have fewer than {RARE} votes: {shown_names(rare)}"
+
+
+def split_doubts(tables: Mapping[str, VoteTable]) -> Iterator[str]:
+    """Yield doubts about held-out tables: prompts that are trained on too, models that are not."""
+    train = tables["train"]
+    for name, table in tables.items():
+        if name == "train":
+            continue
+        yield from held_out_doubts(name, PromptOverlap.of(train, table), untrained_models(train, table))
+
+
+def held_out_doubts(name: str, overlap: PromptOverlap, untrained: Sequence[str]) -> Iterator[str]:
+    """Yield doubts about one held-out table; ``untrained`` are its models without a training vote."""
+    if untrained:
+        yield f"{name}: models without a training vote, whose rows stay untrained: {shown_names(untrained)}"
+    if overlap.share > _MUCH_SHARED:
+        yield f"{name}: {overlap}, so that it says little about new prompts; hold out by prompt (split_by=prompt)"
+
+
+def untrained_models(train: VoteTable, held_out: VoteTable) -> list[str]:
+    """Return the models of held-out votes that no training vote has."""
+    return sorted(set(votes_of_models(held_out)) - set(votes_of_models(train)))
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Show the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more

@@ -1,0 +1,33 @@
+"""What is allowed in a configuration but rarely meant."""
+
+import logging
+
+from p2l.serving.router.accounts.pricing import price_of
+from p2l.serving.router.accounts.token_usage import TokenUsage
+from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
+from p2l.serving.router.router_logs import event
+
+_TYPICAL_ANSWER = TokenUsage(prompt=500, completion=500)
+_TYPICAL_EMBEDDING = TokenUsage(prompt=500, completion=0)
+_MOST_TIMES = 10.0
+
+
+def log_warnings(config: ServerConfig) -> None:
+    """Log a warning for each placeholder in place of a key, and for each ``cost`` in another unit than ``prices``."""
+    for name in config.placeholders():
+        event("the key is still the placeholder of the example", {"model": name}, level=logging.WARNING)
+    for name, model in config.model_configs.items():
+        if not model.predicts_cost:
+            _warn_of_units(f"model_configs.{name}", model, _TYPICAL_ANSWER)
+    for name, model in config.embedding_configs.items():
+        _warn_of_units(f"embedding_configs.{name}", model, _TYPICAL_EMBEDDING)
+
+
+def _warn_of_units(place: str, model: ModelConfig, typical: TokenUsage) -> None:
+    price = price_of(model, typical)
+    if not price / _MOST_TIMES <= model.fixed_cost <= price * _MOST_TIMES:
+        event(
+            "cost and prices disagree by more than ten times: state both in one unit, prices for a million tokens",
+            {"model": place, "cost": model.cost, "price_of_a_typical_answer": float(f"{price:.6g}")},
+            level=logging.WARNING,
+        )

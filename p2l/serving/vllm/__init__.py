@@ -1,0 +1,1 @@
+"""A plugin for vLLM: P2L checkpoints as pooling models, and the endpoint's routes on vLLM's server."""

@@ -1,0 +1,30 @@
+"""Whether a trained model is better than the marginal leaderboard, which ignores the prompt."""
+
+from collections.abc import Mapping
+from typing import SupportsFloat
+
+UNVALIDATED = (
+    "there are no validation votes: nothing shows whether this model is better than one leaderboard for all prompts; "
+    "give data.val=<votes> or data.val_share=0.1"
+)
+ADVICE = (
+    "Use the leaderboard that ignores the prompt (p2l leaderboard votes=<votes>), give more votes, or try another "
+    "model=, optimizer.lr or optimizer.head_lr"
+)
+
+
+def warning_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
+    """Return a warning if the validation loss in ``metrics`` is not below the marginal's; None if it is, or unknown.
+
+    ``p2l.models.Checkpoint.warning`` is this text, kept in ``training_config.json``: all that is made of the checkpoint
+    repeats it.
+    """
+    if "val/log_loss_minus_marginal" not in metrics:
+        return None
+    loss, difference = (float(metrics[f"val/{name}"]) for name in ("log_loss", "log_loss_minus_marginal"))
+    if difference < 0:
+        return None
+    return (
+        "not better than one leaderboard for all prompts: on validation votes its log loss is "
+        f"{loss:.4f}, that of the marginal leaderboard {loss - difference:.4f} ({difference:+.4f} nats a vote)"
+    )

@@ -1,0 +1,310 @@
+"""The benchmark of public tables on small made tables: readers of each layout, fits, budgets, and the whole command."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from p2l.data.measured_scores import MeasuredScores
+from p2l.errors import DataError
+from p2l.models.byte_tokenizer import byte_tokenizer
+from tests.running import ROOT
+
+FOLDER = ROOT / "benchmarks" / "public"
+OURS = "p2l, frozen backbone"
+MODELS = ("cheap", "dear", "middle")
+COSTS = {"cheap": 1e-4, "middle": 1e-3, "dear": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def public() -> Iterator[dict[str, ModuleType]]:
+    """The modules of the folder, which are scripts that import each other by name."""
+    names = [path.stem for path in FOLDER.glob("*.py")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        yield {name: __import__(name) for name in names}
+        for name in names:
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder with random weights."""
+    folder, tokenizer = tmp_path_factory.mktemp("encoder"), byte_tokenizer()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(vocab_size=len(tokenizer), initializer_range=0.3, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def made_table(num_prompts: int, seed: int = 0) -> pd.DataFrame:
+    """Sums, which the cheap LLM gets wrong, and poems, which all can write; the dear LLM is always right."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for at in range(num_prompts):
+        hard = at % 2 == 0
+        number = int(generator.integers(10**6))
+        prompt = (
+            f"{number} + {number * 7} + {number * 3} = ?" if hard else f"please write a poem,\u2028about tree {number}"
+        )
+        right = {"cheap": 0.1 if hard else 0.9, "middle": 0.6 if hard else 0.9, "dear": 0.95}
+        for model in MODELS:
+            cost = COSTS[model] * (2.0 if hard else 0.5) * generator.uniform(0.8, 1.2)
+            score = float(generator.random() < right[model])
+            rows.append((prompt, model, score, cost, "sums" if hard else "poems"))
+    return pd.DataFrame(rows, columns=["prompt", "model", "score", "cost", "group"])
+
+
+def measured(num_prompts: int, num_models: int = 3, seed: int = 0) -> MeasuredScores:
+    generator = np.random.default_rng(seed)
+    score, cost = generator.random((2, num_prompts, num_models))
+    names = tuple(f"model-{i}" for i in range(num_models))
+    prompts = tuple((f"prompt {i}",) for i in range(num_prompts))
+    return MeasuredScores(names, prompts, score, np.ones_like(score), cost)
+
+
+def run(public: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["route_table.py", *options])
+    public["route_table"].main()
+
+
+def test_the_command_on_any_table(
+    public: dict[str, ModuleType],
+    backbone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """P2L sends sums to better LLMs: above mixtures at the same cost, and above the cheap LLM on both tasks."""
+    made_table(300).to_csv(tmp_path / "train.csv", index=False)
+    made_table(200, seed=1).to_json(tmp_path / "test.jsonl", orient="records", lines=True)
+    files = ("--train", str(tmp_path / "train.csv"), "--test", str(tmp_path / "test.jsonl"))
+    work = ("--work", str(tmp_path / "work"), "--backbone", str(backbone), "--budgets", "8e-4", "4e-3")
+    run(public, monkeypatch, "table", *files, *work)
+    found = json.loads((tmp_path / "work" / "table.json").read_text())["test"]
+    curves = found["budgets"]["curves"]
+    mixture = curves["random mixture of single LLMs"]["quality"]
+    assert all(np.array(curves[OURS]["quality"]) - np.array(mixture) > [0.02, 0.0])
+    assert abs(np.mean(found["budgets"]["over"][OURS], axis=0)).max() < 0.03
+    assert found["explained"][OURS]["value"] > 0.15 and found["cost_explained"] > 0.8
+    assert found["calibration_error"][OURS] < 0.08
+    shown = capsys.readouterr().out
+    assert f"| {OURS}: over budget |" in shown and f"| {OURS} minus random mixture of single LLMs |" in shown
+    assert (tmp_path / "work" / "table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_without_costs_on_one_file(
+    public: dict[str, ModuleType], backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores out of 100, missing ones, a column ``split`` with two tests, and a picture elsewhere."""
+    frame = made_table(240).drop(columns="cost").drop(index=[0, 4, 11])
+    place = np.arange(len(frame)) // 3
+    frame["split"] = np.select([place < 160, place < 200], ["train", "test"], "later")
+    frame["score"] *= 100
+    frame.to_parquet(tmp_path / "scores.parquet")
+    options = ("--train", str(tmp_path / "scores.parquet"), "--picture", str(tmp_path / "choice.png"))
+    run(public, monkeypatch, "table", *options, "--work", str(tmp_path / "work"), "--backbone", str(backbone))
+    found = json.loads((tmp_path / "work" / "table.json").read_text())
+    assert "budgets" not in found["test"] and found["later"]["prompts"] > 30
+    assert 80 < found["test"]["choices"][OURS]["value"] <= 100
+    assert (tmp_path / "choice.png").is_file()
+
+
+def test_the_command_trains_the_backbone_too(
+    public: dict[str, ModuleType], backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its predictions are kept, chosen by the error on the prompts to fit, and read again by the next run."""
+    made_table(90).to_csv(tmp_path / "train.csv", index=False)
+    options = ("--work", str(tmp_path / "work"), "--backbone", str(backbone), "--end-to-end", "2", "--rehearse")
+    arguments = ("table", "--train", str(tmp_path / "train.csv"), *options)
+    run(public, monkeypatch, *arguments)
+    found = json.loads((tmp_path / "work" / "table.json").read_text())
+    assert found["options"]["p2l, end to end"]["epochs"] in (1, 2)
+    assert found["ours"] == min((one for one in found["errors"] if "p2l" in one), key=found["errors"].get)
+    shapes = [np.load(path).shape for path in (tmp_path / "work" / "end_to_end").iterdir()]
+    assert sorted(shapes) == [(2, 13, 3), (2, 16, 3), (2, 17, 3), (2, 17, 3)]  # 63 of 90 prompts are not the test
+    monkeypatch.setattr(public["end_to_end"], "Evidence", None)
+    run(public, monkeypatch, *arguments)
+    assert json.loads((tmp_path / "work" / "table.json").read_text())["errors"] == found["errors"]
+
+
+def test_a_rehearsal_does_not_read_the_test(public: dict[str, ModuleType]) -> None:
+    frame = made_table(50)
+    parts = public["route_table"].rehearsal(frame)
+    assert set(parts) == {"fit", "rehearsal"} and sum(map(len, parts.values())) == len(frame)
+    assert not set(parts["fit"]["prompt"]) & set(parts["rehearsal"]["prompt"])
+
+
+def test_states_are_computed_once(
+    public: dict[str, ModuleType], backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = public["cached_states"].StateCache(tmp_path, str(backbone), max_length=64)
+    prompts = [(f"prompt {'x' * (i % 7)} {i}",) for i in range(300)]
+    first = cache.states(prompts)
+    again = public["cached_states"].StateCache(tmp_path, str(backbone), max_length=64)
+    monkeypatch.setattr(public["cached_states"], "rank_with_hidden_states", None)
+    np.testing.assert_array_equal(again.states(prompts), first)
+    monkeypatch.undo()
+    np.testing.assert_allclose(cache.states(prompts[5:6])[0], first[5], atol=1e-5)
+
+
+def test_test_prompts_that_were_fitted_are_left_out(public: dict[str, ModuleType], tmp_path: Path) -> None:
+    fit, test = made_table(20), made_table(20, seed=1)
+    both = pd.concat([test, fit[:6]])
+    table = public["public_tables"].load_table("t", {"fit": fit, "test": both}, tmp_path)
+    assert len(table.tests["test"]) == 20 and table.models == tuple(sorted(MODELS))
+    only = test[test["model"] == "dear"]
+    with pytest.raises(DataError, match="two LLMs or more"):
+        public["public_tables"].load_table("t", {"fit": fit, "test": only}, tmp_path)
+
+
+def test_a_split_without_a_part_to_fit_or_to_test_is_an_error(public: dict[str, ModuleType]) -> None:
+    for value in ("test", "train"):
+        with pytest.raises(DataError, match="the column split needs"):
+            public["public_tables"].split_by_column(made_table(4).assign(split=value))
+
+
+def test_a_head_without_prompts_fits_the_logit_of_the_mean(public: dict[str, ModuleType]) -> None:
+    """With states of 0 the score votes have a closed form: sigmoid(coefficient) is the mean score."""
+    heads, scores = public["score_heads"], measured(40)
+    options = heads.HeadOptions(ridge=0.1)
+    start = heads.RankingHead(4, 3, heads.GRK, init="zeros")
+    states = torch.zeros(40, 4)
+    head = heads.fit_head(states, heads.Evidence.of(scores, options), options, start)
+    np.testing.assert_allclose(heads.usable(head, states)[0], scores.score.mean(axis=0), atol=1e-3)
+
+
+def test_evidence_of_some_prompts_is_that_of_their_scores_alone(public: dict[str, ModuleType]) -> None:
+    heads, scores = public["score_heads"], measured(30, num_models=4)
+    options, chosen = heads.HeadOptions(ridge=1.0, pairs=0.5), np.array([3, 17, 29])
+    ranking = heads.Ranking(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), torch.zeros(3))
+    part = heads.Evidence.of(scores, options).on(chosen, 30)
+    alone = heads.Evidence.of(scores.rows(chosen), replace(options))
+    torch.testing.assert_close(part.loss(ranking), alone.loss(ranking))
+
+
+def test_ridge_without_penalty_is_least_squares_with_gaps(public: dict[str, ModuleType]) -> None:
+    generator = np.random.default_rng(0)
+    states, scores = generator.normal(size=(50, 3)), measured(50)
+    weight = (generator.random(scores.score.shape) < 0.7).astype(float)
+    scores = replace(scores, weight=weight)
+    found = public["score_baselines"].fit_ridge(states, scores, 0.0)(states)
+    for model in range(3):
+        rows = weight[:, model] > 0
+        design = np.column_stack((np.ones(rows.sum()), states[rows]))
+        truth = design @ np.linalg.lstsq(design, scores.score[rows, model], rcond=None)[0]
+        np.testing.assert_allclose(found[rows, model], truth)
+
+
+def test_neighbours_of_a_prompt(public: dict[str, ModuleType]) -> None:
+    states = np.array([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 3.0]])
+    scores = replace(measured(4, 2), score=np.array([[1.0, 0.0], [1.0, 0.5], [0.0, 1.0], [0.0, 0.0]]))
+    predict = public["score_baselines"].fit_neighbours(states, scores, 2)
+    np.testing.assert_allclose(predict(np.array([[5.0, 0.0], [0.0, 5.0]])), [[1.0, 0.25], [0.0, 0.5]])
+
+
+def test_predicted_costs_have_the_right_mean_and_free_llms_their_own(public: dict[str, ModuleType]) -> None:
+    states = np.random.default_rng(1).normal(size=(60, 2))
+    scores = replace(measured(60), cost=np.exp(states[:, :1] + np.arange(3)))
+    found = public["score_baselines"].predict_costs(states, {"test": states}, scores)
+    np.testing.assert_allclose(found.fit.mean(axis=0), scores.cost.mean(axis=0))
+    np.testing.assert_allclose(found.tests["test"], scores.cost, rtol=0.2)
+    free = public["score_baselines"].predict_costs(states, {}, replace(scores, cost=np.zeros((60, 3))))
+    assert (free.fit == 0).all()
+
+
+def test_a_stream_of_equal_prompts_spends_its_budget(public: dict[str, ModuleType]) -> None:
+    """Half of the prompts can have the better LLM; the mixture of the two scores the same."""
+    spend = public["spend_budgets"]
+    score, cost = np.tile([0.0, 1.0], (400, 1)), np.tile([1.0, 3.0], (400, 1))
+    test = MeasuredScores(("a", "b"), tuple((str(i),) for i in range(400)), score, np.ones_like(score), cost)
+    prices = spend.known_prices(score, cost, test, [2.0])
+    spent = spend.stream(score, cost, cost, [2.0], prices)
+    assert abs(spent.over).max() < 0.02
+    curves = spend.measure({"p2l": spent}, test, [2.0])
+    assert curves["p2l"].quality[0, 0] == pytest.approx(curves[spend.MIXTURE].quality[0, 0], abs=0.02)
+
+
+def test_means_over_tasks_count_each_task_once(public: dict[str, ModuleType]) -> None:
+    figures = public["routed_figures"]
+    group = np.array(["a"] * 9 + ["b"])
+    draws = figures._mean_over_tasks(np.array([0.0] * 9 + [1.0]), group)
+    assert draws[0] == 0.5 and np.isfinite(draws).all()
+
+
+def test_the_gap_that_is_recovered(public: dict[str, ModuleType]) -> None:
+    """By hand: one of four prompts gains; asking it first recovers all at once, asking it last only at the end."""
+    recovered = public["routed_figures"].recovered_gap
+    score = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    test = MeasuredScores(("strong", "weak"), tuple((str(i),) for i in range(4)), score, np.ones((4, 2)), score)
+    first = np.array([[0.9, 0.0], [0.5, 0.1], [0.5, 0.2], [0.5, 0.3]])
+    assert recovered(test, first).value == 1.0
+    assert recovered(test, -first).value == 0.25
+
+
+def write_layouts(folder: Path) -> None:
+    """Write each set's own layout, small."""
+    frame = made_table(12)
+    for suffix in ("", "_k4"):
+        for at, name in enumerate(("val", "test")):
+            lines = []
+            for prompt, rows in made_table(12, seed=at).groupby("prompt"):
+                arms = {row.model: {"reward": row.score, "cost": row.cost} for row in rows.itertuples()}
+                one = {"prompt": prompt, "source": rows["group"].iloc[0], "arms": arms}
+                lines.append(json.dumps(one, ensure_ascii=False))
+            (folder / f"{name}{suffix}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    number = frame.groupby("prompt", sort=False).ngroup()
+    split = np.select([number < 6, number < 9], ["train", "test"], "ood")
+    common = frame.rename(columns={"group": "task"}).assign(split=split, prompt_id=number)
+    common.assign(accuracy=common["score"], score=7.0).to_parquet(folder / "split2_model7.parquet")
+    common.assign(price_per_million=2.0).to_parquet(folder / "dcrouter_preprocessed.parquet")
+
+
+def test_the_layouts_of_two_llms_and_of_human_ratings(public: dict[str, ModuleType], tmp_path: Path) -> None:
+    at = np.arange(30)
+    columns = {"benchmark": np.where(at < 20, "mmlu", "gsm8k"), "domain": "d", "prompt": [f"question {i}" for i in at]}
+    right = {"mixtral_8x7b": at % 2, "gpt4_1106": np.ones(30, dtype=int), "contaminated": False}
+    pd.DataFrame(columns | right).to_parquet(tmp_path / "mmlu_gsm8k.parquet")
+    layouts, load = public["set_layouts"].LAYOUTS, public["public_tables"].load_table
+    table = load("routellm", layouts["routellm"](tmp_path), tmp_path / "work")
+    assert table.models == ("gpt4_1106", "mixtral_8x7b")
+    assert (len(table.fit), len(table.tests["mmlu"]), len(table.tests["gsm8k"])) == (14, 6, 10)
+    assert (table.fit.measured.cost == [1.0, 0.0]).all() and (table.fit.measured.score[:, 0] == 1).all()
+
+    rating = {"prompt": [f"translate {i // 2}" for i in at], "doc": at // 6, "system": np.where(at % 2, "x", "y")}
+    pd.DataFrame(rating | {"score": 3.0 * at, "langs": "en-ja"}).to_parquet(tmp_path / "ratings.parquet")
+    table = load("wmt24_esa", layouts["wmt24_esa"](tmp_path), tmp_path / "work")
+    assert table.models == ("x", "y") and not table.has_costs and len(table.tests["test"]) == 6
+
+
+@pytest.mark.parametrize("layout", ["paretobandit", "paretobandit_k4", "routerdc", "llmrouter"])
+def test_layouts(public: dict[str, ModuleType], layout: str, tmp_path: Path) -> None:
+    write_layouts(tmp_path)
+    parts = public["set_layouts"].LAYOUTS[layout](tmp_path)
+    table = public["public_tables"].load_table(layout, parts, tmp_path / "work")
+    assert table.models == tuple(sorted(MODELS)) and set(table.fit.group) == {"sums", "poems"}
+    assert table.has_costs == (layout != "routerdc")
+    assert set(np.unique(table.fit.measured.score)) <= {0.0, 1.0}
+    assert set(table.tests) == ({"test"} if layout.startswith("pareto") else {"test", "ood"})
+
+
+def test_every_layout_is_tested(public: dict[str, ModuleType]) -> None:
+    tested = next(mark for mark in test_layouts.pytestmark if mark.name == "parametrize").args[1]
+    assert list(public["set_layouts"].LAYOUTS) == [*tested, "routellm", "wmt24_esa"]
+
+
+def test_published_figures_are_complete(public: dict[str, ModuleType]) -> None:
+    published = public["route_table"].yaml.safe_load((FOLDER / "published.yaml").read_text())
+    assert published.keys() <= public["set_layouts"].LAYOUTS.keys()
+    for one in published.values():
+        assert one["source"]
+        assert all(len(row) == len(one["budgets"]) for row in one.get("rows", {}).values())

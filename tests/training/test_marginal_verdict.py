@@ -1,0 +1,119 @@
+"""A model that is not better than the marginal leaderboard warns, and so does everything that is made of it."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from p2l.commands.insight import InsightJob
+from p2l.commands.predict import PredictionJob
+from p2l.commands.publish import PublishJob
+from p2l.composition.build_run import make_trainer
+from p2l.leaderboard import aggregate, rank_prompts
+from p2l.models import Checkpoint, load_checkpoint
+from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
+from p2l.training.marginal_verdict import warning_about
+from tests.running import compose, run
+
+NOT_BETTER = "not better than one leaderboard for all prompts"
+PROMPTS = ["What is 1+1?", "Write a poem."]
+
+
+@pytest.mark.parametrize(
+    ("difference", "warns"), [(-0.3, False), (-1e-9, False), (0.0, True), (0.2, True), (math.nan, True)]
+)
+def test_who_is_warned(difference: float, warns: bool) -> None:
+    warning = warning_about({"val/log_loss": 1.5, "val/log_loss_minus_marginal": difference})
+    assert (warning is not None) == warns
+    assert warning_about({"train/loss": 1.0, "test/log_loss": 9.0}) is None
+
+
+def test_the_warning_has_both_losses() -> None:
+    warning = warning_about({"val/log_loss": 1.426, "val/log_loss_minus_marginal": 0.272})
+    assert warning is not None and warning.startswith(NOT_BETTER)
+    assert warning.endswith("its log loss is 1.4260, that of the marginal leaderboard 1.1540 (+0.2720 nats a vote)")
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory) -> Path:
+    """The folder of a run whose rates are far too high."""
+    folder = tmp_path_factory.mktemp("bad")
+    finished = run(folder, "optimizer.lr=1")
+    assert finished.metrics["val/log_loss_minus_marginal"] > 0
+    return finished.folder
+
+
+def test_the_end_of_training_warns(tmp_path, caplog, capsys) -> None:
+    run(tmp_path, "optimizer.lr=1", "trainer.max_steps=3")
+    last = [record for record in caplog.records if record.name.startswith("p2l.training")][-1]
+    assert last.levelname == "WARNING" and NOT_BETTER in last.getMessage() and "p2l leaderboard" in last.getMessage()
+    assert "Warning: this model is not better than one" in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_validation_nothing_is_known_and_that_is_logged(tmp_path, caplog) -> None:
+    run(tmp_path, "data.val=null", "trainer.max_steps=1")
+    assert "there are no validation votes" in caplog.text and NOT_BETTER not in caplog.text
+
+
+def test_the_folder_says_so(bad: Path, caplog) -> None:
+    assert NOT_BETTER in json.loads((bad / "checkpoint" / "training_config.json").read_text())["warning"]
+    assert f"> **Warning.** This model is {NOT_BETTER}" in (bad / "checkpoint" / "README.md").read_text()
+    checkpoint = load_checkpoint(bad / "checkpoint")
+    assert checkpoint.warning is not None and checkpoint.warning in caplog.text
+
+
+def test_so_does_a_folder_that_is_published_later(bad: Path, tmp_path) -> None:
+    folder = PublishJob(str(bad), str(tmp_path / "later"), checkpoint="best.ckpt").run()
+    assert load_checkpoint(folder).warning == load_checkpoint(bad / "checkpoint").warning is not None
+    assert NOT_BETTER in (folder / "README.md").read_text()
+
+
+def test_leaderboards_of_it_show_the_warning(bad: Path, tmp_path) -> None:
+    checkpoint = load_checkpoint(bad / "checkpoint")
+    boards = checkpoint.rank(PROMPTS)
+    for board in (boards[0], checkpoint.rank("hi"), aggregate(boards), boards[:1][0]):
+        assert all(NOT_BETTER in text for text in (str(board), repr(board), board._repr_html_()))
+        assert NOT_BETTER in " ".join(board.plot()._suptitle.get_text().split())
+    assert NOT_BETTER in repr(boards) and NOT_BETTER in " ".join(boards.plot()._suptitle.get_text().split())
+    assert NOT_BETTER in pd.read_csv(boards[0].save(tmp_path / "board.csv"))["warning"][0]
+    assert NOT_BETTER in pd.read_parquet(boards.save(tmp_path / "boards.parquet"))["warning"][3]
+    assert NOT_BETTER in rank_prompts(checkpoint, PROMPTS)[1].attrs["warning"]
+
+
+def test_it_stays_when_models_are_added(bad: Path) -> None:
+    checkpoint = load_checkpoint(bad / "checkpoint")
+    rows = head_layers(checkpoint.model.head)[1]
+    weight, bias = (value[:1].detach().double().numpy() for value in (rows.weight, rows.bias))
+    assert extend_checkpoint(checkpoint, ["new"], weight, bias).warning == checkpoint.warning is not None
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_predictions_and_the_report_on_them_show_it(bad: Path, suffix: str, tmp_path) -> None:
+    checkpoint, table = load_checkpoint(bad / "checkpoint"), tmp_path / "prompts.csv"
+    pd.DataFrame({"prompt": [f"{prompt} {i}" for i in range(6) for prompt in PROMPTS]}).to_csv(table, index=False)
+    trainer = make_trainer(compose("trainer=cpu", "logger=none").trainer, [])
+    ranked = PredictionJob(str(table), str(tmp_path / f"ranked.{suffix}")).run(checkpoint, trainer, "bad")
+    assert NOT_BETTER in ranked.read_bytes().decode("utf-8", "replace")
+    models = {"models": str(bad / "checkpoint"), "family": "grk", "embedding": None}
+    page = InsightJob(str(ranked), str(tmp_path / "report"), **models).run(None)
+    assert f"Warning: the P2L model is {NOT_BETTER}" in page.read_text()
+    assert NOT_BETTER in pd.read_csv(page.parent / "leaderboards.csv")["warning"][0]
+
+
+def test_nothing_warns_of_a_checkpoint_that_is_better(tiny_checkpoint: Checkpoint, tmp_path) -> None:
+    board = tiny_checkpoint.rank("hi")
+    assert "arning" not in str(board) + repr(board) + board._repr_html_() and board.plot()._suptitle is None
+    assert "warning" not in pd.read_csv(board.save(tmp_path / "board.csv"))
+
+
+def test_the_explorer_shows_it(tiny_checkpoint: Checkpoint) -> None:
+    page = pytest.importorskip("p2l.explorer.page", reason="extra: ui")
+    from p2l.explorer import Explorer
+    from p2l.models.predictor import Predictor
+
+    warned = replace(tiny_checkpoint, recipe={"warning": f"{NOT_BETTER} <b>"})
+    assert f"Warning: this model is {NOT_BETTER} &lt;b&gt;" in str(page.header(Explorer(Predictor(warned))))
+    assert "Warning" not in str(page.header(Explorer(Predictor(tiny_checkpoint))))
