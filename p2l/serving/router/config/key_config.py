@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from p2l.errors import ConfigError
-from p2l.serving.router.config.value_checks import check_not_negative
+from p2l.serving.router.config.value_checks import check_not_negative, check_variables
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class KeyConfig:
     def __post_init__(self) -> None:
         if not self.key:
             raise ConfigError(f"key {self.name!r} is empty")
+        check_variables(self.key, "key")
         for name in ("budget", "period", "requests_per_minute"):
             if getattr(self, name) is not None:
                 check_not_negative(getattr(self, name), name)

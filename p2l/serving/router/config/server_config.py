@@ -15,7 +15,7 @@ from p2l.routing.shrinkage import Shrinkage
 from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.near_names import suggestion
 from p2l.serving.router.config.router_config import RouterConfig
-from p2l.serving.router.config.value_checks import check_between, check_not_negative, is_plain_url
+from p2l.serving.router.config.value_checks import check_between, check_not_negative, check_variables, is_plain_url
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
 
@@ -28,7 +28,6 @@ _VENDOR_KEYS: dict[str, tuple[str, ...]] = {
 _OPENAI_KEYS = ("OPENAI_API_KEY",)
 _RESPONSES_TYPES = ("openai", "openai-reasoning")
 _KEPT = frozenset(("messages", "input", "model", "stream", "tools", "response_format", "n"))  # no answer without them
-_UNREAD_VARIABLE = re.compile(r"\$\{|\$\(|^os\.environ")
 _PLACEHOLDER = re.compile(r"^<.*>$")
 
 
@@ -125,8 +124,8 @@ class ModelConfig:
             check_not_negative(self.fixed_cost, "cost")
         if not (self.api_key or "").strip().isprintable():
             raise ConfigError("api_key contains a line end or another non-printable character")
-        if _UNREAD_VARIABLE.search(self.api_key or ""):
-            raise ConfigError("api_key: expected the key, ${NAME}, ${NAME:-default} or os.environ/NAME")
+        for name, text in (("api_key", self.api_key), ("base_url", self.base_url), ("name", self.name)):
+            check_variables(text or "", name)
         if self.base_url is not None and not is_plain_url(self.base_url):
             raise ConfigError("base_url must start with http:// or https://, name a host, and hold no user or password")
         try:

@@ -1,9 +1,12 @@
 """Checks of configured values."""
 
 import math
+import re
 from urllib.parse import urlsplit
 
 from p2l.errors import ConfigError
+
+_UNREAD_VARIABLE = re.compile(r"\$\{|\$\(|^os\.environ")
 
 
 def check_not_negative(value: float, name: str) -> None:
@@ -24,6 +27,13 @@ def check_is_file(place: str, name: str) -> None:
             f"{name} must be the path of a SQLite file; got a URL. State is kept on this machine, for all workers of "
             "one router; only --feedback may be in PostgreSQL"
         )
+
+
+def check_variables(text: str, name: str) -> None:
+    """Raise ConfigError, without quoting it, for text that looks like a variable in a form that is not read."""
+    if _UNREAD_VARIABLE.search(text):
+        kind = "key" if name.endswith("key") else "value"
+        raise ConfigError(f"{name}: expected the {kind}, ${{NAME}}, ${{NAME:-default}} or os.environ/NAME")
 
 
 def is_plain_url(text: str) -> bool:

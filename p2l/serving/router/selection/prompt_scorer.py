@@ -19,7 +19,7 @@ from p2l.serving.router.router_logs import event
 from p2l.serving.router.selection.score_cache import ScoreCache, prompt_key
 from p2l.serving.router.selection.shared_calls import SharedCalls
 from p2l.serving.router.upstream.client import UpstreamClient
-from p2l.serving.router.upstream.upstream_request import UpstreamRequest
+from p2l.serving.router.upstream.upstream_request import UpstreamRequest, url_of
 from p2l.serving.router.upstream_error import UpstreamError
 from p2l.types import Backend, Ranking
 
@@ -85,7 +85,7 @@ class EndpointScorer:
         self.cost_facts: CostFacts | None = None
         self._warned = False
         self._client = client
-        self._url = url.rstrip("/")
+        self._url = url
         self._headers = {"api-key": key}
         self._names: tuple[str, ...] | None = None
         self._names_identity: str | None = None
@@ -99,7 +99,7 @@ class EndpointScorer:
         headers: dict[str, str] = {}
         try:
             found = await self._client.fetch(
-                "GET", f"{self._url}/models", self._headers, 10.0, on_headers=headers.update
+                "GET", url_of(self._url, "/models"), self._headers, 10.0, on_headers=headers.update
             )
         except UpstreamError as error:
             error.client_fault = False  # the list does not depend on the request
@@ -148,7 +148,7 @@ class EndpointScorer:
     async def _ask(self, turns: list[str], names: tuple[str, ...], key: bytes | None = None) -> Ranking:
         """Return the endpoint's ranking, and keep it under ``key``."""
         headers: dict[str, str] = {}
-        request = UpstreamRequest(f"{self._url}/predict", self._headers, {"prompt": turns})
+        request = UpstreamRequest(url_of(self._url, "/predict"), self._headers, {"prompt": turns})
         post = partial(self._client.post, request, _CALLS, _CALLS.read_timeout, on_headers=headers.update)
         try:
             payload = await post()

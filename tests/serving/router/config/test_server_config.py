@@ -113,6 +113,9 @@ def test_a_published_configuration(tmp_path: Path) -> None:
         ({"model_configs": {"m": {**MODEL, "api_key": "os.environ/NOT_SET_ANYWHERE"}}}, "NOT_SET_ANYWHERE is not set"),
         ({"model_configs": {"m": {**MODEL, "api_key": "${A?b}"}}}, "expected the key"),
         ({"model_configs": {"m": {**MODEL, "api_key": "os.environ['A']"}}}, "expected the key"),
+        ({"model_configs": {"m": {**MODEL, "base_url": "https://${HOST-d}/v1"}}}, "base_url: expected the value"),
+        ({"model_configs": {"m": {**MODEL, "name": "${NAME?}"}}}, "name: expected the value"),
+        ({"model_configs": {"m": MODEL}, "keys": [{"name": "a", "key": "$(KEY)"}]}, "key: expected the key"),
         ({"model_configs": {"m": {**MODEL, "drop_params": ["messages"]}}}, "messages cannot be dropped"),
         ({"model_configs": {"m": {**MODEL, "drop_params": ["temperature"], "temp": 1}}}, "temperature is set by"),
         *(
