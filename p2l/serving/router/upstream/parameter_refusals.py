@@ -45,7 +45,7 @@ _NAMED = re.compile(
 _THINKING = re.compile(r"\bthinking\b", re.IGNORECASE)
 _SCHEMAS = frozenset(("parameters", "input_schema", "parametersJsonSchema", "responseJsonSchema", "schema"))
 _OPAQUE = _SCHEMAS | {"args", "input", "arguments", "response"}  # the client's own words
-_RENAMED = {"max_tokens": "max_completion_tokens"}  # OpenAI names the new field in its refusal
+_RENAMED = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 _LIMITS = ("max_tokens", "max_completion_tokens")
 
 
@@ -64,7 +64,7 @@ def fit_to_refusal(model: ModelConfig, request: UpstreamRequest, body: JSON, err
     refused = _refused(request.body, text) if error.client_fault else frozenset()
     if not refused:
         raise error
-    renamed = {name for name in refused & _RENAMED.keys() if _RENAMED[name] in text}
+    renamed = {name for name in refused & _RENAMED.keys() if _has_another_name(name, request.body, text)}
     gone = refused - renamed
     if not gone <= _OPTIONAL:
         raise _unsuitable(model, body, gone - _OPTIONAL, error)
@@ -72,6 +72,14 @@ def fit_to_refusal(model: ModelConfig, request: UpstreamRequest, body: JSON, err
     for name in renamed:
         sent[_RENAMED[name]] = sent.pop(name)
     return replace(request, body=sent, dropped=tuple(sorted({*request.dropped, *gone})))
+
+
+def _has_another_name(name: str, sent: JSON, message: str) -> bool:
+    """Return whether a limit is refused for its name: OpenAI tells the newer one, other servers know only the older."""
+    other = _RENAMED[name]
+    if name == "max_tokens":
+        return other in message
+    return other not in sent and _NOT_KNOWN.search(message) is not None
 
 
 def refused_again(model: ModelConfig, request: UpstreamRequest, body: JSON, error: UpstreamError) -> UpstreamError:

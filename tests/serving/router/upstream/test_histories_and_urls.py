@@ -1,11 +1,13 @@
 """Histories in older or broken forms, and URLs with a query, reach every provider in its own form."""
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from p2l.serving.http.api_error import ApiError
+from p2l.serving.router.chat_request import Thought
 from p2l.serving.router.config.server_config import ModelConfig, ProviderType
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
 from tests.serving.router.conftest import Starter
@@ -163,3 +165,36 @@ def test_a_chat_keeps_the_query(start: Starter) -> None:
     fake = start.upstream()
     chat(start.client(start.router({"m": model(f"{fake.url}/d?api-version=p")}, router_type="random")))
     assert fake.seen[-1].path == "/d/chat/completions?api-version=p"
+
+
+def test_the_endpoint_of_scores_keeps_its_query(start: Starter) -> None:
+    bodies = {"/v1/models?k=v": {"models": ["m"]}, "/v1/predict?k=v": {"coefs": [1.0], "eta": 0.1}}
+    scorer = start.upstream(lambda seen: Reply(body=bodies[seen.path]))
+    options = {"router_type": "grk-endpoint", "router_model_endpoint": f"{scorer.url}/v1/?k=v"}
+    running = start.router({"m": model(start.upstream().url)}, **options)
+    assert chat(start.client(running))["x-p2l-score"]
+    assert {seen.path for seen in scorer.seen} == bodies.keys()
+
+
+class TestIdsOfOtherVendors:
+    """Anthropic takes letters, digits, _ and - alone; the calls of some models have others in their ids."""
+
+    def test_they_reach_claude_in_its_letters(self) -> None:
+        ids = ["functions.weather:0", "functions weather:0", "toolu_01-A", "é" * 3]
+        calls = [{"id": one, "type": "function", "function": {"name": "f", "arguments": "{}"}} for one in ids]
+        results = [{"role": "tool", "tool_call_id": one, "content": one} for one in ids]
+        messages, _ = sent("anthropic", [*HELLO, {"role": "assistant", "tool_calls": calls}, *results])
+        uses = [block["id"] for block in messages[1]["content"]]
+        assert uses == [block["tool_use_id"] for block in messages[2]["content"]]
+        assert len(set(uses)) == 4 and uses[2] == "toolu_01-A"
+        assert all(re.fullmatch("[a-zA-Z0-9_-]+", one) for one in uses)
+
+    def test_thoughts_are_found_by_the_clients_id(self) -> None:
+        layout = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "call", "id": "a.b:0"}]
+        call = {"id": "a.b:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        history = [*HELLO, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "a.b:0"}]
+        entry = ModelConfig("some-name", "anthropic", 1.0)
+        thoughts = {"a.b:0": Thought("some-name", {"layout": layout})}
+        build = PROVIDERS["chat"]["anthropic"].build_request
+        blocks = build(entry, {"messages": history}, False, False, thoughts).body["messages"][1]["content"]
+        assert [block["type"] for block in blocks] == ["thinking", "tool_use"]

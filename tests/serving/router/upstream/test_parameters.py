@@ -301,6 +301,25 @@ class TestRefusals:
         assert "x-p2l-dropped" not in chat(client, max_tokens=50)
         assert fake.seen[1].body["max_completion_tokens"] == 50
 
+    @pytest.mark.parametrize("kind", ["openai", "openai-reasoning"])
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "max_completion_tokens: Extra inputs are not permitted",
+            "Unsupported parameter: 'max_completion_tokens' is not supported with this model.",
+        ],
+    )
+    def test_a_server_that_knows_its_older_name_gets_that(self, start: Starter, kind: str, message: str) -> None:
+        fake, client = start.one(refusing(message, "max_completion_tokens"), type=kind)
+        assert "x-p2l-dropped" not in chat(client, max_completion_tokens=50)
+        assert fake.seen[1].body["max_tokens"] == 50 and "max_completion_tokens" not in fake.seen[1].body
+
+    def test_a_limit_that_is_too_large_keeps_its_name(self, start: Starter) -> None:
+        fake, client = start.one(refusing("max_completion_tokens is too large: 50.", "max_completion_tokens"))
+        with pytest.raises(openai.BadRequestError, match="too large"):
+            chat(client, max_completion_tokens=50)
+        assert len(fake.seen) == 1
+
     def test_needed_parameters_send_it_to_the_next_model(self, start: Starter) -> None:
         message = "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."
         first, second = start.upstream(refusing(message, "response_format")), start.upstream()

@@ -1,5 +1,7 @@
 """Translate the messages of a chat to those of Anthropic's Messages API, with the thoughts behind their calls."""
 
+import re
+from hashlib import sha256
 from itertools import accumulate, pairwise
 
 from p2l.serving.http.api_error import invalid
@@ -15,6 +17,8 @@ from p2l.serving.router.upstream.providers.openai_messages import (
     without_none,
 )
 from p2l.serving.router.upstream.thoughts import THINKING_BLOCKS, thinking_blocks
+
+_ID, _NOT_IN_ID = re.compile(r"[a-zA-Z0-9_-]+"), re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def translate_system(messages: list[JSON], text: str | None) -> str | list[JSON] | None:
@@ -32,12 +36,12 @@ def translate_messages(messages: list[JSON], model: str, thoughts: Thoughts) -> 
 def _blocks(message: JSON, model: str, thoughts: Thoughts) -> list[JSON]:
     if message["role"] == "tool":
         content = text_of(message) if isinstance(message.get("content"), str) else _parts(message)
-        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
+        result = {"type": "tool_result", "tool_use_id": _sent_id(message.get("tool_call_id")), "content": content}
         return [without_none({**result, "cache_control": message.get("cache_control")})]
     parts, uses = _parts(message), [_tool_use(call) for call in message.get("tool_calls") or ()]
     if message["role"] != "assistant":
         return parts + uses
-    thought = thoughts.get(str(uses[0]["id"])) if uses else None
+    thought = thoughts.get(str(message["tool_calls"][0].get("id"))) if uses else None
     if thought is not None:
         return _with_thought(thought, model, parts, uses)
     return thinking_blocks(message) + parts + uses
@@ -45,8 +49,15 @@ def _blocks(message: JSON, model: str, thoughts: Thoughts) -> list[JSON]:
 
 def _tool_use(call: JSON) -> JSON:
     name, arguments = arguments_of(call)
-    use = {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments}
+    use = {"type": "tool_use", "id": _sent_id(call.get("id")), "name": name, "input": arguments}
     return {**use, "cache_control": call["cache_control"]} if call.get("cache_control") else use
+
+
+def _sent_id(call_id: object) -> object:
+    """Return the id of a call in the letters of this API; the calls of some other models have more."""
+    if not isinstance(call_id, str) or _ID.fullmatch(call_id):
+        return call_id
+    return f"{_NOT_IN_ID.sub('_', call_id)}_{sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def _with_thought(thought: Thought, model: str, parts: list[JSON], uses: list[JSON]) -> list[JSON]:

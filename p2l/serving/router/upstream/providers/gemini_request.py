@@ -16,7 +16,6 @@ from p2l.serving.router.upstream.providers.openai_messages import (
     chosen_function,
     first_set,
     function_tools,
-    merge_tools,
     schema_of,
     split_system,
     stops_of,
@@ -125,7 +124,8 @@ def _tools(model: ModelConfig, body: JSON) -> JSON:
         )
         for f in functions
     ]
-    tools: JSON = {"tools": merge_tools((model.extra_fields or {}).get("tools"), [{"functionDeclarations": declared}])}
+    configured = _without_functions((model.extra_fields or {}).get("tools"), {f["name"] for f in functions})
+    tools: JSON = {"tools": [*configured, {"functionDeclarations": declared}]}
     wanted = body.get("tool_choice")
     name = chosen_function(wanted)
     if name is not None:
@@ -133,3 +133,15 @@ def _tools(model: ModelConfig, body: JSON) -> JSON:
     else:
         calling = {"mode": {"required": "ANY", "none": "NONE"}.get(str(wanted), "AUTO")}
     return {**tools, "toolConfig": {"functionCallingConfig": calling}} if wanted is not None else tools
+
+
+def _without_functions(configured: object, names: set[str]) -> list[JSON]:
+    """Return the configured tools without the functions of these names, which the client declares itself."""
+    kept = []
+    for tool in configured if isinstance(configured, list) else ():
+        declared = tool.get("functionDeclarations") if isinstance(tool, dict) else None
+        if isinstance(declared, list):
+            others = [function for function in declared if function.get("name") not in names]
+            tool = {**tool, "functionDeclarations": others or None}
+        kept.append(without_none(tool) if isinstance(tool, dict) else tool)
+    return [tool for tool in kept if tool]

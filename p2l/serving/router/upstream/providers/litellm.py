@@ -1,15 +1,22 @@
 """Any other provider, through the library LiteLLM (``pip install litellm``); imported when a model needs it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.http.json_text import dump_json
 from p2l.serving.router.chat_request import JSON, Thoughts
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.token_estimates import max_output_tokens, num_choices
 from p2l.serving.router.upstream.chat_answer import ChatStream, check_completion, cut_off
 from p2l.serving.router.upstream.providers.openai_chat import with_signatures, with_system
-from p2l.serving.router.upstream.providers.openai_messages import first_set, merge_tools, without_none
+from p2l.serving.router.upstream.providers.openai_messages import (
+    arguments_of,
+    first_set,
+    json_value,
+    merge_tools,
+    without_none,
+)
 from p2l.serving.router.upstream.providers.unknown_fields import unknown_fields
 from p2l.serving.router.upstream.split_characters import SplitCharacters
 from p2l.serving.router.upstream.thoughts import THINKING_BLOCKS, ThoughtNumbers, call_ids
@@ -35,10 +42,14 @@ def build_request(
 ) -> UpstreamRequest:
     """Return a request whose body is the arguments of ``litellm.acompletion``; LiteLLM knows the URL.
 
-    Raises ApiError 400 for a stream of several choices: LiteLLM passes on the first alone.
+    Raises ApiError 400 for what LiteLLM would leave out although the answer depends on it, and for a stream of several
+    choices: LiteLLM passes on the first alone.
     """
     if stream and num_choices(body) > 1:
         raise invalid("LiteLLM does not support n > 1 in a stream; ask for one choice, or without a stream", "n")
+    taken = _taken_fields(model)
+    if taken is not None and (lacking := [name for name in _needs(body) if name not in taken]):
+        raise invalid(f"LiteLLM does not send {', '.join(lacking)} to this model", lacking[0], "unsupported")
     out = arguments(model, body)
     out["messages"] = _with_thoughts(
         with_signatures(out["messages"], model.name, thoughts or {}), model, thoughts or {}
@@ -52,7 +63,7 @@ def arguments(model: ModelConfig, body: JSON) -> JSON:
     """Return the arguments of ``litellm.acompletion``, without its time limit and stream."""
     extra = model.extra_fields or {}
     sent = {name: body[name] for name in _ALLOWED if body.get(name) is not None}
-    sent["messages"] = with_system(model, body["messages"])
+    sent["messages"] = [_with_json_arguments(message) for message in with_system(model, body["messages"])]
     if isinstance(extra.get("tools"), list) and body.get("tools"):
         sent["tools"] = merge_tools(extra["tools"], body["tools"])
     sent.pop("max_completion_tokens", None)
@@ -74,16 +85,52 @@ def arguments(model: ModelConfig, body: JSON) -> JSON:
 
 def dropped_fields(model: ModelConfig, body: JSON) -> tuple[str, ...]:
     """Return the client's fields that do not reach the provider: unknown to this translation, or to LiteLLM for it."""
-    import litellm
-
-    names = set(unknown_fields(body, dict.fromkeys(_ALLOWED)))
-    try:
-        taken = litellm.get_supported_openai_params(model=model.name)
-    except Exception:  # a name that LiteLLM does not know: its call reports it
-        taken = None
+    names, taken = set(unknown_fields(body, dict.fromkeys(_ALLOWED))), _taken_fields(model)
     if taken is not None:
         names |= set(unknown_fields({n: v for n, v in body.items() if n in _OPTIONAL}, dict.fromkeys(taken)))
     return tuple(sorted(names))
+
+
+def _taken_fields(model: ModelConfig) -> list[str] | None:
+    """Return the fields that LiteLLM sends to this model, the others it drops; None if it does not know the name."""
+    import litellm
+
+    try:
+        taken: list[str] | None = litellm.get_supported_openai_params(model=model.name)
+    except Exception:  # its call reports it
+        return None
+    return taken
+
+
+def _needs(body: JSON) -> Iterator[str]:
+    """Yield the fields without which the answer would be to another question."""
+    yield from (name for name in ("tools", "functions", "logprobs") if body.get(name))
+    if (body.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
+        yield "response_format"
+    if num_choices(body) > 1:
+        yield "n"
+    if body.get("web_search_options") is not None:
+        yield "web_search_options"
+    if any(kind != "text" for kind in body.get("modalities") or ()):
+        yield "modalities"
+
+
+def _with_json_arguments(message: JSON) -> JSON:
+    """Return the message with arguments that are JSON objects: LiteLLM parses them for some providers."""
+    calls = message.get("tool_calls")
+    if not calls or all(_is_object(call) for call in calls):
+        return message
+    return {**message, "tool_calls": [call if _is_object(call) else _wrapped(call) for call in calls]}
+
+
+def _is_object(call: JSON) -> bool:
+    given = (call.get("function") or {}).get("arguments")
+    return not given or (isinstance(given, str) and isinstance(json_value(given), dict))
+
+
+def _wrapped(call: JSON) -> JSON:
+    arguments = dump_json(arguments_of(call)[1]).decode()
+    return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
 def _with_thoughts(messages: list[JSON], model: ModelConfig, thoughts: Thoughts) -> list[JSON]:
@@ -108,7 +155,7 @@ async def complete(request: UpstreamRequest, timeout: float) -> JSON:
     return check_completion(completion)
 
 
-async def stream(request: UpstreamRequest, timeout: float) -> AsyncIterator[JSON]:
+async def stream(request: UpstreamRequest, timeout: float) -> AsyncGenerator[JSON, None]:
     """Yield the chunks of a chat completion, its usage last."""
     chunks = await _call({**request.body, "timeout": timeout})
     choices, characters, thoughts = ChatStream(), SplitCharacters(), ThoughtNumbers()

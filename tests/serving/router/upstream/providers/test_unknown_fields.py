@@ -239,3 +239,15 @@ def test_configured_tools_stay_beside_the_clients() -> None:
     web = {"type": "web_search"}
     entry = ModelConfig("gpt-4o", "openai", 1.0, extra_fields={"tools": [web]})
     assert [tool["type"] for tool in built(entry, BODY)[0]["tools"]] == ["web_search", "function"]
+
+
+def test_a_function_of_the_client_replaces_a_configured_one_at_gemini() -> None:
+    own = [{"functionDeclarations": [{"name": "f"}, {"name": "g"}]}, {"functionDeclarations": [{"name": "f"}]}]
+    entry = ModelConfig("gemini-3-pro", "gemini", 1.0, extra_fields={"tools": [*own, {"googleSearch": {}}]})
+    body = {"messages": BODY["messages"][1:2], "tools": [{"type": "function", "function": {"name": "f"}}]}
+    tools = PROVIDERS["chat"]["gemini"].build_request(entry, body, False, False, {}).body["tools"]
+    assert tools == [
+        {"functionDeclarations": [{"name": "g"}]},
+        {"googleSearch": {}},
+        {"functionDeclarations": [{"name": "f"}]},
+    ]
