@@ -33,8 +33,5 @@ class ApiAdapter(Protocol):
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
         """Return the event that ends a stream which broke after ``last_chunk``."""
 
-    def usage(self, part: JSON) -> JSON | None:
-        """Return the usage in a completion or chunk, with the field names of chat completions."""
-
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         """Return the id of a response that its provider stores; None if the part names none."""

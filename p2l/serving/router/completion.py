@@ -1,7 +1,7 @@
 """Answer a request for a completion: parse, select models, call them, account for the cost, render."""
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,8 @@ from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_id import request_id_of
 from p2l.serving.http.request_response import EventStream, json_response, read_json_object
-from p2l.serving.router.accounts.pricing import cost_to_reserve
+from p2l.serving.router.accounts.answer_tally import AnswerTally
+from p2l.serving.router.accounts.pricing import actual_cost, cost_to_reserve
 from p2l.serving.router.accounts.reservations import Reservation
 from p2l.serving.router.api_adapter import ApiAdapter
 from p2l.serving.router.chat_request import JSON
@@ -22,6 +23,7 @@ from p2l.serving.router.completion_report import (
     decision_headers,
     report_answer,
     report_attempts,
+    report_cost,
     report_failure,
 )
 from p2l.serving.router.container import RouterContainer
@@ -59,9 +61,7 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
         context.upstream = await _complete(container, context)
         await _remember(container, context)
     except BaseException as error:
-        context.reservation.release()
-        container.stream_budgets.settle(context.plan, 0.0)
-        await _close_stream(context)
+        await _give_up(container, context)
         if isinstance(error, AllModelsFailedError):
             report_failure(container.metrics, context, error)
             raise all_models_failed(context, error) from None
@@ -70,12 +70,20 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
     if completion is None:
         finish = partial(_finish_stream, container, context)
         return EventStream(_stream(container, context, adapter), finish, decision_headers(context))
-    _record_output(context, adapter, completion)
     _keep_thoughts(container, context, completion)
     context.status = "ok"
     _settle(container, context)
     _keep_response(container, context, adapter, completion)
     return json_response(adapter.render(context, completion), headers=decision_headers(context))
+
+
+async def _give_up(container: RouterContainer, context: CompletionContext) -> None:
+    """Settle a request without an answer, or one whose client left just before it."""
+    if context.upstream is not None:
+        await _finish_stream(container, context)
+        return
+    context.reservation.release()
+    container.stream_budgets.settle(context.plan, context.reservation.charged)
 
 
 async def _complete(container: RouterContainer, context: CompletionContext) -> UpstreamResult:
@@ -86,23 +94,28 @@ async def _complete(container: RouterContainer, context: CompletionContext) -> U
         cost = cost_to_reserve(context.plan.priced(config, name, hold=True), request.as_chat)
         return await when_unlocked(partial(context.reservation.reserve, cost))
 
+    charge = partial(_charge, container, context)
     failed: AllModelsFailedError | None = None
     while True:
         try:
-            return await client.complete(config, request, context.plan.candidates, reserve, failed)
+            return await client.complete(config, request, context.plan.candidates, reserve, charge, failed)
         except AllModelsFailedError as error:
             if context.plan.reason != "session" or error.error.client_fault:
-                return await _filtered_answer(error, reserve)
+                if error.filtered is None:
+                    raise
+                return error.filtered  # no other model gave an answer
             failed = error
             context.plan = await container.selector.select(config, request, context.key, use_session=False)
 
 
-async def _filtered_answer(failed: AllModelsFailedError, reserve: Callable[[str], Awaitable[bool]]) -> UpstreamResult:
-    """Return the answer that a provider's filter stopped, if no other model gave one; else raise the failure."""
-    if failed.filtered is None:
-        raise failed
-    await reserve(failed.filtered.model)
-    return failed.filtered
+def _charge(container: RouterContainer, context: CompletionContext, name: str, tally: AnswerTally, whole: bool) -> bool:
+    """Charge a call that gave the client no answer if its provider reports tokens; return whether it does."""
+    if tally.usage is None or tally.usage.is_zero:
+        return False
+    cost = actual_cost(context.plan.priced(context.config, name), context.request.as_chat, tally, whole=whole)
+    context.reservation.charge(cost)
+    report_cost(container.metrics, name, tally.usage, cost)
+    return True
 
 
 async def _remember(container: RouterContainer, context: CompletionContext) -> None:
@@ -144,15 +157,9 @@ async def _stream(
 
 
 def _render_chunk(container: RouterContainer, context: CompletionContext, adapter: ApiAdapter, chunk: JSON) -> bytes:
-    _record_output(context, adapter, chunk)
     _keep_thoughts(container, context, chunk)
     _keep_response(container, context, adapter, chunk)
     return adapter.render_chunk(context, chunk)
-
-
-def _record_output(context: CompletionContext, adapter: ApiAdapter, part: JSON) -> None:
-    """Count what came; the length of the output only if the model has prices, which need it when usage is missing."""
-    context.tally.add(part, adapter.usage(part), characters=context.model.prices is not None)
 
 
 def _keep_response(container: RouterContainer, context: CompletionContext, adapter: ApiAdapter, part: JSON) -> None:
@@ -183,8 +190,10 @@ def _record_broken_stream(container: RouterContainer, context: CompletionContext
 
 async def _finish_stream(container: RouterContainer, context: CompletionContext) -> None:
     """Settle the cost at the end of a stream, whether it ended, broke or lost its client."""
-    _settle(container, context)
-    await _close_stream(context)
+    try:
+        await _close_stream(context)  # its last event may report usage
+    finally:
+        _settle(container, context)
 
 
 async def _close_stream(context: CompletionContext) -> None:
@@ -194,7 +203,11 @@ async def _close_stream(context: CompletionContext) -> None:
 
 def _settle(container: RouterContainer, context: CompletionContext) -> None:
     """Charge the actual cost; count and log the answer."""
-    cost = context.cost(whole=context.status == "ok")
-    context.reservation.settle(cost)
-    container.stream_budgets.settle(context.plan, cost)
-    report_answer(container.metrics, context, cost)
+    result = context.result
+    if not result.is_charged:
+        cost = context.cost(whole=context.status == "ok" or result.answer.completion is not None)
+        context.reservation.settle(cost)
+        report_cost(container.metrics, result.model, result.tally.usage, cost)
+    context.reservation.release()
+    container.stream_budgets.settle(context.plan, context.reservation.charged)
+    report_answer(container.metrics, context)

@@ -4,7 +4,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from p2l.serving.router.accounts.answer_tally import AnswerTally
 from p2l.serving.router.accounts.pricing import actual_cost
 from p2l.serving.router.accounts.reservations import Reservation
 from p2l.serving.router.chat_request import ChatRequest
@@ -30,7 +29,6 @@ class CompletionContext:
         id: of the decision; feedback names it.
         request_id: the client's, else that of the decision.
         upstream: result of the model that answered; None until then.
-        tally: what the answer has delivered so far.
         thoughts: of the answer so far.
         status: ``ok``, the reason of a broken stream, or ``left`` if the client left before the end.
     """
@@ -45,7 +43,6 @@ class CompletionContext:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     request_id: str = ""
     upstream: UpstreamResult | None = None
-    tally: AnswerTally = field(default_factory=AnswerTally)
     thoughts: ThoughtRecorder = field(default_factory=ThoughtRecorder)
     status: str = "left"
 
@@ -72,13 +69,17 @@ class CompletionContext:
 
     @property
     def certain_cost(self) -> float | None:
-        """The cost of the answer; None for a stream whose tokens or choices have not all come."""
+        """What the key is charged; None for a stream whose tokens or choices have not all come."""
         if self.request.stream and (self.model.prices is not None or self.request.num_choices > 1):
             return None
-        return self.cost(whole=True)
+        return self.total_cost()
 
     def cost(self, *, whole: bool) -> float:
         """Return what the answer costs; ``whole``: nothing more will come of it."""
-        return actual_cost(
-            self.plan.priced(self.config, self.result.model), self.request.as_chat, self.tally, whole=whole
-        )
+        result, as_chat = self.result, self.request.as_chat
+        return actual_cost(self.plan.priced(self.config, result.model), as_chat, result.tally, whole=whole)
+
+    def total_cost(self) -> float:
+        """Return what the key is charged once the answer is whole, for this and for earlier calls of the request."""
+        charged = self.reservation.charged
+        return charged if self.result.is_charged or self.reservation.is_over else charged + self.cost(whole=True)

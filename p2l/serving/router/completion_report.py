@@ -6,6 +6,7 @@ from typing import Any
 
 from p2l.serving.http.api_error import ApiError
 from p2l.serving.http.request_response import header_text
+from p2l.serving.router.accounts.token_usage import TokenUsage
 from p2l.serving.router.completion_context import CompletionContext
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.router_metrics import RouterMetrics
@@ -23,14 +24,19 @@ def report_attempts(metrics: RouterMetrics, context: CompletionContext) -> None:
         metrics.fallbacks.labels(context.result.model).inc()
 
 
-def report_answer(metrics: RouterMetrics, context: CompletionContext, cost: float) -> None:
-    """Count an answer with its cost, tokens and time; end its span; log it."""
-    result, usage = context.result, context.tally.usage
-    metrics.cost.labels(result.model).inc(cost)
+def report_cost(metrics: RouterMetrics, model: str, usage: TokenUsage | None, cost: float) -> None:
+    """Count the cost and tokens of a call."""
+    metrics.cost.labels(model).inc(cost)
+    if usage is not None:
+        metrics.tokens.labels(model, "prompt_tokens").inc(usage.prompt)
+        metrics.tokens.labels(model, "completion_tokens").inc(usage.completion)
+
+
+def report_answer(metrics: RouterMetrics, context: CompletionContext) -> None:
+    """Count an answer and its time; end its span; log it, with what the key was charged."""
+    result, usage = context.result, context.result.tally.usage
     metrics.choices.labels(result.model).inc()
     if usage is not None:
-        metrics.tokens.labels(result.model, "prompt_tokens").inc(usage.prompt)
-        metrics.tokens.labels(result.model, "completion_tokens").inc(usage.completion)
         tokens = {"gen_ai.usage.input_tokens": usage.prompt, "gen_ai.usage.output_tokens": usage.completion}
         set_attributes(context.span, tokens)
     seconds = time.perf_counter() - context.started
@@ -41,7 +47,7 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext, cost: floa
         "attempts": result.num_attempts,
         "stream": context.request.stream,
         "status": context.status,
-        "cost": cost,
+        "cost": context.reservation.charged,
     }
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
@@ -61,6 +67,7 @@ def report_failure(metrics: RouterMetrics, context: CompletionContext, failed: A
             "attempts": failed.num_attempts,
             "failures": failed.failures,
             "unaffordable": failed.unaffordable,
+            "cost": context.reservation.charged,
         },
         level=logging.WARNING,
     )
@@ -75,6 +82,8 @@ def all_models_failed(context: CompletionContext, failed: AllModelsFailedError) 
     """Return the error for the client if no model answered."""
     error = failed.error
     headers = {"x-p2l-attempts": str(failed.num_attempts), "x-p2l-decision": context.id}
+    if context.reservation.charged:
+        headers["x-p2l-cost"] = f"{context.reservation.charged:.10g}"
     if error.reason == "unaffordable":
         headers["x-should-retry"] = "false"
         return ApiError(429, "this key's budget does not pay for an answer", "insufficient_quota", headers=headers)

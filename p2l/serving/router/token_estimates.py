@@ -22,6 +22,15 @@ def estimate_prompt_tokens(as_chat: Mapping[str, Any]) -> int:
     return size // BYTES_PER_TOKEN + images * TOKENS_PER_IMAGE
 
 
+def estimate_input_tokens(given: object) -> int:
+    """Estimate the tokens of an input of embeddings: text, tokens, or a list of either."""
+    if isinstance(given, str):
+        return len(given) // BYTES_PER_TOKEN
+    if not isinstance(given, list):
+        return 0
+    return sum(1 if isinstance(one, int) else estimate_input_tokens(one) for one in given)
+
+
 def max_output_tokens(as_chat: Mapping[str, Any]) -> int | None:
     """Return the client's limit on the tokens of each choice; None without a limit."""
     tokens = as_chat.get("max_completion_tokens") or as_chat.get("max_tokens")

@@ -19,6 +19,7 @@ class UpstreamError(Exception):
         retry_after: seconds that the upstream asks to wait.
         code, param: of the error in the response.
         detail: text of the upstream that no client sees.
+        usage: tokens that the upstream reports for the failed call, with the names of chat completions.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class UpstreamError(Exception):
         self.code = code
         self.param = param
         self.detail = detail
+        self.usage: object = None
 
     def to_api_error(self) -> ApiError:
         """Return the error for the client if no other model can answer."""

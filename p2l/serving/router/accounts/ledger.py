@@ -25,7 +25,8 @@ class Ledger:
     """Spending and rates of keys in the shared state. Each step is one statement, so workers cannot race.
 
     The estimated cost of an answer is held before the call and replaced by the actual cost after it. Estimates never
-    exceed a budget; actual costs exceed it at most by their difference from the estimates of open requests.
+    exceed a budget; actual costs exceed it at most by their difference from the estimates of open requests, and by
+    the calls that failed after their provider had billed them.
 
     Args:
         state: see ``open_shared_state``. While another process locks it, ``count_request`` and ``hold`` raise
@@ -84,11 +85,20 @@ class Ledger:
             statement = f"UPDATE accounts SET spent = {corrected} WHERE name = ?"
             self._writes.add(partial(self._state.execute, statement, (held.period_start, change, change, key.name)))
 
+    def charge(self, key: KeyConfig, amount: float) -> None:
+        """Add an amount to what the key has spent, beyond its budget if need be; later if the state is locked."""
+        if key.budget is not None and amount:
+            self._writes.add(partial(self._add, key, amount))
+
     def spent(self, key: KeyConfig) -> float:
         """Return what the key has spent or held in this period."""
         self._start_period(key, self._now())
         row = self._state.execute("SELECT spent FROM accounts WHERE name = ?", (key.name,)).fetchone()
         return float(row[0]) if row else 0.0
+
+    def _add(self, key: KeyConfig, amount: float) -> None:
+        self._start_period(key, self._now())
+        self._state.execute("UPDATE accounts SET spent = spent + ? WHERE name = ?", (amount, key.name))
 
     def _create_account(self, key: KeyConfig, now: float) -> None:
         full = float(key.requests_per_minute or 0)

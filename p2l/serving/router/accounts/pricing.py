@@ -6,6 +6,7 @@ predicted has one for the prompt here (``ModelConfig.with_cost``).
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from p2l.serving.router.accounts.answer_tally import AnswerTally
@@ -26,15 +27,22 @@ def cost_to_reserve(model: ModelConfig, as_chat: Mapping[str, Any]) -> float:
 def actual_cost(model: ModelConfig, as_chat: Mapping[str, Any], tally: AnswerTally, *, whole: bool) -> float:
     """Return what an answer costs by its usage; if the model has prices and usage is missing, by its length.
 
-    Without prices, each choice costs ``cost``: those that came, if the answer is ``whole``, else those asked for. The
+    Without prices, each choice costs ``cost``: those that came, if the answer is ``whole``, else those asked for. An
+    answer that is not whole costs what its provider has reported so far, and the length of what came after that. The
     estimate by length leaves out hidden reasoning. It is at most ``cost_to_reserve`` if the longest answer is known.
     """
     if model.prices is None:
         return model.fixed_cost * (len(tally.choices) if whole and tally.choices else num_choices(as_chat))
-    if (usage := tally.credible_usage) is not None:
+    usage, tokens = tally.usage, math.ceil(max(tally.uncounted, 0) / BYTES_PER_TOKEN)
+    most = _max_output_tokens(model, as_chat)
+    if usage is None or (usage.is_zero and tally.characters):  # some servers report zeros
+        return _estimate(model, as_chat, tokens if most is None else min(tokens, most))
+    if whole and usage.completion:
         return price_of(model, usage)
-    tokens, most = math.ceil(tally.characters / BYTES_PER_TOKEN), _max_output_tokens(model, as_chat)
-    return _estimate(model, as_chat, tokens if most is None else min(tokens, most))
+    completion = usage.completion + tokens
+    if most is not None:
+        completion = max(usage.completion, min(completion, most))
+    return price_of(model, replace(usage, completion=completion))
 
 
 def price_of(model: ModelConfig, usage: TokenUsage) -> float:

@@ -29,6 +29,10 @@ class TokenUsage:
     cache_written: int = 0
     cache_written_hour: int = 0
 
+    @property
+    def is_zero(self) -> bool:
+        return not self.prompt and not self.completion
+
     @classmethod
     def parse(cls, usage: object) -> "TokenUsage | None":
         """Read a usage with the names of chat completions; None if it lacks two of prompt, completion and total.

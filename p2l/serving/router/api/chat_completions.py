@@ -29,12 +29,13 @@ class ChatCompletionsAdapter:
         return completion
 
     def render_chunk(self, context: CompletionContext, chunk: JSON) -> bytes:
+        has_usage = isinstance(chunk.get("usage"), dict)
         if chunk is context.result.answer.opening[0]:
             chunk["router_outputs"] = context.plan.scores
-        elif self.usage(chunk) is not None and not context.request.include_usage and not chunk.get("choices"):
+        elif has_usage and not context.request.include_usage and not chunk.get("choices"):
             return b""  # only the router asked for the usage
-        if self.usage(chunk) is not None and context.model.prices is not None:
-            chunk["cost"] = context.cost(whole=True)  # the headers of a stream are sent before its cost is known
+        if has_usage and context.certain_cost is None:
+            chunk["cost"] = context.total_cost()  # the headers of a stream are sent before its cost is known
         for choice in chunk.get("choices") or ():
             if isinstance(delta := choice.get("delta"), dict):
                 delta["model"] = context.result.model
@@ -42,10 +43,6 @@ class ChatCompletionsAdapter:
 
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
         return b"data: " + openai_error(error) + b"\n\n"
-
-    def usage(self, part: JSON) -> JSON | None:
-        usage = part.get("usage")
-        return usage if isinstance(usage, dict) else None
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         return None

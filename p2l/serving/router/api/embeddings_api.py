@@ -14,9 +14,12 @@ from p2l.serving.router.accounts.reservations import Reservation
 from p2l.serving.router.accounts.token_usage import TokenUsage
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.chat_request import JSON, reject_forbidden_fields
+from p2l.serving.router.completion_report import report_cost
 from p2l.serving.router.config.near_names import suggestion
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
+from p2l.serving.router.router_logs import event
 from p2l.serving.router.storage.locked_files import when_unlocked
+from p2l.serving.router.token_estimates import estimate_input_tokens
 from p2l.serving.router.upstream.providers import openai_chat
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError, malformed
@@ -28,8 +31,8 @@ async def create_embeddings(request: Request) -> Response:
     body = await read_json_object(request)
     reject_forbidden_fields(body)
     name, model = _embedding_model(config, body)
-    reservation = Reservation(container.ledger, key)
-    if not await when_unlocked(partial(reservation.reserve, model.fixed_cost)):
+    reservation, estimate = Reservation(container.ledger, key), _estimate(model, body)
+    if not await when_unlocked(partial(reservation.reserve, estimate)):
         raise ApiError(429, "this key's budget does not pay for an answer", "insufficient_quota")
     upstream_request = UpstreamRequest(
         openai_chat.endpoint(model, "/embeddings"), openai_chat.headers(model), {**body, "model": model.name}
@@ -42,8 +45,12 @@ async def create_embeddings(request: Request) -> Response:
         if isinstance(error, UpstreamError):
             raise error.to_api_error() from None
         raise
-    reservation.settle(_cost(model, answer))
-    return json_response(answer, headers={"x-p2l-model": header_text(name)})
+    usage = _usage(answer)
+    cost = estimate if usage is None else price_of(model, usage)
+    reservation.settle(cost)
+    report_cost(container.metrics, name, usage, cost)
+    event("embedded", {"key": key.name, "model": name, "cost": cost})
+    return json_response(answer, headers={"x-p2l-model": header_text(name), "x-p2l-cost": f"{cost:.10g}"})
 
 
 def _embedding_model(config: ServerConfig, body: JSON) -> tuple[str, ModelConfig]:
@@ -63,10 +70,16 @@ def _check(answer: Any) -> JSON:
     return answer
 
 
-def _cost(model: ModelConfig, answer: JSON) -> float:
+def _estimate(model: ModelConfig, body: JSON) -> float:
+    """Return the configured cost, or the price of the input if that is higher."""
+    return max(model.fixed_cost, price_of(model, TokenUsage(estimate_input_tokens(body.get("input")), 0)))
+
+
+def _usage(answer: JSON) -> TokenUsage | None:
+    """Return the tokens of the input; None if they are not reported."""
     usage = answer.get("usage")
     if not isinstance(usage, dict):
-        return model.fixed_cost
+        return None
     prompt = usage.get("prompt_tokens", usage.get("total_tokens"))
     tokens = TokenUsage.parse({"prompt_tokens": prompt, "completion_tokens": 0})  # an embedding writes nothing
-    return model.fixed_cost if tokens is None else price_of(model, tokens)
+    return tokens if tokens is not None and tokens.prompt else None

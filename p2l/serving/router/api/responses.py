@@ -16,14 +16,6 @@ from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.completion import handle_request
 from p2l.serving.router.completion_context import CompletionContext
 
-_USAGE_FIELDS = {  # of chat completions -> of responses
-    "prompt_tokens": "input_tokens",
-    "prompt_tokens_details": "input_tokens_details",
-    "completion_tokens": "output_tokens",
-    "completion_tokens_details": "output_tokens_details",
-    "total_tokens": "total_tokens",
-}
-
 
 class ResponsesAdapter:
     """Passes the provider's responses and events through."""
@@ -45,12 +37,6 @@ class ResponsesAdapter:
         if isinstance(last_chunk["number"], int):
             event["sequence_number"] = last_chunk["number"] + 1
         return _event(b"error", dump_json(event))
-
-    def usage(self, part: JSON) -> JSON | None:
-        usage = part.get("usage") or (part.get("response") or {}).get("usage")
-        if not isinstance(usage, dict):
-            return None
-        return {ours: usage.get(theirs) for ours, theirs in _USAGE_FIELDS.items()}
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         if context.request.stream and part["type"] not in ("response.created", "response.completed"):

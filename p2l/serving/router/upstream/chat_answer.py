@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from p2l.serving.http.json_text import dump_json
 from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.upstream.upstream_request import UsageReport
 from p2l.serving.router.upstream_error import FILTERED, UpstreamError, malformed
 
 # what compatible servers write when an answer failed: vLLM "abort", OpenRouter "error", DeepSeek
@@ -57,6 +58,9 @@ class Translator(Protocol):
 
     def translate(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks of one event; KeyError, TypeError, AttributeError or ValueError if it is malformed."""
+
+    def take_usage(self) -> UsageReport | None:
+        """Return the usage that the events since the last call reported outside the chunks; None if they did not."""
 
     def close(self) -> Iterator[JSON]:
         """Yield what is left when the stream has ended."""
@@ -129,9 +133,13 @@ class ChatStreamParser:
     def parse(self, event: JSON, raw: bytes) -> Iterator[JSON]:
         return map(self._stream.check, self._translator.translate(event))
 
+    def take_usage(self) -> UsageReport | None:
+        return self._translator.take_usage()
+
     def finish(self, saw_done: bool, num_choices: int) -> Iterator[JSON]:
-        yield from map(self._stream.check, self._translator.close())
+        left = [self._stream.check(chunk) for chunk in self._translator.close()]
         self._stream.finish(saw_done, num_choices)
+        yield from left
 
 
 class _ToolCallIndexes:

@@ -6,13 +6,15 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import aiohttp
 
 from p2l.serving.http.api_error import invalid
 from p2l.serving.http.json_text import dump_json
+from p2l.serving.router.accounts.answer_tally import ReportUsage
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.config.server_config import CallConfig
 from p2l.serving.router.router_logs import log
@@ -77,20 +79,29 @@ class UpstreamClient:
         return read_completion(await _read_body(pending, secrets), provider, secrets)
 
     async def stream(
-        self, request: UpstreamRequest, provider: Provider, calls: CallConfig, secrets: tuple[str, ...] = ()
-    ) -> AsyncIterator[JSON]:
-        """Yield the chunks of a stream; UpstreamError if it fails, is silent too long, or ends before the answer."""
+        self,
+        request: UpstreamRequest,
+        provider: Provider,
+        calls: CallConfig,
+        report_usage: ReportUsage,
+        secrets: tuple[str, ...] = (),
+    ) -> AsyncGenerator[JSON, None]:
+        """Yield the chunks of a stream; UpstreamError if it fails, is silent too long, or ends before the answer.
+
+        ``report_usage`` gets what the provider reports outside the chunks.
+        """
         try:
             async with await _open(self._send(request, _timeout(calls, None))) as response:
                 if response.status != 200:
                     raise error_of_response(response.status, response.headers, await response.read(), secrets)
                 if response.content_type == "application/json":
-                    for chunk in _chunks(await response.read(), provider, secrets):
+                    for chunk in _chunks(await response.read(), provider, report_usage, secrets):
                         yield chunk
                     return
-                pieces = response.content.iter_any()
-                async for chunk in read_stream(pieces, provider.stream_parser(), secrets, request.num_choices):
-                    yield chunk
+                pieces, parser = response.content.iter_any(), provider.stream_parser()
+                async with aclosing(read_stream(pieces, parser, secrets, request.num_choices, report_usage)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
                 await _drain(response)
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise _connection_error(error) from None
@@ -166,6 +177,15 @@ def _load(body: bytes) -> tuple[Any, bool]:
 def read_completion(body: bytes, provider: Provider, secrets: tuple[str, ...]) -> JSON:
     """Return the checked answer in a body; UpstreamError if it reports an error or is malformed."""
     payload, strict = _load(body)
+    try:
+        return _checked(payload, strict, provider, secrets)
+    except UpstreamError as error:
+        with suppress(KeyError, TypeError, AttributeError, ValueError):  # no usage, or in no known form
+            error.usage = provider.usage_of(payload)
+        raise
+
+
+def _checked(payload: Any, strict: bool, provider: Provider, secrets: tuple[str, ...]) -> JSON:
     if error := error_in_answer(payload if strict else without_surrogates(payload), secrets):
         raise error
     if not isinstance(payload, dict):
@@ -177,9 +197,10 @@ def read_completion(body: bytes, provider: Provider, secrets: tuple[str, ...]) -
     return completion if strict else without_surrogates(completion)
 
 
-def _chunks(body: bytes, provider: Provider, secrets: tuple[str, ...]) -> Iterator[JSON]:
+def _chunks(body: bytes, provider: Provider, report_usage: ReportUsage, secrets: tuple[str, ...]) -> Iterator[JSON]:
     """Return the chunks of a whole answer to a request for a stream, which some servers ignore."""
     completion = read_completion(body, provider, secrets)
+    report_usage(completion.get("usage"), "all")
     if provider.chunks_of is None:
         raise malformed("a whole answer instead of a stream")
     return provider.chunks_of(completion)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from p2l.serving.http.api_error import ApiError
+from p2l.serving.router.accounts.answer_tally import AnswerTally
 from p2l.serving.router.chat_request import ChatRequest
 from p2l.serving.router.config.server_config import CallConfig, ServerConfig
 from p2l.serving.router.tracing import Tracer
@@ -20,19 +21,27 @@ Failures = list[tuple[str, str]]
 
 _UNSUITABLE = "unsuitable"
 
+Charge = Callable[[str, AnswerTally, bool], bool]
+"""(model, tally, whole) -> whether the key was charged, for a call that gave the client no answer."""
+
 
 @dataclass(frozen=True)
 class UpstreamResult:
     """The answer of one model, and the attempts that led to it.
 
-    ``unaffordable``: the models before it that the budget of the key does not pay for.
+    Attributes:
+        tally: what the answer has delivered so far.
+        unaffordable: the models before it that the budget of the key does not pay for.
+        is_charged: whether its cost has been charged already.
     """
 
     model: str
     answer: ModelAnswer
+    tally: AnswerTally
     num_attempts: int
     failures: Failures = field(default_factory=list)
     unaffordable: tuple[str, ...] = ()
+    is_charged: bool = False
 
 
 class AllModelsFailedError(Exception):
@@ -58,10 +67,11 @@ class AllModelsFailedError(Exception):
         self.failures.append((model, error.reason))
         self.num_attempts += 1
 
-    def add_filtered(self, model: str, answer: ModelAnswer) -> None:
+    def add_filtered(self, model: str, answer: ModelAnswer, tally: AnswerTally, *, is_charged: bool) -> None:
         self.failures.append((model, FILTERED))
         if self.filtered is None:
-            self.filtered = UpstreamResult(model, answer, self.num_attempts, self.failures, self.unaffordable)
+            attempts, failures = self.num_attempts, self.failures
+            self.filtered = UpstreamResult(model, answer, tally, attempts, failures, self.unaffordable, is_charged)
 
     def add_unsuitable(self, model: str, error: ApiError) -> None:
         """Note a provider that cannot express the request. The client sees this error if all providers fail so."""
@@ -97,6 +107,7 @@ class FallbackClient:
         request: ChatRequest,
         candidates: tuple[str, ...],
         reserve: Callable[[str], Awaitable[bool]],
+        charge: Charge,
         failed: AllModelsFailedError | None = None,
     ) -> UpstreamResult:
         """Return the answer, or the first chunk of a stream, of the first candidate that answers.
@@ -106,6 +117,7 @@ class FallbackClient:
             request: what the client asked.
             candidates: models in the order of the calls.
             reserve: holds the cost of a model; False if the budget of the key is too small.
+            charge: called for each call that fails, is left by its client, or whose answer a filter stopped.
             failed: earlier attempts of the same request, which count toward the limits.
 
         Raises AllModelsFailedError if no candidate answers.
@@ -115,13 +127,19 @@ class FallbackClient:
         for name in self._available(candidates):
             if not await reserve(name):
                 failed.unaffordable += (name,)
-            elif (answer := await self._call(config, request, name, failed, deadline)) is not None:
-                return UpstreamResult(name, answer, failed.num_attempts, failed.failures, failed.unaffordable)
+            elif (answered := await self._call(config, request, name, charge, failed, deadline)) is not None:
+                return UpstreamResult(name, *answered, failed.num_attempts, failed.failures, failed.unaffordable)
         raise failed
 
     async def _call(
-        self, config: ServerConfig, request: ChatRequest, name: str, failed: AllModelsFailedError, deadline: float
-    ) -> ModelAnswer | None:
+        self,
+        config: ServerConfig,
+        request: ChatRequest,
+        name: str,
+        charge: Charge,
+        failed: AllModelsFailedError,
+        deadline: float,
+    ) -> tuple[ModelAnswer, AnswerTally] | None:
         """Return the answer of a model, after retries; None if the next candidate is to be called."""
         calls = config.calls
         for retry in range(calls.attempts_per_model):
@@ -131,9 +149,7 @@ class FallbackClient:
                 raise failed
             failed.num_attempts += 1
             try:
-                with self._tracer.span("attempt", _span_attributes(config, name, failed.num_attempts), calls=True):
-                    refused = partial(failed.add_refusal, name)
-                    answer = await self._client.call(config, name, request, deadline, refused)
+                answer, tally = await self._attempt(config, request, name, charge, failed, deadline)
             except ApiError as error:  # this provider cannot express the request; another may
                 failed.num_attempts -= 1
                 failed.add_unsuitable(name, error)
@@ -149,10 +165,30 @@ class FallbackClient:
             else:
                 self._circuit_breaker.record_success(name)
                 if not answer.is_filtered:
-                    return answer
-                failed.add_filtered(name, answer)
+                    return answer, tally
+                failed.add_filtered(name, answer, tally, is_charged=charge(name, tally, True))
                 return None
         return None
+
+    async def _attempt(
+        self,
+        config: ServerConfig,
+        request: ChatRequest,
+        name: str,
+        charge: Charge,
+        failed: AllModelsFailedError,
+        deadline: float,
+    ) -> tuple[ModelAnswer, AnswerTally]:
+        """Call a model once; charge a call that fails, or whose client leaves before it answers."""
+        tally, refused = AnswerTally(), partial(failed.add_refusal, name)
+        try:
+            with self._tracer.span("attempt", _span_attributes(config, name, failed.num_attempts), calls=True):
+                return await self._client.call(config, name, request, deadline, refused, tally), tally
+        except BaseException as error:
+            if isinstance(error, UpstreamError):
+                tally.report(error.usage, "all")
+            charge(name, tally, False)
+            raise
 
     def _available(self, candidates: tuple[str, ...]) -> tuple[str, ...]:
         """Return the candidates that are not in cooldown; all of them if every one is."""

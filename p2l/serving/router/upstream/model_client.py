@@ -4,9 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from p2l.serving.http.api_error import invalid
+from p2l.serving.router.accounts.answer_tally import AnswerTally, ReportUsage
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.router_logs import event, log
@@ -14,7 +17,7 @@ from p2l.serving.router.token_estimates import num_choices
 from p2l.serving.router.upstream.chat_answer import chunks_of, is_filtered
 from p2l.serving.router.upstream.client import UpstreamClient
 from p2l.serving.router.upstream.parameter_refusals import fit_to_refusal, refused_again
-from p2l.serving.router.upstream.providers import litellm
+from p2l.serving.router.upstream.providers import litellm, openai_chat, openai_responses
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out
@@ -60,42 +63,59 @@ class ModelClient:
         request: ChatRequest,
         deadline: float,
         count_refusal: Callable[[UpstreamError], None],
+        tally: AnswerTally,
     ) -> ModelAnswer:
         """Return the answer, or its first chunk, before the deadline (``time.monotonic``).
 
         A request that is refused for optional parameters is sent once more without them, after ``count_refusal``.
+        ``tally`` counts what comes, also of an answer that fails.
 
         Raises UpstreamError if the model fails, and ApiError if its provider cannot express the request.
         """
         model = config.model_configs[name]
         sent = build_request(model, request)
         try:
-            return await self._send(config, model, request, sent, deadline)
+            return await self._send(config, model, request, sent, deadline, tally)
         except UpstreamError as error:
             fitted = fit_to_refusal(model, sent, request.body, error)
             count_refusal(error)
         event("a model refused parameters", {"model": name, "dropped": fitted.dropped}, level=logging.WARNING)
         try:
-            return await self._send(config, model, request, fitted, deadline)
+            return await self._send(config, model, request, fitted, deadline, tally)
         except UpstreamError as error:
             raise refused_again(model, fitted, request.body, error) from None
 
     async def _send(
-        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest, deadline: float
+        self,
+        config: ServerConfig,
+        model: ModelConfig,
+        request: ChatRequest,
+        sent: UpstreamRequest,
+        deadline: float,
+        tally: AnswerTally,
     ) -> ModelAnswer:
+        count = partial(_count, tally, model, request)
         if request.stream and model.type != "openai-o1":
-            return await _open_stream(self._stream(config, model, request, sent), sent.dropped, deadline)
+            chunks = _counted(self._stream(config, model, request, sent, tally.report), count)
+            return await _open_stream(chunks, sent.dropped, deadline)
         completion = await self._complete(config, model, request, sent, _seconds_until(deadline))
+        count(completion)
         if not request.stream:
             return ModelAnswer(completion, dropped=sent.dropped)
         return await _open_stream(_as_stream(chunks_of(completion)), sent.dropped, deadline)
 
     def _stream(
-        self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest
-    ) -> AsyncIterator[JSON]:
+        self,
+        config: ServerConfig,
+        model: ModelConfig,
+        request: ChatRequest,
+        sent: UpstreamRequest,
+        report_usage: ReportUsage,
+    ) -> AsyncGenerator[JSON, None]:
         if model.type == "litellm":
             return litellm.stream(sent, config.calls.total_timeout)
-        return self._client.stream(sent, PROVIDERS[request.api][model.type], config.calls, config.secrets)
+        provider = PROVIDERS[request.api][model.type]
+        return self._client.stream(sent, provider, config.calls, report_usage, config.secrets)
 
     async def _complete(
         self, config: ServerConfig, model: ModelConfig, request: ChatRequest, sent: UpstreamRequest, seconds: float
@@ -147,6 +167,20 @@ async def _opening(chunks: AsyncIterator[JSON]) -> tuple[JSON, ...]:
     if not any(chunk.get("choices", True) for chunk in opening):
         raise malformed("an empty stream")
     return tuple(opening)
+
+
+async def _counted(chunks: AsyncGenerator[JSON, None], count: Callable[[JSON], None]) -> AsyncGenerator[JSON, None]:
+    """Yield the chunks, each counted."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            count(chunk)
+            yield chunk
+
+
+def _count(tally: AnswerTally, model: ModelConfig, request: ChatRequest, part: JSON) -> None:
+    """Count a part; the length of the output only if the model has prices, which need it when usage is missing."""
+    usage_of = openai_chat.usage_of if request.api == "chat" else openai_responses.usage_of
+    tally.add(part, usage_of(part), characters=model.prices is not None)
 
 
 async def _as_stream(chunks: Iterator[JSON]) -> AsyncIterator[JSON]:

@@ -1,9 +1,10 @@
 """Read a provider's server-sent events into chunks. Knows no HTTP: the bytes may come from anywhere."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from typing import Any
 
 from p2l.serving.http.json_text import dump_json
+from p2l.serving.router.accounts.answer_tally import ReportUsage
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.chat_answer import cut_off
 from p2l.serving.router.upstream.lenient_json import loads
@@ -19,14 +20,25 @@ _DONE = b"[DONE]"
 
 
 async def read_stream(
-    pieces: AsyncIterable[bytes], parser: StreamParser, secrets: tuple[str, ...] = (), num_choices: int = 1
-) -> AsyncIterator[JSON]:
-    """Yield the chunks of a stream; UpstreamError if it reports an error, is malformed, or ends before the answer."""
+    pieces: AsyncIterable[bytes],
+    parser: StreamParser,
+    secrets: tuple[str, ...] = (),
+    num_choices: int = 1,
+    report_usage: ReportUsage = lambda usage, coverage: None,
+) -> AsyncGenerator[JSON, None]:
+    """Yield the chunks of a stream; UpstreamError if it reports an error, is malformed, or ends before the answer.
+
+    ``report_usage`` gets what the events report outside the chunks, after the chunks of each event, however it ends.
+    """
     reader = _StreamReader(parser, secrets)
     try:
         async for event in parse_events(pieces):
-            for chunk in reader.read(event):
-                yield chunk
+            try:
+                for chunk in reader.read(event):
+                    yield chunk
+            finally:
+                if (report := parser.take_usage()) is not None:
+                    report_usage(*report)
             if reader.ended:
                 break
     except EventTooLargeError:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit, urlunsplit
 
+from p2l.serving.router.accounts.answer_tally import Coverage
 from p2l.serving.router.chat_request import JSON, Thoughts
 from p2l.serving.router.config.server_config import ModelConfig
 
@@ -37,6 +38,13 @@ def url_of(base: str, path: str, version: str = "") -> str:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/").removesuffix(version) + path, joined, ""))
 
 
+class UsageReport(NamedTuple):
+    """A usage with the names of chat completions, and what it counts of the answer so far."""
+
+    usage: JSON
+    coverage: Coverage
+
+
 @runtime_checkable
 class StreamParser(Protocol):
     """Parses the events of one stream."""
@@ -47,6 +55,9 @@ class StreamParser(Protocol):
 
     def parse(self, event: JSON, raw: bytes) -> Iterator[JSON]:
         """Yield the chunks of one event, which ``raw`` holds as strict JSON; UpstreamError if it is malformed."""
+
+    def take_usage(self) -> UsageReport | None:
+        """Return the usage that the events since the last call reported outside the chunks; None if they did not."""
 
     def finish(self, saw_done: bool, num_choices: int) -> Iterator[JSON]:
         """Yield what is left when the events end; UpstreamError if the answer is not whole.
@@ -73,10 +84,12 @@ class Provider:
         parse_completion: checks or translates a whole answer; KeyError, TypeError, AttributeError or ValueError if it
             is malformed.
         stream_parser: makes the parser of one stream.
+        usage_of: returns the usage in a whole answer, also one that fails its check; errors as ``parse_completion``.
         chunks_of: turns a checked answer into a stream, for servers that do not stream; None if the API cannot.
     """
 
     build_request: RequestBuilder
     parse_completion: Callable[[JSON], JSON]
     stream_parser: Callable[[], StreamParser]
+    usage_of: Callable[[JSON], object]
     chunks_of: Callable[[JSON], Iterator[JSON]] | None = None

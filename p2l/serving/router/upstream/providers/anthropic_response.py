@@ -10,6 +10,7 @@ from p2l.serving.router.upstream.providers.anthropic_blocks import BlockStream, 
 from p2l.serving.router.upstream.providers.message_delta import ListIndexes, add_delta, carried
 from p2l.serving.router.upstream.providers.openai_messages import chunk
 from p2l.serving.router.upstream.thoughts import ORDERED_CONTENT
+from p2l.serving.router.upstream.upstream_request import UsageReport
 from p2l.serving.router.upstream_error import malformed
 
 _FINISH = {
@@ -83,6 +84,11 @@ def _usage(usage: JSON) -> JSON:
     }
 
 
+def usage_of(payload: JSON) -> object:
+    """Return the usage in a message; None if it has none."""
+    return _usage(payload["usage"]) if payload.get("usage") else None
+
+
 class Translator:
     """Translates the events of a stream, from message_start to message_stop."""
 
@@ -90,6 +96,7 @@ class Translator:
         self.ended = False
         self._head: JSON | None = None
         self._usage: JSON = {}
+        self._has_news = False  # in the usage, which the client gets at the end
         self._fields: JSON = {}
         self._reason: object = None
         self._blocks = BlockStream()
@@ -110,6 +117,10 @@ class Translator:
         else:
             yield self._chunk(self._indexes.number(carried(events=[{"event": event}])))
 
+    def take_usage(self) -> UsageReport | None:
+        has_news, self._has_news = self._has_news, False
+        return UsageReport(_usage(self._usage), "text") if has_news else None
+
     def close(self) -> Iterator[JSON]:
         yield from ()
 
@@ -122,6 +133,7 @@ class Translator:
         if self._head is not None:
             raise malformed("a second message_start")
         self._usage = dict(message.get("usage") or {})
+        self._has_news = bool(self._usage)
         self._fields = {name: value for name, value in message.items() if name not in _KNOWN_FIELDS}
         self._head = {
             "id": message["id"],
@@ -138,6 +150,7 @@ class Translator:
     def _update(self, event: JSON) -> None:
         """Keep what message_delta says of the whole message until its end."""
         self._usage |= {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+        self._has_news = bool(self._usage)
         others = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self._fields |= {name: value for name, value in {**others, **event["delta"]}.items() if value is not None}
         self._reason = self._fields.pop("stop_reason", self._reason)

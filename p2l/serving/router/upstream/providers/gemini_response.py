@@ -4,12 +4,14 @@ import time
 import uuid
 from collections.abc import Iterator
 
+from p2l.serving.router.accounts.answer_tally import Coverage
 from p2l.serving.router.accounts.token_usage import count_tokens
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.chat_answer import unfinished
 from p2l.serving.router.upstream.providers.gemini_parts import part_delta
 from p2l.serving.router.upstream.providers.message_delta import ListIndexes, add_delta, carried
 from p2l.serving.router.upstream.providers.openai_messages import chunk
+from p2l.serving.router.upstream.upstream_request import UsageReport
 from p2l.serving.router.upstream_error import FILTERED, malformed
 
 # every other reason (MALFORMED_FUNCTION_CALL, UNEXPECTED_TOOL_CALL, OTHER, NO_IMAGE, ...) is a failure
@@ -114,6 +116,19 @@ def _usage(usage: JSON) -> JSON:
     }
 
 
+def usage_of(payload: JSON) -> object:
+    """Return the usage in an answer; None if it has none."""
+    return _usage(payload["usageMetadata"]) if payload.get("usageMetadata") else None
+
+
+def _coverage(usage: JSON) -> Coverage:
+    """Return what a usage counts: within a stream, some models leave out the tokens of the text."""
+    known, thoughts = _usage(usage), count_tokens(usage, "thoughtsTokenCount") or 0
+    if known["completion_tokens"] > thoughts:
+        return "text"
+    return "thoughts" if thoughts else "prompt"
+
+
 class Translator:
     """Translates a stream; each event has the form of an answer with partial content."""
 
@@ -123,16 +138,23 @@ class Translator:
         self._head: JSON | None = None
         self._choices: dict[int, _StreamedChoice] = {}
         self._usage: JSON = {}
+        self._coverage: Coverage | None = None  # of a usage that no one has taken; the client gets it at the end
 
     def translate(self, event: JSON) -> Iterator[JSON]:
         if self._head is None:
             self._head = _head(event, "chat.completion.chunk")
-        self._usage = event.get("usageMetadata") or self._usage
+        usage = event.get("usageMetadata")
+        if usage and isinstance(usage, dict):
+            self._usage, self._coverage = {**self._usage, **usage}, _coverage(usage)
         has_answer = "candidates" in event or "promptFeedback" in event
         for position, candidate in enumerate(_candidates(event) if has_answer else ()):
             yield from self._candidate(candidate, position)
         if unknown := _unknown_fields(event):
             yield self._chunk(0, self._choice(0).number(unknown))
+
+    def take_usage(self) -> UsageReport | None:
+        coverage, self._coverage = self._coverage, None
+        return None if coverage is None else UsageReport(_usage(self._usage), coverage)
 
     def close(self) -> Iterator[JSON]:
         if self._head is not None and self._usage:

@@ -139,10 +139,18 @@ def with_system(model: ModelConfig, messages: list[JSON]) -> list[JSON]:
     return [{"role": "system", "content": model.system_prompt}, *messages]
 
 
+def usage_of(part: JSON) -> object:
+    """Return the usage in a completion or chunk."""
+    return part.get("usage")
+
+
 class Translator:
     """Passes events on: they are chunks already, or unknown."""
 
     ended = False  # [DONE] ends a stream
+
+    def take_usage(self) -> None:
+        """Return None: the chunks hold it."""
 
     def translate(self, event: JSON) -> Iterator[JSON]:
         yield event

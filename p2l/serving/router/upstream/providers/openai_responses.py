@@ -14,6 +14,13 @@ from p2l.serving.router.upstream_error import malformed
 
 _SAMPLING = ("temperature", "top_p")  # reasoning models reject these
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
+_USAGE_FIELDS = {  # of chat completions -> of responses
+    "prompt_tokens": "input_tokens",
+    "prompt_tokens_details": "input_tokens_details",
+    "completion_tokens": "output_tokens",
+    "completion_tokens_details": "output_tokens_details",
+    "total_tokens": "total_tokens",
+}
 
 
 def build_request(
@@ -43,6 +50,12 @@ def parse_completion(payload: JSON) -> JSON:
     return payload
 
 
+def usage_of(part: JSON) -> object:
+    """Return the usage in a response, or in an event as ``StreamParser`` yields it, with the names of chats."""
+    usage = part.get("usage") or (part.get("response") or {}).get("usage")
+    return {ours: usage.get(theirs) for ours, theirs in _USAGE_FIELDS.items()} if isinstance(usage, dict) else None
+
+
 class StreamParser:
     """Yields events as ``{"type", "number", "data", "delta", "response"}``; ``data`` holds the bytes as received."""
 
@@ -58,6 +71,9 @@ class StreamParser:
         known = response if isinstance(response, dict) else {}
         number, delta = event.get("sequence_number"), event.get("delta")
         yield {"type": kind, "number": number, "data": raw, "delta": delta, "response": known}
+
+    def take_usage(self) -> None:
+        """Return None: the events hold it."""
 
     def finish(self, saw_done: bool, num_choices: int) -> Iterator[JSON]:
         if not self.ended:

@@ -16,19 +16,28 @@ from p2l.serving.router.upstream.upstream_request import Provider, RequestBuilde
 
 
 def _chat(
-    build_request: RequestBuilder, parse_completion: Callable[[JSON], JSON], translator: Callable[[], Translator]
+    build_request: RequestBuilder,
+    parse_completion: Callable[[JSON], JSON],
+    translator: Callable[[], Translator],
+    usage_of: Callable[[JSON], object],
 ) -> Provider:
     """Return a provider whose answers are checked, whatever its format."""
     return Provider(
         build_request,
         lambda payload: check_completion(parse_completion(payload)),
         lambda: ChatStreamParser(translator()),
+        usage_of,
         chunks_of,
     )
 
 
-_RESPONSES = Provider(openai_responses.build_request, openai_responses.parse_completion, openai_responses.StreamParser)
-_OPENAI = _chat(openai_chat.build_request, dict, openai_chat.Translator)
+_RESPONSES = Provider(
+    openai_responses.build_request,
+    openai_responses.parse_completion,
+    openai_responses.StreamParser,
+    openai_responses.usage_of,
+)
+_OPENAI = _chat(openai_chat.build_request, dict, openai_chat.Translator, openai_chat.usage_of)
 
 PROVIDERS: dict[str, dict[str, Provider]] = {
     "chat": {
@@ -36,9 +45,17 @@ PROVIDERS: dict[str, dict[str, Provider]] = {
         "openai-reasoning": _OPENAI,
         "openai-o1": _OPENAI,
         "anthropic": _chat(
-            anthropic_request.build_request, anthropic_response.parse_completion, anthropic_response.Translator
+            anthropic_request.build_request,
+            anthropic_response.parse_completion,
+            anthropic_response.Translator,
+            anthropic_response.usage_of,
         ),
-        "gemini": _chat(gemini_request.build_request, gemini_response.parse_completion, gemini_response.Translator),
+        "gemini": _chat(
+            gemini_request.build_request,
+            gemini_response.parse_completion,
+            gemini_response.Translator,
+            gemini_response.usage_of,
+        ),
     },
     "responses": {"openai": _RESPONSES, "openai-reasoning": _RESPONSES},
 }
