@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cached_states import encoder_recipe
-from predictions import Predictions, fold_numbers, relative_error
+from predictions import Error, Predictions, fold_numbers
 from score_heads import Evidence, HeadOptions, fit_head, spread
 
 from p2l.data.encoding import EncodedPrompts, encode_prompts
@@ -41,7 +41,7 @@ class EndToEnd:
     options: HeadOptions
     seed: int = 0
 
-    def predictions(self, measured: MeasuredScores, tests: dict[str, MeasuredScores]) -> Predictions:
+    def predictions(self, measured: MeasuredScores, tests: dict[str, MeasuredScores], error: Error) -> Predictions:
         """Choose the number of epochs by cross-fitting, then train on all prompts and predict the tests."""
         folds = fold_numbers(len(measured), FOLDS)
         found = np.zeros((self.epochs, *measured.score.shape))
@@ -49,8 +49,8 @@ class EndToEnd:
             train, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
             found[:, held_out] = self._run(measured.rows(train), measured.rows(held_out).prompts)
         maps = [fit_shrinkage("simple-lp", one, measured) for one in found]
-        errors = [relative_error(measured, shrink(one)) for shrink, one in zip(maps, found, strict=True)]
-        print(f"  end to end, error after each epoch: {', '.join(f'{error:.4f}' for error in errors)}", flush=True)
+        errors = [error(shrink(one)) for shrink, one in zip(maps, found, strict=True)]
+        print(f"  end to end, error after each epoch: {', '.join(f'{one:.4f}' for one in errors)}", flush=True)
         best = int(np.argmin(errors))
         prompts = [prompt for test in tests.values() for prompt in test.prompts]
         starts = np.cumsum([len(test) for test in tests.values()])[:-1]

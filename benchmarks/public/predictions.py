@@ -1,14 +1,18 @@
 """Predicted scores or costs of the prompts to fit (cross-fitted) and to test, and their errors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from public_tables import Part
 
 from p2l.data.measured_scores import MeasuredScores
 
 FOLDS = 5
+Error = Callable[[np.ndarray], float]  # of the predicted scores of the prompts to fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,21 @@ class UnitRange:
 def fold_numbers(count: int, folds: int = FOLDS) -> np.ndarray:
     """Return the fold of each prompt, always the same."""
     return np.random.default_rng(0).permutation(count) % min(folds, count)
+
+
+def error_of(fit: Part, has_costs: bool) -> Error:
+    """Return what options are chosen by: with costs the error of the scores, else the routed score.
+
+    A budget needs levels and differences of scores, the choice of the best LLM only their order.
+    """
+    return partial(relative_error, fit.measured) if has_costs else partial(routed_loss, fit)
+
+
+def routed_loss(part: Part, predicted: np.ndarray) -> float:
+    """Return minus the mean over tasks of the mean score, each prompt going to the LLM predicted best."""
+    known = np.where(part.measured.weight > 0, predicted, -np.inf)
+    score = part.measured.score[np.arange(len(part)), known.argmax(axis=1)]
+    return -float(pd.Series(score).groupby(part.group).mean().mean())
 
 
 def relative_error(measured: MeasuredScores, predicted: np.ndarray) -> float:

@@ -39,6 +39,7 @@ class PublicTable:
     name: str
     fit: Part
     tests: Mapping[str, Part]
+    left_out: Mapping[str, int]  # prompts of each test that were fitted
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -94,13 +95,12 @@ def load_table(name: str, parts: Mapping[str, pd.DataFrame], work: Path) -> Publ
     Each part is written to ``work`` and read back as ``data=scores`` reads a table.
     """
     fitted = set(map(hash_of, parts[FIT]["prompt"]))
-    loaded = {FIT: _load(parts[FIT], work / f"{FIT}.parquet")}
+    loaded, left_out = {FIT: _load(parts[FIT], work / f"{FIT}.parquet")}, {}
     for test, frame in parts.items():
         if test == FIT:
             continue
         seen = frame["prompt"].map(hash_of).isin(fitted)
-        if seen.any():
-            print(f"{test}: {frame['prompt'][seen].map(hash_of).nunique()} prompts are in the part to fit: left out")
+        left_out[test] = frame["prompt"][seen].map(hash_of).nunique()
         loaded[test] = _load(frame[~seen], work / f"{test}.parquet")
     shared = set.intersection(*(set(part.measured.models) for part in loaded.values()))
     models = [model for model in loaded[FIT].measured.models if model in shared]
@@ -109,7 +109,7 @@ def load_table(name: str, parts: Mapping[str, pd.DataFrame], work: Path) -> Publ
     if left := sorted(set(loaded[FIT].measured.models) - shared):
         print(f"LLMs without scores in some part are left out: {', '.join(left)}")
     found = {part: Part(one.measured.among(models), one.group) for part, one in loaded.items()}
-    return PublicTable(name, found.pop(FIT), found)
+    return PublicTable(name, found.pop(FIT), found, left_out)
 
 
 def _load(frame: pd.DataFrame, path: Path) -> Part:

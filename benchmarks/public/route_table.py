@@ -18,30 +18,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
-from cached_states import MINILM, StateCache, standardised
+from cached_states import MINILM
 from draw_routes import draw
-from end_to_end import EndToEnd
-from predictions import Predictions, UnitRange, fold_numbers, relative_error
+from fit_methods import Predicted, fit_methods
+from pair_figures import MARGINAL, leaderboards, ordered_by_task
+from predictions import Predictions, UnitRange, error_of, fold_numbers
 from public_tables import FIT, PublicTable, hash_of, load_table, read_parts
 from routed_figures import (
-    BLEND,
-    BOTH,
-    END,
-    NEIGHBOURS,
+    AS_FITTED,
     OURS,
-    P2L,
-    RIDGE,
+    RECALIBRATED,
     choices,
     explained,
     recovered_gap,
     reliability_gap,
     spend,
 )
-from score_baselines import NEIGHBOURS as COUNTS
-from score_baselines import PENALTIES, fit_neighbours, fit_ridge, predict_costs, predict_scores
-from score_heads import HeadSearch
 from set_layouts import LAYOUTS
 from show_routes import Report
 from spend_budgets import default_budgets
@@ -66,54 +59,41 @@ def rehearsal(fit: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {FIT: fit[~held_out], "rehearsal": fit[held_out]}
 
 
-def predict(table: PublicTable, args: argparse.Namespace) -> tuple[dict[str, Predictions], Predictions | None]:
-    """Return the predicted scores of each method, and the predicted costs if the table has costs."""
-    fit = table.fit.measured
-    prompts = {FIT: fit.prompts} | {name: part.measured.prompts for name, part in table.tests.items()}
-    caches = [StateCache(args.work / "states", one, args.max_length, args.dtype) for one in args.backbone]
-    found = [{name: cache.states(one) for name, one in prompts.items()} for cache in caches]
-    columns = [standardised(states[FIT], *(states[name] for name in table.tests)) for states in found]
-    joined = [torch.cat(parts, dim=1) for parts in zip(*columns, strict=True)]
-    states, tests = joined[0], dict(zip(table.tests, joined[1:], strict=True))
-    plain, plain_tests = states.double().numpy(), {name: one.double().numpy() for name, one in tests.items()}
-    search = HeadSearch(states, fit)
-    predicted = {P2L: search.predictions(tests)}
-    if args.end_to_end:
-        tuned = EndToEnd(args.work / "end_to_end", args.backbone[0], args.max_length, args.end_to_end, search.best)
-        predicted[END] = tuned.predictions(fit, {name: part.measured for name, part in table.tests.items()})
-        predicted[BOTH] = mean_of(predicted[P2L], predicted[END])
-    predicted[RIDGE] = predict_scores(fit_ridge, PENALTIES, plain, plain_tests, fit)
-    predicted[NEIGHBOURS] = predict_scores(fit_neighbours, COUNTS, plain, plain_tests, fit)
-    predicted[BLEND] = mean_of(predicted[P2L], predicted[NEIGHBOURS])
-    return predicted, predict_costs(plain, plain_tests, fit) if table.has_costs else None
-
-
-def mean_of(first: Predictions, second: Predictions) -> Predictions:
-    tests = {name: (first.tests[name] + second.tests[name]) / 2 for name in first.tests}
-    return Predictions((first.fit + second.fit) / 2, tests, {"mean of": "two"})
-
-
 def report(table: PublicTable, args: argparse.Namespace, published: Mapping) -> Report:
     """Compute every figure of the tests."""
-    predicted, costs = predict(table, args)
+    whole = fit_methods(table, args)
+    predicted, costs = whole.scores, whole.costs
     fit, tests = table.fit.measured, {name: part.measured for name, part in table.tests.items()}
+    boards = leaderboards(table.fit, table.tests)
     budgets = args.budgets or published.get("budgets") or (default_budgets(fit) if costs else ())
-    errors = {name: relative_error(fit, one.fit) for name, one in predicted.items()}
+    error = error_of(table.fit, table.has_costs)
+    errors = {name: error(one.fit) for name, one in predicted.items()}
     ours = min((name for name in OURS if name in errors), key=errors.__getitem__)
     found = Report(table, ours, {name: one.options for name, one in predicted.items()}, errors, published)
-    for part, test in tests.items():
-        values = {name: one.tests[part] for name, one in predicted.items()}
-        found.explained[part] = {name: explained(test, one) for name, one in values.items()}
-        found.gap[part] = {name: reliability_gap(test, one, UnitRange.of(fit)) for name, one in values.items()}
-        if len(table.models) == 2:
-            found.recovered[part] = {name: recovered_gap(test, one) for name, one in values.items()}
-        found.choices[part] = choices(values, fit, table.tests[part], ours)
+    for part in tests:
+        _measure(found, part, whole, boards)
     if costs is not None:
         found.cost_options = costs.options
         figures = {part: explained_logs(costs.tests[part], test.cost) for part, test in tests.items()}
         found.cost_explained = {part: value for part, value in figures.items() if np.isfinite(value)}
         found.budgets = spend(predicted, costs, fit, tests, budgets)
     return found
+
+
+def _measure(found: Report, part: str, fitted: Predicted, boards: Mapping[str, Predictions]) -> None:
+    """Add the figures of a test that need no costs."""
+    table, test = found.table, found.table.tests[part].measured
+    values = {name: one.tests[part] for name, one in fitted.scores.items()}
+    marginal = {name: one.tests[part] for name, one in boards.items()}
+    heads = {AS_FITTED: fitted.fitted[part], RECALIBRATED: fitted.recalibrated[part]}
+    scale = UnitRange.of(table.fit.measured)
+    found.explained[part] = {name: explained(test, one) for name, one in (values | marginal).items()}
+    found.gap[part] = {name: reliability_gap(test, one, scale) for name, one in (values | heads | marginal).items()}
+    found.ordered[part] = ordered_by_task(table.tests[part], values[found.ours], marginal)
+    if len(table.models) == 2:
+        found.recovered[part] = {name: recovered_gap(test, one) for name, one in values.items()}
+    shown = {name: one for name, one in (values | marginal).items() if name != MARGINAL}  # chooses the best single LLM
+    found.choices[part] = choices(shown, table.fit.measured, table.tests[part], found.ours)
 
 
 def explained_logs(predicted: np.ndarray, cost: np.ndarray) -> float:

@@ -1,9 +1,10 @@
 """Baselines on frozen states: ridge regression and nearest neighbours of scores, and ridge regression of log costs."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
-from predictions import Predictions, fold_numbers, relative_error
+from predictions import Error, Predictions, fold_numbers, relative_error
 
 from p2l.data.measured_scores import MeasuredScores
 
@@ -50,11 +51,16 @@ def _unit(states: np.ndarray) -> np.ndarray:
 
 
 def predict_scores(
-    fit: Fit, choices: tuple[float, ...], states: np.ndarray, tests: Mapping[str, np.ndarray], measured: MeasuredScores
+    fit: Fit,
+    choices: tuple[float, ...],
+    states: np.ndarray,
+    tests: Mapping[str, np.ndarray],
+    measured: MeasuredScores,
+    error: Error,
 ) -> Predictions:
-    """Choose by cross-fitting on the prompts to fit, then predict the tests."""
+    """Choose by the cross-fitted error on the prompts to fit, then predict the tests."""
     tried = {choice: _cross_fitted(fit, choice, states, measured) for choice in choices}
-    best = min(tried, key=lambda choice: relative_error(measured, tried[choice]))
+    best = min(tried, key=lambda choice: error(tried[choice]))
     predict = fit(states, measured, best)
     return Predictions(tried[best], {name: predict(one) for name, one in tests.items()}, {fit.__name__: best})
 
@@ -79,7 +85,7 @@ def predict_costs(states: np.ndarray, tests: Mapping[str, np.ndarray], measured:
     logs = MeasuredScores(
         measured.models, measured.prompts, np.log(measured.cost), np.ones_like(measured.cost), measured.cost
     )
-    found = predict_scores(fit_ridge, PENALTIES, states, tests, logs)
+    found = predict_scores(fit_ridge, PENALTIES, states, tests, logs, partial(relative_error, logs))
     scale = measured.cost.mean(axis=0) / np.exp(found.fit).mean(axis=0)
     costs = {name: scale * np.exp(one) for name, one in found.tests.items()}
     return Predictions(scale * np.exp(found.fit), costs, {"log cost": found.options["fit_ridge"]})

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from predictions import Predictions, UnitRange, fold_numbers, relative_error
+from predictions import Error, Predictions, UnitRange, fold_numbers
 
 from p2l.data.measured_scores import MeasuredScores
 from p2l.data.score_votes import PairRule
@@ -114,12 +114,13 @@ def usable(head: RankingHead, states: torch.Tensor) -> np.ndarray:
 
 
 class HeadSearch:
-    """Cross-fits heads with many options on the prompts to fit."""
+    """Cross-fits heads with many options on the prompts to fit; ``raw`` is what the best one predicts of the tests."""
 
-    def __init__(self, states: torch.Tensor, measured: MeasuredScores) -> None:
-        self.states, self.measured = states, measured
+    def __init__(self, states: torch.Tensor, measured: MeasuredScores, error: Error) -> None:
+        self.states, self.measured, self.error = states, measured, error
         self.folds = fold_numbers(len(measured))
         self.found: dict[HeadOptions, tuple[float, np.ndarray]] = {}
+        self.raw: dict[str, np.ndarray] = {}
         self._starts: dict[int, RankingHead] = {}
 
     def try_options(self, options: HeadOptions) -> float:
@@ -132,7 +133,7 @@ class HeadSearch:
                 head = fit_head(self.states[train], evidence.on(train, len(self.states)), options, self._start(fold))
                 self._starts[fold] = head
                 predicted[held_out] = usable(head, self.states[held_out])
-            error = relative_error(self.measured, self._shrinkage(predicted)(predicted))
+            error = self.error(self._shrinkage(predicted)(predicted))
             self.found[options] = (error, predicted)
             print(f"  {asdict(options)}: {error:.4f}", flush=True)
         return self.found[options][0]
@@ -169,5 +170,6 @@ class HeadSearch:
         predicted = self.found[options][1]
         shrinkage = self._shrinkage(predicted)
         head = fit_head(self.states, Evidence.of(self.measured, options), options, self._start(0))
-        found = {name: shrinkage(usable(head, states)) for name, states in tests.items()}
+        self.raw = {name: usable(head, states) for name, states in tests.items()}
+        found = {name: shrinkage(one) for name, one in self.raw.items()}
         return Predictions(shrinkage(predicted), found, asdict(options))

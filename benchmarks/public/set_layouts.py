@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from public_tables import FIT, GROUP, SPLIT, TEST, held_out, split_by_column
+from public_tables import FIT, GROUP, SPLIT, TEST, hash_of, held_out, split_by_column
 
 from p2l.data.readers import read_table
 
 Parts = dict[str, pd.DataFrame]
+REFERENCE = "refA"  # of WMT24: a human's translation
 STRONG_AND_WEAK = {"gpt4_1106": 1.0, "mixtral_8x7b": 0.0}  # cost of a call
 
 
@@ -55,8 +56,12 @@ def llmrouter(folder: Path) -> Parts:
 
 
 def routellm(folder: Path) -> Parts:
-    """Right answers of a strong LLM (a call costs 1) and a weak one (0); a part of MMLU and all of GSM8K are tests."""
+    """Right answers of a strong LLM (a call costs 1) and a weak one (0); a part of MMLU and all of GSM8K are tests.
+
+    The prompts that RouteLLM lists as contaminated are left out, as in its evaluation.
+    """
     frame = read_table(str(folder / "mmlu_gsm8k.parquet"))
+    frame = frame[~frame["contaminated"]]
     wide = frame.rename(columns={"domain": GROUP})[["benchmark", GROUP, "prompt", *STRONG_AND_WEAK]]
     long = wide.melt(["benchmark", GROUP, "prompt"], var_name="model", value_name="score")
     long = long.assign(score=long["score"].astype(float), cost=long["model"].map(STRONG_AND_WEAK))
@@ -66,9 +71,31 @@ def routellm(folder: Path) -> Parts:
 
 
 def wmt24_esa(folder: Path) -> Parts:
-    """Human ratings of translations, 0 to 100; three tenths of the documents of each language pair are held out."""
+    """Human ratings of translations by systems, 0 to 100; three tenths of the source documents are held out."""
     frame = read_table(str(folder / "ratings.parquet")).rename(columns={"system": "model", "langs": GROUP})
+    frame = frame[frame["model"] != REFERENCE]
     return held_out(frame[["prompt", "model", "score", GROUP]], frame["doc"].astype(str))
+
+
+def mmlu_pro(folder: Path) -> Parts:
+    """Right answers of 47 LLMs, in the set's own parts; the prompts are those of the votes on the same questions."""
+    return split_by_column(pd.concat([_answers(folder, split) for split in ("train", "val", "test")]))
+
+
+def _answers(folder: Path, split: str) -> pd.DataFrame:
+    scores = read_table(str(folder / f"correct_{split}.parquet"))
+    prompts = read_table(str(folder / f"votes_{split}.parquet")).drop_duplicates("question_id")
+    frame = scores.merge(prompts[["question_id", "prompt", "category"]], on="question_id")
+    names = {"question_id": "prompt_id", "correct": "score", "category": GROUP}
+    return frame.rename(columns=names).astype({"prompt_id": str, "score": float}).assign(**{SPLIT: split})
+
+
+def routerbench(folder: Path) -> Parts:
+    """Scores of 11 LLMs and the dollars that each answer cost; three tenths of the prompts are held out."""
+    prompts = read_table(str(folder / "prompts_open.parquet")).rename(columns={"category": GROUP})
+    scores = read_table(str(folder / "scores_open.parquet"))
+    frame = scores.merge(prompts[["prompt_id", "prompt", GROUP]], on="prompt_id")
+    return held_out(frame, frame["prompt"].map(hash_of))
 
 
 LAYOUTS: dict[str, Callable[[Path], Parts]] = {
@@ -78,4 +105,6 @@ LAYOUTS: dict[str, Callable[[Path], Parts]] = {
     "llmrouter": llmrouter,
     "routellm": routellm,
     "wmt24_esa": wmt24_esa,
+    "mmlu_pro": mmlu_pro,
+    "routerbench": routerbench,
 }

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pair_figures import Ordered
 from public_tables import PublicTable
 from routed_figures import BudgetFigures, Row
 from spend_budgets import MIXTURE
@@ -21,9 +22,9 @@ class Report:
     Attributes:
         ours: the way to train P2L with the least error on the prompts to fit.
         options: that each method chose.
-        errors: of each method on the prompts to fit, cross-fitted (``relative_error``).
+        errors: of each method on the prompts to fit, cross-fitted (``error_of``).
         published: the entry of ``published.yaml``.
-        explained, gap, choices, budgets, cost_explained, recovered: by test part.
+        explained, gap, choices, ordered, budgets, cost_explained, recovered: by test part.
     """
 
     table: PublicTable
@@ -34,6 +35,7 @@ class Report:
     explained: dict[str, dict[str, Interval]] = field(default_factory=dict)
     gap: dict[str, dict[str, float]] = field(default_factory=dict)
     choices: dict[str, list[Row]] = field(default_factory=dict)
+    ordered: dict[str, list[Ordered]] = field(default_factory=dict)
     budgets: dict[str, BudgetFigures] = field(default_factory=dict)
     cost_options: Mapping[str, Any] = field(default_factory=dict)
     cost_explained: dict[str, float] = field(default_factory=dict)
@@ -48,8 +50,9 @@ class Report:
         ]
         lines.append(f"- the least error has: {self.ours}")
         for part in self.table.tests:
-            lines += ["", f"## {part}, {len(self.table.tests[part]):,} prompts", *self._predictions(part)]
-            lines += ["", *self._choices(part)]
+            lines += ["", f"## {part}, {len(self.table.tests[part]):,} prompts"]
+            lines += [f"{self.table.left_out[part]} prompts that are in the part to fit were left out", ""]
+            lines += [*self._predictions(part), "", *self._choices(part), "", *self._ordered(part)]
             if part in self.budgets:
                 lines += ["", *self._budgets(self.budgets[part])]
         return "\n".join(lines)
@@ -57,8 +60,9 @@ class Report:
     def _predictions(self, part: str) -> Iterator[str]:
         yield "| method | R2 of predicted scores | calibration error |"
         yield "|---|---|---|"
-        for name, value in self.explained[part].items():
-            yield f"| {name} | {_number(value)} | {self.gap[part][name]:.4f} |"
+        for name, gap in self.gap[part].items():
+            explained = self.explained[part].get(name)
+            yield f"| {name} | {'' if explained is None else _number(explained)} | {gap:.4f} |"
         for name, value in self.recovered.get(part, {}).items():
             yield f"\nAPGR of {name}: {_number(value)}"
         if part in self.cost_explained:
@@ -74,6 +78,15 @@ class Report:
         for name, value in self.published.get("tests", {}).get(part, {}).items():
             gain = ours - value / scale
             yield f"| {name}, published | {value / scale:.4f} | {gain:+.4f} |"
+
+    def _ordered(self, part: str) -> Iterator[str]:
+        names = list(self.ordered[part][0].others) if self.ordered[part] else []
+        others = "".join(f" {name} | {self.ours} minus it |" for name in names)
+        yield f"| pairs of LLMs ordered right | prompts | {self.ours} |{others}"
+        yield "|---" * (3 + 2 * len(names)) + "|"
+        for row in self.ordered[part]:
+            cells = (f" {_number(row.others[name])} | {_signed(row.gains[name])} |" for name in names)
+            yield f"| {row.task} | {row.prompts:,} | {_number(row.value)} |{''.join(cells)}"
 
     def _budgets(self, found: BudgetFigures) -> Iterator[str]:
         yield "| budget | " + " | ".join(f"{budget:.3g}" for budget in found.budgets) + " |"
@@ -98,7 +111,7 @@ class Report:
 
     def published_rows(self, found: BudgetFigures) -> Mapping[str, list[float]]:
         """Return the published figures, if they are of these budgets."""
-        return self.published["rows"] if list(found.budgets) == list(self.published.get("budgets", ())) else {}
+        return self.published.get("rows", {}) if list(found.budgets) == list(self.published.get("budgets", ())) else {}
 
     def save(self, path: Path) -> None:
         """Write every figure as JSON."""
@@ -107,9 +120,11 @@ class Report:
         for part in self.table.tests:
             found[part] = {
                 "prompts": len(self.table.tests[part]),
+                "left_out": self.table.left_out[part],
                 "explained": {name: vars(value) for name, value in self.explained[part].items()},
                 "calibration_error": self.gap[part],
                 "choices": {row.name: vars(row.value) for row in self.choices[part]},
+                "ordered": {row.task: asdict(row) for row in self.ordered[part]},
                 "cost_explained": self.cost_explained.get(part),
                 "recovered": {name: vars(value) for name, value in self.recovered.get(part, {}).items()},
             }

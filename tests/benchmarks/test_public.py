@@ -98,6 +98,8 @@ def test_the_command_on_any_table(
     assert found["explained"][OURS]["value"] > 0.15 and found["cost_explained"] > 0.8
     assert found["calibration_error"][OURS] < 0.08
     shown = capsys.readouterr().out
+    assert "## test, 200 prompts\n0 prompts that are in the part to fit were left out" in shown
+    assert found["ordered"]["sums"]["value"]["value"] > 0.8 and "| poems | 100 |" in shown
     assert f"| {OURS}: over budget |" in shown and f"| {OURS} minus random mixture of single LLMs |" in shown
     assert (tmp_path / "work" / "table.png").read_bytes().startswith(b"\x89PNG")
 
@@ -162,6 +164,7 @@ def test_test_prompts_that_were_fitted_are_left_out(public: dict[str, ModuleType
     both = pd.concat([test, fit[:6]])
     table = public["public_tables"].load_table("t", {"fit": fit, "test": both}, tmp_path)
     assert len(table.tests["test"]) == 20 and table.models == tuple(sorted(MODELS))
+    assert table.left_out == {"test": 2}
     only = test[test["model"] == "dear"]
     with pytest.raises(DataError, match="two LLMs or more"):
         public["public_tables"].load_table("t", {"fit": fit, "test": only}, tmp_path)
@@ -241,6 +244,45 @@ def test_means_over_tasks_count_each_task_once(public: dict[str, ModuleType]) ->
     assert draws[0] == 0.5 and np.isfinite(draws).all()
 
 
+def test_the_routed_loss_counts_each_task_once(public: dict[str, ModuleType]) -> None:
+    """By hand: task a routes to 1, 0, 1, task b to 0; an unknown score is never chosen."""
+    score = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    scores = replace(measured(4, 2), score=score, weight=np.array([[1.0, 1], [1, 1], [1, 1], [1, 0]]))
+    part = public["public_tables"].Part(scores, np.array(["a", "a", "a", "b"]))
+    predicted = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
+    assert public["predictions"].error_of(part, has_costs=False)(predicted) == pytest.approx(-1 / 3)
+    error = public["predictions"].error_of(part, has_costs=True)(predicted)
+    assert error == public["predictions"].relative_error(scores, predicted)
+
+
+def test_pairs_ordered_right(public: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: two pairs differ on the first prompt, one is ordered right and one tied; none counts on the second."""
+    figures = public["pair_figures"]
+    score = np.array([[1.0, 0.0, 0.0], [0.5, 0.5, 1.0], [1.0, 0.5, 0.0]])
+    weight = np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    test = replace(measured(3), score=score, weight=weight)
+    predicted = np.array([[0.7, 0.7, 0.1], [0.9, 0.1, 0.5], [0.3, 0.2, 0.1]])
+    monkeypatch.setattr(figures, "BLOCK", 3)
+    assert figures.ordered_pairs(test, predicted).tolist() == [[1.5, 2.0], [0.0, 0.0], [3.0, 3.0]]
+    part = public["public_tables"].Part(test, np.array(["x", "y", "x"]))
+    rows = figures.ordered_by_task(part, predicted, {"reversed": -predicted})
+    assert [(row.task, row.prompts) for row in rows] == [("all", 3), ("x", 2)]
+    assert rows[0].value.value == 0.9 and rows[0].gains["reversed"].value == pytest.approx(0.8)
+
+
+def test_leaderboards_of_tasks(public: dict[str, ModuleType]) -> None:
+    """An LLM without scores in a task has its mean over all; a task that was not fitted has the general means."""
+    score = np.array([[1.0, 0.0], [0.5, 1.0], [0.0, 0.0]])
+    scores = replace(measured(3, 2), score=score, weight=np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]]))
+    part = public["public_tables"].Part(scores, np.array(["a", "a", "b"]))
+    test = public["public_tables"].Part(measured(3, 2), np.array(["b", "a", "c"]))
+    found = public["pair_figures"].leaderboards(part, {"test": test})
+    assert found["a leaderboard of each task"].tests["test"].tolist() == [[0.0, 0.5], [0.75, 0.5], [0.5, 0.5]]
+    assert found["one leaderboard"].tests["test"].tolist() == [[0.5, 0.5]] * 3
+    alone = public["pair_figures"].leaderboards(replace(part, group=np.array(["a"] * 3)), {"test": test})
+    assert list(alone) == ["one leaderboard"]
+
+
 def test_the_gap_that_is_recovered(public: dict[str, ModuleType]) -> None:
     """By hand: one of four prompts gains; asking it first recovers all at once, asking it last only at the end."""
     recovered = public["routed_figures"].recovered_gap
@@ -272,18 +314,42 @@ def write_layouts(folder: Path) -> None:
 def test_the_layouts_of_two_llms_and_of_human_ratings(public: dict[str, ModuleType], tmp_path: Path) -> None:
     at = np.arange(30)
     columns = {"benchmark": np.where(at < 20, "mmlu", "gsm8k"), "domain": "d", "prompt": [f"question {i}" for i in at]}
-    right = {"mixtral_8x7b": at % 2, "gpt4_1106": np.ones(30, dtype=int), "contaminated": False}
+    right = {"mixtral_8x7b": at % 2, "gpt4_1106": np.ones(30, dtype=int), "contaminated": at == 29}
     pd.DataFrame(columns | right).to_parquet(tmp_path / "mmlu_gsm8k.parquet")
     layouts, load = public["set_layouts"].LAYOUTS, public["public_tables"].load_table
     table = load("routellm", layouts["routellm"](tmp_path), tmp_path / "work")
     assert table.models == ("gpt4_1106", "mixtral_8x7b")
-    assert (len(table.fit), len(table.tests["mmlu"]), len(table.tests["gsm8k"])) == (14, 6, 10)
+    assert (len(table.fit), len(table.tests["mmlu"]), len(table.tests["gsm8k"])) == (14, 6, 9)
     assert (table.fit.measured.cost == [1.0, 0.0]).all() and (table.fit.measured.score[:, 0] == 1).all()
 
     rating = {"prompt": [f"translate {i // 2}" for i in at], "doc": at // 6, "system": np.where(at % 2, "x", "y")}
-    pd.DataFrame(rating | {"score": 3.0 * at, "langs": "en-ja"}).to_parquet(tmp_path / "ratings.parquet")
+    ratings = pd.DataFrame(rating | {"score": 3.0 * at, "langs": "en-ja"})
+    pd.concat([ratings, ratings.assign(system="refA")]).to_parquet(tmp_path / "ratings.parquet")
     table = load("wmt24_esa", layouts["wmt24_esa"](tmp_path), tmp_path / "work")
     assert table.models == ("x", "y") and not table.has_costs and len(table.tests["test"]) == 6
+
+
+def test_the_layouts_with_prompts_in_another_file(public: dict[str, ModuleType], tmp_path: Path) -> None:
+    rows = [(number, model, number % 2) for number in range(20) for model in ("x", "y")]
+    scores = pd.DataFrame(rows, columns=["question_id", "model", "correct"])
+    for start, split in ((0, "train"), (8, "val"), (12, "test")):
+        some = scores[scores["question_id"].between(start, start + (3 if split == "val" else 7))]
+        some.to_parquet(tmp_path / f"correct_{split}.parquet")
+        votes = some.assign(prompt=[f"question {number}" for number in some["question_id"]], category="law")
+        votes[["question_id", "prompt", "category"]].to_parquet(tmp_path / f"votes_{split}.parquet")
+    layouts, load = public["set_layouts"].LAYOUTS, public["public_tables"].load_table
+    table = load("mmlu_pro", layouts["mmlu_pro"](tmp_path), tmp_path / "work")
+    assert (len(table.fit), len(table.tests["test"])) == (12, 8) and set(table.fit.group) == {"law"}
+    texts = [turns[0] for turns in table.fit.measured.prompts]
+    assert [[int(text.split()[1]) % 2] * 2 for text in texts] == table.fit.measured.score.tolist()
+
+    renamed = scores.rename(columns={"question_id": "prompt_id", "correct": "score"}).astype({"prompt_id": str})
+    renamed.assign(cost=0.5).to_parquet(tmp_path / "scores_open.parquet")
+    prompts = {"prompt_id": list(map(str, range(20))), "prompt": [[f"turn {i}", "more"] for i in range(20)]}
+    pd.DataFrame(prompts | {"category": "mbpp"}).to_parquet(tmp_path / "prompts_open.parquet")
+    table = load("routerbench", layouts["routerbench"](tmp_path), tmp_path / "work")
+    assert (len(table.fit), len(table.tests["test"])) == (14, 6) and table.has_costs
+    assert all(turns[1] == "more" for turns in table.tests["test"].measured.prompts)
 
 
 @pytest.mark.parametrize("layout", ["paretobandit", "paretobandit_k4", "routerdc", "llmrouter"])
@@ -299,7 +365,7 @@ def test_layouts(public: dict[str, ModuleType], layout: str, tmp_path: Path) -> 
 
 def test_every_layout_is_tested(public: dict[str, ModuleType]) -> None:
     tested = next(mark for mark in test_layouts.pytestmark if mark.name == "parametrize").args[1]
-    assert list(public["set_layouts"].LAYOUTS) == [*tested, "routellm", "wmt24_esa"]
+    assert list(public["set_layouts"].LAYOUTS) == [*tested, "routellm", "wmt24_esa", "mmlu_pro", "routerbench"]
 
 
 def test_published_figures_are_complete(public: dict[str, ModuleType]) -> None:
