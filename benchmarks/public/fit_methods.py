@@ -40,7 +40,7 @@ def fit_methods(table: PublicTable, args: argparse.Namespace) -> Predicted:
     states, tests = joined[0], dict(zip(table.tests, joined[1:], strict=True))
     plain, plain_tests = states.double().numpy(), {name: one.double().numpy() for name, one in tests.items()}
     error = error_of(table.fit, table.has_costs)
-    search = HeadSearch(states, fit, error)
+    search = HeadSearch(states, fit if table.has_costs else table.fit.balanced(), error)
     predicted = {P2L: search.predictions(tests)}
     if args.end_to_end:
         tuned = EndToEnd(args.work / "end_to_end", args.backbone[0], args.max_length, args.end_to_end, search.best)

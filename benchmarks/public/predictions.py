@@ -39,6 +39,10 @@ class UnitRange:
     def __call__(self, score: np.ndarray) -> np.ndarray:
         return np.clip((score - self.low) / (self.high - self.low), 0.0, 1.0)
 
+    def score(self, share: np.ndarray) -> np.ndarray:
+        """Return the score of a share of the range."""
+        return self.low + (self.high - self.low) * share
+
 
 def fold_numbers(count: int, folds: int = FOLDS) -> np.ndarray:
     """Return the fold of each prompt, always the same."""

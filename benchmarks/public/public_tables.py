@@ -1,7 +1,7 @@
 """Load tables of measured scores (prompt, model, score, and cost if known) as a part to fit and parts to test."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,12 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.measured)
+
+    def balanced(self) -> MeasuredScores:
+        """Return the scores with weights that count each task as much as any other, on average 1 a prompt."""
+        names, task, size = np.unique(self.group, return_inverse=True, return_counts=True)
+        weight = len(self) / (len(names) * size[task])
+        return replace(self.measured, weight=self.measured.weight * weight[:, None])
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ P2L, BLEND = "p2l, frozen backbone", "p2l, mean with neighbours"
 END, BOTH = "p2l, end to end", "p2l, mean of end to end and frozen"
 OURS = (P2L, BLEND, END, BOTH)
 RIDGE, NEIGHBOURS = "ridge", "nearest neighbours"
-AS_FITTED, RECALIBRATED = f"{P2L}: as fitted", f"{P2L}: recalibrated"  # the others are shrunk
+AS_FITTED, RECALIBRATED = f"{P2L}: as fitted", f"{P2L}: recalibrated"
 GAP_DRAWS = 500
 RANDOM, BEST_SINGLE, BEST_ANSWER = "random LLM", "best single LLM", "oracle"
 

@@ -56,7 +56,7 @@ class Evidence:
         votes = [
             (prompt, model, np.full_like(model, known.shape[1]), np.stack((share, 0 * share, 0 * share, 1 - share), 1))
         ]
-        weight = [np.ones(len(prompt))]
+        weight = [measured.weight[known]]
         if options.pairs > 0:
             table = PairRule(MOST_PAIRS, options.temperature).votes(replace(measured, score=scaled))
             used = np.flatnonzero(known.sum(axis=1) >= 2)
@@ -118,13 +118,14 @@ class HeadSearch:
 
     def __init__(self, states: torch.Tensor, measured: MeasuredScores, error: Error) -> None:
         self.states, self.measured, self.error = states, measured, error
-        self.folds = fold_numbers(len(measured))
+        self.folds, self.scale = fold_numbers(len(measured)), UnitRange.of(measured).score
         self.found: dict[HeadOptions, tuple[float, np.ndarray]] = {}
+        self.is_shrunk: dict[HeadOptions, bool] = {}
         self.raw: dict[str, np.ndarray] = {}
         self._starts: dict[int, RankingHead] = {}
 
     def try_options(self, options: HeadOptions) -> float:
-        """Return the error of the cross-fitted and shrunk predictions."""
+        """Return the error of the cross-fitted predictions, shrunk or as fitted, whichever is less."""
         if options not in self.found:
             evidence = Evidence.of(self.measured, options)
             predicted = np.zeros(self.measured.score.shape)
@@ -133,8 +134,10 @@ class HeadSearch:
                 head = fit_head(self.states[train], evidence.on(train, len(self.states)), options, self._start(fold))
                 self._starts[fold] = head
                 predicted[held_out] = usable(head, self.states[held_out])
-            error = self.error(self._shrinkage(predicted)(predicted))
+            shrunk, fitted = (self.error(to_score(predicted)) for to_score in (self._shrinkage(predicted), self.scale))
+            error = min(shrunk, fitted)
             self.found[options] = (error, predicted)
+            self.is_shrunk[options] = shrunk <= fitted
             print(f"  {asdict(options)}: {error:.4f}", flush=True)
         return self.found[options][0]
 
@@ -161,15 +164,15 @@ class HeadSearch:
     def predictions(self, tests: dict[str, torch.Tensor]) -> Predictions:
         """Search one option after the other, fit the best head to all prompts, and predict the tests.
 
-        The predictions are shrunk by what cross-fitting showed.
+        The predictions are shrunk by what cross-fitting showed, if that lowers the error. It lowers squared errors, but
+        the LLM with the best prediction may become another, worse one.
         """
         for candidates in self._candidates():
             for one in candidates:
                 self.try_options(one)
-        options = self.best
-        predicted = self.found[options][1]
-        shrinkage = self._shrinkage(predicted)
+        options, predicted = self.best, self.found[self.best][1]
+        to_score = self._shrinkage(predicted) if self.is_shrunk[options] else self.scale
         head = fit_head(self.states, Evidence.of(self.measured, options), options, self._start(0))
         self.raw = {name: usable(head, states) for name, states in tests.items()}
-        found = {name: shrinkage(one) for name, one in self.raw.items()}
-        return Predictions(shrinkage(predicted), found, asdict(options))
+        found = {name: to_score(one) for name, one in self.raw.items()}
+        return Predictions(to_score(predicted), found, {**asdict(options), "shrunk": self.is_shrunk[options]})
