@@ -85,8 +85,8 @@ def _measure(found: Report, part: str, fitted: Predicted, boards: Mapping[str, P
     table, test = found.table, found.table.tests[part].measured
     values = {name: one.tests[part] for name, one in fitted.scores.items()}
     marginal = {name: one.tests[part] for name, one in boards.items()}
-    heads = {AS_FITTED: fitted.fitted[part], RECALIBRATED: fitted.recalibrated[part]}
     scale = UnitRange.of(table.fit.measured)
+    heads = {AS_FITTED: scale.score(fitted.fitted[part]), RECALIBRATED: scale.score(fitted.recalibrated[part])}
     found.explained[part] = {name: explained(test, one) for name, one in (values | marginal).items()}
     found.gap[part] = {name: reliability_gap(test, one, scale) for name, one in (values | heads | marginal).items()}
     found.ordered[part] = ordered_by_task(table.tests[part], values[found.ours], marginal)

@@ -118,6 +118,8 @@ def test_the_command_without_costs_on_one_file(
     found = json.loads((tmp_path / "work" / "table.json").read_text())
     assert "budgets" not in found["test"] and found["later"]["prompts"] > 30
     assert 80 < found["test"]["choices"][OURS]["value"] <= 100
+    assert found["test"]["explained"][OURS]["value"] > 0.1  # in units of the scores, shrunk or not
+    assert found["test"]["calibration_error"][f"{OURS}: recalibrated"] < 0.2
     assert (tmp_path / "choice.png").is_file()
 
 
@@ -253,6 +255,23 @@ def test_the_routed_loss_counts_each_task_once(public: dict[str, ModuleType]) ->
     assert public["predictions"].error_of(part, has_costs=False)(predicted) == pytest.approx(-1 / 3)
     error = public["predictions"].error_of(part, has_costs=True)(predicted)
     assert error == public["predictions"].relative_error(scores, predicted)
+
+
+def test_balanced_weights_count_each_task_once(public: dict[str, ModuleType]) -> None:
+    scores = replace(measured(4, 2), weight=np.array([[1.0, 1], [1, 1], [1, 1], [1, 0]]))
+    found = public["public_tables"].Part(scores, np.array(["a", "a", "a", "b"])).balanced()
+    np.testing.assert_allclose(found.weight, [[2 / 3] * 2] * 3 + [[2.0, 0.0]])
+
+
+def test_recalibration_undoes_what_was_too_sure(public: dict[str, ModuleType]) -> None:
+    """Coefficients three times as far from their mean as the truth; the map also applies to other prompts."""
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=(600, 2))
+    chance = 1 / (1 + np.exp(-truth))
+    sure = 1 / (1 + np.exp(-(truth.mean(axis=0) + 3 * (truth - truth.mean(axis=0)))))
+    scores = replace(measured(600, 2), score=chance)
+    found = public["calibrate_heads"].recalibrated(scores, sure, {"test": sure[:7]})
+    np.testing.assert_allclose(found["test"], chance[:7], atol=0.01)
 
 
 def test_pairs_ordered_right(public: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
