@@ -1,5 +1,7 @@
 """Draw the figures of a table: quality against cost, or the mean score of each method."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from spend_budgets import MIXTURE
 from p2l.data.measured_scores import MeasuredScores
 from p2l.drawing import finish, height_of_rows, key_below, name_rows, new_figure, short_names, tidy
 from p2l.files import whole_file
+from p2l.routing.evaluation import policies
+from p2l.routing.evaluation.routing_evaluation import GeneralScores
 
 COLOURS = {
     P2L: "#d95f02",
@@ -46,10 +50,10 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: MeasuredScores) -> None:
-    for name in (one for one in reversed(COLOURS) if one in found.curves):
+    axis.plot(*mixtures(test, found.budgets), "--", color=COLOURS[MIXTURE], lw=1.6, label=MIXTURE)
+    for name in (one for one in reversed(COLOURS) if one in found.over):
         table = found.curves[name].table()
-        style = "--" if name == MIXTURE else "o-"
-        axis.plot(table["cost"], table["quality"], style, color=COLOURS[name], markersize=4, lw=1.6, label=name)
+        axis.plot(table["cost"], table["quality"], "o-", color=COLOURS[name], markersize=4, lw=1.6, label=name)
         if name == report.ours:
             axis.fill_between(
                 table["cost"], table["quality_low"], table["quality_high"], color=COLOURS[name], alpha=0.15
@@ -59,9 +63,10 @@ def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: Measured
     cost, score = test.cost.mean(axis=0), test.mean_score()
     axis.plot(cost, score, "s", color=SINGLE, markersize=5, label="a single LLM")
     names = short_names([model.split("/")[-1] for model in test.models], 24)
-    for name, x, y in zip(names, cost, score, strict=True):
-        side = "right" if x == cost.max() else "left"
-        axis.annotate(name, (x, y), textcoords="offset points", xytext=(0, -13), fontsize=7, ha=side)
+    for place, at in enumerate(np.lexsort((score, cost))):
+        side, below = "right" if cost[at] == cost.max() else "left", -13 if place % 2 else 6  # neighbours differ
+        here = (cost[at], score[at])
+        axis.annotate(names[at], here, textcoords="offset points", xytext=(0, below), fontsize=7, ha=side)
     axis.set(xlabel="mean cost of a prompt (the budget, for published figures)", ylabel="mean score")
     tidy(axis)
     if cost.min() > 0:
@@ -69,6 +74,14 @@ def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: Measured
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def mixtures(test: MeasuredScores, budgets: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean costs and scores of the best random mixtures of single LLMs, densely enough for a curve."""
+    whole = GeneralScores.of(test)
+    given = np.unique(np.concatenate([np.linspace(*ends, 20) for ends in pairwise(sorted(budgets))] or [budgets]))
+    shares = policies.blind(whole.score, whole.cost, given, 1)[:, 0]
+    return shares @ whole.cost, shares @ whole.score
 
 
 def _draw_choices(axis: Axes, report: Report, part: str) -> None:
