@@ -60,3 +60,13 @@ def malformed(what: str) -> UpstreamError:
 
 def timed_out() -> UpstreamError:
     return UpstreamError("timeout", "the model did not answer in time", status=504)
+
+
+def untranslatable() -> UpstreamError:
+    return UpstreamError(
+        "untranslatable",
+        "the router could not translate the request for this model",
+        status=500,
+        retryable=False,
+        model_fault=False,
+    )

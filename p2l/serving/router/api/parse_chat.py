@@ -70,6 +70,8 @@ def _messages(body: Mapping[str, Any]) -> list[JSON]:
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise invalid(f"{where} must be an object with a role", where)
         _check_content(message.get("content"), f"{where}.content")
+        if not isinstance(message.get("refusal"), str | None):
+            raise invalid(f"{where}.refusal must be text", f"{where}.refusal")
         _check_tool_calls(message.get("tool_calls"), f"{where}.tool_calls")
     return messages
 

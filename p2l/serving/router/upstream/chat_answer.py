@@ -46,6 +46,16 @@ def is_filtered(answer: Sequence[JSON]) -> bool:
     return bool(choices) and filtered == {choice.get("index") for choice in choices}
 
 
+def has_output(chunk: JSON) -> bool:
+    """Return whether a chunk holds more than roles; each event of the Responses API counts as output."""
+    if "choices" not in chunk:
+        return True
+    return any(
+        choice.get("finish_reason") or any(value for name, value in choice["delta"].items() if name != "role")
+        for choice in chunk["choices"]
+    )
+
+
 @runtime_checkable
 class Translator(Protocol):
     """Translates the events of one stream to chunks of OpenAI's chat completions.

@@ -8,24 +8,23 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 
-from p2l.serving.http.api_error import invalid
 from p2l.serving.router.accounts.answer_tally import AnswerTally, ReportUsage
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.router_logs import event, log
 from p2l.serving.router.token_estimates import num_choices
-from p2l.serving.router.upstream.chat_answer import chunks_of, is_filtered
+from p2l.serving.router.upstream.chat_answer import chunks_of, has_output, is_filtered
 from p2l.serving.router.upstream.client import UpstreamClient
 from p2l.serving.router.upstream.parameter_refusals import fit_to_refusal, refused_again
 from p2l.serving.router.upstream.providers import litellm, openai_chat, openai_responses
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
-from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out
+from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out, untranslatable
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """A completion, or a stream after its first chunk with a choice.
+    """A completion, or a stream after its first output.
 
     Attributes:
         completion: the whole answer; None for a stream.
@@ -65,7 +64,7 @@ class ModelClient:
         count_refusal: Callable[[UpstreamError], None],
         tally: AnswerTally,
     ) -> ModelAnswer:
-        """Return the answer, or its first chunk, before the deadline (``time.monotonic``).
+        """Return the answer, or the chunks up to its first output, before the deadline (``time.monotonic``).
 
         A request that is refused for optional parameters is sent once more without them, after ``count_refusal``.
         ``tally`` counts what comes, also of an answer that fails.
@@ -129,7 +128,7 @@ class ModelClient:
 def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     """Return the provider's request, without the parameters that the configuration drops for this model.
 
-    Raises ApiError 400 if the provider cannot express it.
+    Raises ApiError 400 if the provider cannot express it, and UpstreamError if the translation itself fails.
     """
     is_litellm = model.type == "litellm"
     build = litellm.build_request if is_litellm else PROVIDERS[request.api][model.type].build_request
@@ -138,15 +137,15 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     want_usage = request.include_usage or model.prices is not None
     try:
         sent = build(model, body, streams, want_usage, request.thoughts)
-    except (KeyError, TypeError, AttributeError, ValueError):  # a value of another type than the translation reads
-        log.warning("a request could not be translated", exc_info=True)
-        raise invalid("a field has a value of the wrong type for this model's API") from None
+    except (KeyError, TypeError, AttributeError, ValueError):
+        log.exception("a request could not be translated for %s: a fault of the router or of extra_fields", model.name)
+        raise untranslatable() from None
     gone = {name for name in model.drop_params if request.body.get(name) is not None}
     return replace(sent, dropped=tuple(sorted({*sent.dropped, *gone})), num_choices=num_choices(body))
 
 
 async def _open_stream(chunks: AsyncIterator[JSON], dropped: tuple[str, ...], deadline: float) -> ModelAnswer:
-    """Return a stream after its first chunk with a choice."""
+    """Return a stream after its first output."""
     try:
         opening = await asyncio.wait_for(_opening(chunks), _seconds_until(deadline))
     except asyncio.TimeoutError:
@@ -155,14 +154,14 @@ async def _open_stream(chunks: AsyncIterator[JSON], dropped: tuple[str, ...], de
 
 
 async def _opening(chunks: AsyncIterator[JSON]) -> tuple[JSON, ...]:
-    """Return the chunks up to the first with a choice, and all of them if a filter stopped that choice.
+    """Return the chunks up to the first output, and all of them if a filter stopped that choice.
 
-    Until then another model can still answer.
+    Until then another model can still answer: a provider that sends the role at once may filter the answer later.
     """
     opening: list[JSON] = []
     async for chunk in chunks:
         opening.append(chunk)
-        if chunk.get("choices", True) and not is_filtered(opening):
+        if has_output(chunk) and not is_filtered(opening):
             break
     if not any(chunk.get("choices", True) for chunk in opening):
         raise malformed("an empty stream")

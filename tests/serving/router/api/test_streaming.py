@@ -56,7 +56,7 @@ def test_usage_when_asked(start: Starter, asked: bool, prices: dict[str, float] 
 
 
 def test_chunks_are_not_held_back(start: Starter) -> None:
-    fake = start.upstream(lambda seen: stream(*CHUNKS, pause=0.1))
+    fake = start.upstream(lambda seen: stream(*CHUNKS, pause=0.15))  # the role waits for the first text
     client = start.client(start.router({"m": model(fake.url)}))
     times = []
     for _ in client.chat.completions.create(model="-", messages=HELLO, stream=True):

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.serving.router.api.test_streaming import frames
+from tests.serving.router.api.test_streaming import CHUNKS, frames
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import HELLO, KEY, Reply, Seen, chat, completion, delta, model, stream
 
@@ -47,6 +47,29 @@ def test_a_non_answer_goes_to_the_next_model(start: Starter, name: str) -> None:
     assert chat(start.client(running))["x-p2l-model"] == "good"
     if "filter" in name or "blocked" in name:
         assert running.container.circuit_breaker.is_available("bad")
+
+
+ROLE_FIRST = [
+    [delta("", role="assistant"), delta(finish="content_filter")],
+    [{**delta(), "choices": []}, delta(role="assistant", refusal=None), delta(""), delta(finish="content_filter")],
+]
+
+
+@pytest.mark.parametrize("chunks", ROLE_FIRST)
+def test_a_stream_filtered_after_its_role_goes_to_the_next_model(start: Starter, chunks: list[Any]) -> None:
+    bad, good = start.upstream(lambda seen: stream(*chunks)), start.upstream(lambda seen: stream(*CHUNKS))
+    running = start.router({"bad": model(bad.url), "good": model(good.url)})
+    told = frames(running.base, {**ASK, "stream": True})
+    assert [frame["choices"][0]["delta"].get("model") for frame in told[:-1]] == ["good"] * len(CHUNKS)
+    alone = frames(start.router({"bad": model(bad.url)}).base, {**ASK, "stream": True})
+    assert alone[-2]["choices"][0]["finish_reason"] == "content_filter" and alone[-1] == "[DONE]"
+
+
+def test_a_stream_that_breaks_after_its_role_goes_to_the_next_model(start: Starter) -> None:
+    bad = start.upstream(lambda seen: stream(CHUNKS[0], done=False, reset=True))
+    good = start.upstream(lambda seen: stream(*CHUNKS))
+    told = frames(start.router({"bad": model(bad.url), "good": model(good.url)}).base, {**ASK, "stream": True})
+    assert {frame["choices"][0]["delta"]["model"] for frame in told[:-1]} == {"good"}
 
 
 def test_a_filtered_answer_is_the_answer_if_there_is_no_other(start: Starter) -> None:

@@ -1,6 +1,7 @@
 """Fields of a request with values of any type: sent on, or a 400; no translation fails inside, none guesses."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from p2l.serving.router.config.server_config import ModelConfig, Prices
 from p2l.serving.router.selection.capabilities import requirements_of
 from p2l.serving.router.upstream.model_client import build_request
 from p2l.serving.router.upstream.providers.registry import PROVIDERS
+from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.fakes import HELLO
 
 THINKING = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
@@ -114,3 +116,20 @@ def test_nothing_is_guessed(kind: Any, fields: dict[str, Any]) -> None:
         PROVIDERS["chat"][kind].build_request(
             ModelConfig("m", kind, 1.0), {"messages": HELLO, **fields}, False, False, {}
         )
+
+
+def test_a_fault_of_the_translation_is_the_routers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> Any:
+        raise KeyError("a fault")
+
+    monkeypatch.setitem(PROVIDERS["chat"], "gemini", replace(PROVIDERS["chat"]["gemini"], build_request=broken))
+    with pytest.raises(UpstreamError) as raised:
+        build_request(ModelConfig("m", "gemini", 1.0), parse_chat_request({"messages": HELLO}, {}))
+    assert raised.value.status == 500 and not raised.value.model_fault and "a fault" not in raised.value.message
+
+
+@pytest.mark.parametrize("refusal", [5, [], {"text": "no"}, True])
+def test_a_refusal_is_text(refusal: Any) -> None:
+    messages = [*HELLO, {"role": "assistant", "content": None, "refusal": refusal}, *HELLO]
+    with pytest.raises(ApiError, match="refusal must be text"):
+        parse_chat_request({"messages": messages}, {})
