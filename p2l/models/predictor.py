@@ -63,6 +63,7 @@ class Predictor:
         self.network: nn.Module = checkpoint.model.to(self.device).eval()
         self.family: OutcomeFamily = checkpoint.family
         self._head, self._own = checkpoint.model.head, checkpoint.model
+        self.compiled = compiled
         self.backend, self.backend_difference = backend, 0.0
         self._states: PromptStates | None = None
         check_choice("backend", backend, get_args(Backend))

@@ -3,12 +3,12 @@
 import os
 import sys
 
-from p2l.waiting_policy import set_waiting_policy
+from p2l.waiting_policy import SHORT_SPIN, set_waiting_policy
 
 
 def main() -> int:
     """Return the exit status."""
-    set_waiting_policy(os.environ)
+    set_waiting_policy(os.environ, SHORT_SPIN)
     try:
         from p2l.serving.router.router_command import main as serve
     except ModuleNotFoundError as error:

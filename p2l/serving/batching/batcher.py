@@ -20,6 +20,7 @@ from p2l.errors import P2LError
 from p2l.models.predictor import Predictor
 from p2l.models.prefix_cache import PrefixCache
 from p2l.serving.batching.batching_errors import ForwardError, OverloadedError, TimedOutError
+from p2l.serving.batching.idle_cores import IdleCores, share_of, threads_for
 from p2l.serving.batching.known_prompts import KnownPrompts
 from p2l.serving.batching.observer import Observer
 from p2l.serving.batching.prompt_queue import PromptQueue, split_by_wanted
@@ -75,11 +76,6 @@ class CacheSizes:
 NO_CACHES = CacheSizes(0, 0)
 
 
-def share_of(cores: int, lanes: int) -> int:
-    """Return the number of threads of a batch that runs beside others."""
-    return max(1, cores // lanes)
-
-
 class Batcher:
     """Ranks the prompts of concurrent asyncio requests in common batches.
 
@@ -116,7 +112,7 @@ class Batcher:
         self._known = KnownPrompts(caches.answers, observer)
         self._prefixes = self._prefix_cache(caches.prefixes)
         self._waiting = PromptQueue(token_budget, lanes, predictor.pads)
-        self._lanes, self._cores = lanes, torch.get_num_threads()
+        self._lanes, self._cores, self._idle_cores = lanes, torch.get_num_threads(), IdleCores()
         self._lock = threading.Lock()
         self._prompts = self._tokens = 0
         self._rate = 0.0  # tokens a second, a moving average over batches
@@ -236,11 +232,16 @@ class Batcher:
             if not batch and not dropped:
                 return
             self._drop(cast(list[PendingPrompt], dropped))
+            side_by_side = 1 if alone else self._lanes
             if batch:
                 if self._lanes > 1:
-                    torch.set_num_threads(self._cores if alone else share_of(self._cores, self._lanes))
-                self._forward(cast(list[PendingPrompt], batch), 1 if alone else self._lanes)
+                    torch.set_num_threads(self._num_threads(side_by_side))
+                self._forward(cast(list[PendingPrompt], batch), side_by_side)
                 self._waiting.done()
+
+    def _num_threads(self, side_by_side: int) -> int:
+        choices = (1, share_of(self._cores, self._lanes), self._cores) if self.predictor.compiled else ()
+        return threads_for(self._cores, side_by_side, self._idle_cores.count(), choices)
 
     def _forward(self, items: list[PendingPrompt], side_by_side: int) -> None:
         start = time.perf_counter()

@@ -6,7 +6,7 @@ import sys
 
 from p2l.serving.endpoint.endpoint_settings import Settings
 from p2l.serving.http.supervisor import Supervisor, WorkerProgram, listen
-from p2l.waiting_policy import waiting_policy
+from p2l.waiting_policy import SHORT_SPIN, waiting_policy
 
 SHUTDOWN_SECONDS = 5.0  # beyond the time that a response may take
 # Libraries read these when they are loaded, so that they cannot be set later.
@@ -36,4 +36,9 @@ def worker_environment(settings: Settings, environment: dict[str, str]) -> dict[
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = re.match(r"\s*(\d+)", environment.get("OMP_NUM_THREADS", ""))  # may be "4,2": nested parallel regions
     threads = settings.threads or (int(given[1]) if given else max(1, cores // settings.workers))
-    return {**WORKER_DEFAULTS, **waiting_policy(environment), **environment, "OMP_NUM_THREADS": str(threads)}
+    return {
+        **WORKER_DEFAULTS,
+        **waiting_policy(environment, SHORT_SPIN),
+        **environment,
+        "OMP_NUM_THREADS": str(threads),
+    }

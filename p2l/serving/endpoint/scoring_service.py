@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import torch
 
 from p2l.models.predictor import Predictor
-from p2l.serving.batching.batcher import Batcher, CacheSizes, QueueLimits, share_of
+from p2l.serving.batching.batcher import Batcher, CacheSizes, QueueLimits
+from p2l.serving.batching.idle_cores import share_of
 from p2l.serving.endpoint.ranking_service import RankingService
 
 
@@ -24,7 +25,7 @@ class ScoringService(RankingService[Batcher]):
         """Warm the predictor up and start the batcher."""
         cores = torch.get_num_threads()
         # a compiled program holds for one number of threads
-        for threads in {share_of(cores, self.lanes), cores}:
+        for threads in {1, share_of(cores, self.lanes), cores}:
             torch.set_num_threads(threads)
             predictor.warm_up()
         torch.set_num_threads(cores)
