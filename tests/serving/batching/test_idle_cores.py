@@ -45,9 +45,9 @@ def test_cores_that_others_use_are_not_idle() -> None:
 def test_a_short_time_is_not_judged() -> None:
     machine = Machine()
     idle = machine.cores()
-    assert machine.count(idle, seconds=0.1, others=4.0) == 4
-    assert machine.count(idle, seconds=0.1, others=4.0) == 1
-    assert machine.count(idle, seconds=0.1) == 1
+    assert machine.count(idle, seconds=0.15, others=4.0) == 4
+    assert machine.count(idle, seconds=0.15, others=4.0) == 1
+    assert machine.count(idle, seconds=0.15) == 1
 
 
 @pytest.mark.parametrize(
