@@ -70,9 +70,9 @@ async def _answer(container: RouterContainer, context: CompletionContext, adapte
     if completion is None:
         finish = partial(_finish_stream, container, context)
         return EventStream(_stream(container, context, adapter), finish, decision_headers(context))
-    _keep_thoughts(container, context, completion)
     context.status = "ok"
     _settle(container, context)
+    _keep_thoughts(container, context, completion)
     _keep_response(container, context, adapter, completion)
     return json_response(adapter.render(context, completion), headers=decision_headers(context))
 
@@ -170,11 +170,17 @@ def _keep_response(container: RouterContainer, context: CompletionContext, adapt
 
 
 def _keep_thoughts(container: RouterContainer, context: CompletionContext, part: JSON) -> None:
-    """Collect the thoughts of an answer; remember them before the client can send the results of its calls."""
-    ends = context.request.api == "chat" and context.thoughts.observe(part)
-    contents, ttl = context.thoughts.contents() if ends else {}, context.config.router.thoughts_ttl
-    if contents and ttl > 0:
-        container.thoughts.keep(context.key.name, context.model.name, contents, ttl)
+    """Collect the thoughts of an answer; remember them before the client can send the results of its calls.
+
+    A failure keeps the answer.
+    """
+    try:
+        ends = context.request.api == "chat" and context.thoughts.observe(part)
+        contents, ttl = context.thoughts.contents() if ends else {}, context.config.router.thoughts_ttl
+        if contents and ttl > 0:
+            container.thoughts.keep(context.key.name, context.model.name, contents, ttl)
+    except Exception:
+        log.exception("thoughts could not be kept")
 
 
 def _record_broken_stream(container: RouterContainer, context: CompletionContext, error: Exception) -> ApiError:

@@ -25,6 +25,7 @@ def parse_chat_request(body: JSON, headers: Mapping[str, str], session_from_user
     stream = _optional(body, "stream", bool) or False
     options = _optional(body, "stream_options", dict) or {}
     user = _optional(body, "user", str) if session_from_user else None
+    _optional(body, "model", str)
     for name in ("tools", "functions"):
         _optional(body, name, list)
     for name in ("n", "max_tokens", "max_completion_tokens"):

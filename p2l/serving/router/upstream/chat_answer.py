@@ -34,8 +34,10 @@ def check_completion(completion: JSON) -> JSON:
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise malformed("an answer without choices")
         _check_finish(choice)
-        for call in choice["message"].get("tool_calls") or ():
-            _write_arguments(call)
+        if calls := choice["message"].get("tool_calls"):
+            _check_calls(calls)
+            for call in calls:
+                _write_arguments(call)
     return completion
 
 
@@ -160,8 +162,7 @@ class _ToolCallIndexes:
         self._current: dict[int, int] = {}  # index that the server sends -> index of the call
 
     def correct(self, calls: Any) -> None:
-        if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
-            raise malformed("tool calls that are not a list of objects")
+        _check_calls(calls)
         for call in calls:
             _write_arguments(call)
             call["index"] = self._index(call)
@@ -193,9 +194,14 @@ def _check_finish(choice: JSON) -> None:
         raise unfinished(reason)
 
 
-def _write_arguments(call: Any) -> None:
+def _check_calls(calls: Any) -> None:
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
+        raise malformed("tool calls that are not a list of objects")
+
+
+def _write_arguments(call: JSON) -> None:
     """Write the arguments of a tool call as text, where a server sends the object itself."""
-    function = call.get("function") if isinstance(call, dict) else None
+    function = call.get("function")
     if isinstance(function, dict) and isinstance(function.get("arguments"), (dict, list)):
         function["arguments"] = dump_json(function["arguments"]).decode()
 

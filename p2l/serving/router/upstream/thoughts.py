@@ -30,8 +30,10 @@ class ThoughtRecorder:
         return ends
 
     def _observe_message(self, message: JSON) -> None:
-        for block in message.get("thinking_blocks") or ():
-            self._add_thinking(block)
+        blocks = message.get("thinking_blocks")
+        for block in blocks if isinstance(blocks, list) else ():
+            if isinstance(block, dict):
+                self._add_thinking(block)
         self._add_text(message.get("content"))
         for call in message.get("tool_calls") or ():
             self._add_call(call)

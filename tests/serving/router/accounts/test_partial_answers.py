@@ -1,5 +1,6 @@
 """What is charged for answers that are cut, left by their client, filtered or failed: all that providers report."""
 
+import json
 from typing import Any
 
 import httpx
@@ -254,3 +255,27 @@ def test_a_stream_of_several_choices_states_its_cost_beside_its_usage(start: Sta
     answer = ask(running, n=2, stream=True, stream_options={"include_usage": True})
     assert "x-p2l-cost" not in answer.headers and '"cost":4.0}' in answer.text
     is_charged(running, 4e6)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("blocks", [5, ["x"], [{"type": "thinking", "thinking": 10**30, "signature": 10**30}]])
+def test_thoughts_in_an_unknown_form_reach_the_client_and_cost_their_usage(
+    start: Starter, blocks: Any, streamed: bool
+) -> None:
+    call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    odd: dict[str, Any] = {"thinking_blocks": blocks, "tool_calls": [call]}
+    chunks = [delta("hi", **odd), delta(finish="tool_calls"), {**delta(), "choices": [], "usage": USAGE}]
+    whole = json.dumps({**completion("hi", **odd), "usage": USAGE}).encode()  # orjson lacks such numbers
+    reply = stream(*(json.dumps(chunk).encode() for chunk in chunks)) if streamed else Reply(body=whole)
+    running = one_model(start, reply, cost=1.0)
+    answer = ask(running, stream=streamed)
+    assert answer.status_code == 200 and '"thinking_blocks":' in answer.text and '"error"' not in answer.text
+    is_charged(running, OF_CALL)
+
+
+@pytest.mark.parametrize("calls", [["x"], {"a": 1}, 5])
+def test_calls_that_are_no_objects_go_to_the_next_model(start: Starter, calls: Any) -> None:
+    running = two_models(start, "openai", Reply(body={**completion("hi", tool_calls=calls), "usage": USAGE}))
+    answer = ask(running)
+    assert (answer.headers["x-p2l-model"], answer.headers["x-p2l-attempts"]) == ("other", "2")
+    is_charged(running, 2 * OF_CALL)

@@ -220,3 +220,11 @@ def test_embeddings_pass_through(start: Starter) -> None:
     assert fake.seen[-1].path == "/embeddings" and fake.seen[-1].body["dimensions"] == 1
     with pytest.raises(openai.NotFoundError, match="embed"):
         client.embeddings.create(model="m", input="text")
+
+
+@pytest.mark.parametrize("named", [5, ["m"], {"id": "m"}, True])
+def test_a_model_that_is_no_text_is_refused(start: Starter, named: Any) -> None:
+    fake, client = start.one()
+    with pytest.raises(openai.BadRequestError, match="model must be text"):
+        client.chat.completions.create(model=named, messages=[{"role": "user", "content": "hi"}])
+    assert not fake.seen
