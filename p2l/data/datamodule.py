@@ -1,8 +1,10 @@
 """The LightningDataModule: reads votes, makes micro-batches and batches of prompts."""
 
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from lightning import LightningDataModule
+from torch import Tensor
 
 from p2l.data.batches import BatchPlan, PromptLoader, VoteLoader
 from p2l.data.encoded_file import encode_table
@@ -120,6 +122,10 @@ class VoteDataModule(LightningDataModule):
         if not self._encoded:
             raise DataError(NOT_PREPARED)
         return self._encoded[split]
+
+    def keep_states(self, split: str, states: Tensor) -> None:
+        """Add the hidden states of a frozen backbone to all batches of a split."""
+        self._encoded[split] = replace(self.prompts(split), states=states)
 
     def _place(self) -> tuple[int, int]:
         """Return the rank and the number of data-parallel ranks, as the trainer's strategy counts them."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -17,23 +17,29 @@ CHUNK = 1024
 
 
 class PromptBatch(NamedTuple):
-    """Prompts padded on the right to one length, and the position of each in its table."""
+    """Prompts padded on the right to one length, and the position of each in its table.
+
+    ``states``, if given, are the hidden states that the head reads: the backbone need not run.
+    """
 
     input_ids: Int[Tensor, "prompts tokens"]
     attention_mask: Int[Tensor, "prompts tokens"]
     prompt_index: Int[Tensor, " prompts"]
+    states: Float[Tensor, "prompts hidden"] | None = None
 
 
 @dataclass(frozen=True)
 class EncodedPrompts:
     """Token ids of many prompts: prompt i is ``ids[offsets[i]:offsets[i + 1]]``; four bytes a token.
 
-    The arrays may be memory-mapped: plans of batches read the lengths alone.
+    The arrays may be memory-mapped: plans of batches read the lengths alone. ``states`` are those of a frozen backbone,
+    if they were computed; batches have them.
     """
 
     ids: np.ndarray
     offsets: np.ndarray
     pad_token_id: int
+    states: Float[Tensor, "prompts hidden"] | None = None
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -54,7 +60,9 @@ class EncodedPrompts:
         for i, row in enumerate(rows):
             input_ids[i, : len(row)] = row
             mask[i, : len(row)] = 1
-        return PromptBatch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.as_tensor(np.asarray(indices)))
+        index = torch.as_tensor(np.asarray(indices))
+        states = None if self.states is None else self.states[index]
+        return PromptBatch(torch.from_numpy(input_ids), torch.from_numpy(mask), index, states)
 
 
 def encode_prompts(encoder: PromptEncoder, prompts: Sequence[Prompt], *, progress: bool = True) -> EncodedPrompts:

@@ -22,6 +22,7 @@ from p2l.training.finite_steps import check_step, check_weights_after
 from p2l.training.saved_progress import rescale_progress
 from p2l.training.sharding import FSDP2Strategy, data_parallel_size, shard
 from p2l.training.step_count import num_steps
+from p2l.types import Ranking
 
 
 @runtime_checkable
@@ -105,7 +106,7 @@ class P2LModule(LightningModule):
         torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: VoteBatch, batch_idx: int) -> Float[Tensor, ""]:
-        ranking = self.model(batch.prompts.input_ids, batch.prompts.attention_mask)
+        ranking = self._rank(batch.prompts)
         log_probs = battle_log_probs(self.family, ranking, batch.battle)
         targets = batch.outcome_shares.to(log_probs.dtype) @ self.family.target_matrix(log_probs)
         loss = self.objective(log_probs, targets, batch.weight).sum() * batch.scale
@@ -125,7 +126,7 @@ class P2LModule(LightningModule):
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
         return {
             "prompt_index": batch.prompt_index,
-            "ranking": self.model(batch.input_ids, batch.attention_mask),
+            "ranking": self._rank(batch),
         }
 
     def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Any]:
@@ -144,6 +145,11 @@ class P2LModule(LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         assert isinstance(data, VoteDataModule)
         return num_steps(data, self.trainer)
+
+    def _rank(self, prompts: PromptBatch) -> Ranking:
+        if prompts.states is not None:
+            return self.model.head(prompts.states)
+        return self.model(prompts.input_ids, prompts.attention_mask)
 
     def _log_step_loss(self, loss: Tensor, batch_idx: int) -> None:
         parts = self.trainer.accumulate_grad_batches

@@ -3,18 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from jaxtyping import Float
 from lightning import Trainer
 from torch import Tensor
 
 from p2l.data import ScoreVotes, VoteDataModule
-from p2l.data.encoding import EncodedPrompts, encode_prompts
-from p2l.data.packing import pack_within
+from p2l.data.encoding import encode_prompts
 from p2l.evaluation.cost_report import cost_head_of, summary, write_report
 from p2l.training.callbacks.end_of_run import EndOfRun
-from p2l.training.callbacks.rank_in_training import rank_in_training
+from p2l.training.callbacks.rank_in_training import hidden_in_training
 from p2l.training.lightning_module import P2LModule
 
 UNIT = "dollars"  # of the costs of ``ScoreVotes``
@@ -47,17 +43,3 @@ class FitCosts(EndOfRun):
             write_report(head.report, self.folder)
             for logger in trainer.loggers:
                 logger.log_metrics({f"costs/{name}": value for name, value in summary(head.report).items()})
-
-
-def hidden_in_training(
-    trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int
-) -> Float[Tensor, "prompts hidden"]:
-    """Return the hidden states that the head reads, in the order of the prompts. Call it on all ranks."""
-    states: list[Tensor] = []
-    seen = module.model.head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].float().cpu()))
-    try:
-        rank_in_training(trainer, module, prompts, token_budget)
-    finally:
-        seen.remove()
-    order = np.concatenate(pack_within(prompts.lengths, token_budget))
-    return torch.cat(states)[torch.from_numpy(np.argsort(order))]

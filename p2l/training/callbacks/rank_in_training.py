@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from lightning import Trainer
 from torch import Tensor
 
@@ -29,6 +31,20 @@ def rank_in_training(trainer: Trainer, module: P2LModule, prompts: EncodedPrompt
     rankings = assemble(parts, len(prompts))
     check_finite(rankings, f"step {trainer.global_step}")
     return rankings
+
+
+def hidden_in_training(
+    trainer: Trainer, module: P2LModule, prompts: EncodedPrompts, token_budget: int
+) -> Float[Tensor, "prompts hidden"]:
+    """Return the hidden states that the head reads, in the order of the prompts. Call it on all ranks."""
+    states: list[Tensor] = []
+    seen = module.model.head.register_forward_pre_hook(lambda _, inputs: states.append(inputs[0].float().cpu()))
+    try:
+        rank_in_training(trainer, module, prompts, token_budget)
+    finally:
+        seen.remove()
+    order = np.concatenate(pack_within(prompts.lengths, token_budget))
+    return torch.cat(states)[torch.from_numpy(np.argsort(order))]
 
 
 def check_finite(rankings: Ranking, where: str) -> None:
