@@ -1,5 +1,6 @@
 """Log loss and accuracy of the rankings of a vote table, and paired differences with intervals."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,3 +77,17 @@ def bootstrap_difference(
     """
     difference = getattr(ours, metric) - getattr(other, metric)
     return bootstrap_mean(difference, ours.weight, ours.prompt_index, level=level, seed=seed)
+
+
+def standard_error_of_difference(ours: VoteScores, other: VoteScores, metric: str) -> float:
+    """Return the standard error over prompts of the mean difference of ``metric``; NaN for a single prompt.
+
+    Linearised: the votes on a prompt count as one draw of their weighted sum.
+    """
+    difference = getattr(ours, metric) - getattr(other, metric)
+    deviation = ours.weight * (difference - np.average(difference, weights=ours.weight))
+    num_prompts = len(np.unique(ours.prompt_index))
+    if num_prompts < 2:
+        return math.nan
+    squares = np.square(np.bincount(ours.prompt_index, weights=deviation)).sum()
+    return float(np.sqrt(squares * num_prompts / (num_prompts - 1)) / ours.weight.sum())

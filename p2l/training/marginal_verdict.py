@@ -1,8 +1,10 @@
 """Whether a trained model is better than the marginal leaderboard, which ignores the prompt."""
 
+import math
 from collections.abc import Mapping
 from typing import SupportsFloat
 
+SURE = 2.0  # standard errors
 UNVALIDATED = (
     "there are no validation votes: nothing shows whether this model is better than one leaderboard for all prompts; "
     "give data.val=<votes> or data.val_share=0.1"
@@ -28,3 +30,17 @@ def warning_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
         "not better than one leaderboard for all prompts: on validation votes its log loss is "
         f"{loss:.4f}, that of the marginal leaderboard {loss - difference:.4f} ({difference:+.4f} nats a vote)"
     )
+
+
+def doubt_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
+    """Return a doubt if the validation loss is below the marginal's by less than two standard errors; else None."""
+    difference, error = (
+        float(metrics.get(f"val/log_loss_minus_marginal{suffix}", math.nan)) for suffix in ("", "_error")
+    )
+    if difference < 0 and -difference < SURE * error:
+        return (
+            f"better than one leaderboard for all prompts by {-difference:.4f} nats a vote on validation votes, which "
+            f"may be chance: the standard error over prompts is {error:.4f}, and the best validation was chosen. More "
+            "validation votes would show it (data.val, data.val_share)"
+        )
+    return None

@@ -12,7 +12,7 @@ from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.training.fit_loop import EndedFitLoop
 from p2l.training.lightning_module import P2LModule
-from p2l.training.marginal_verdict import ADVICE, UNVALIDATED, warning_about
+from p2l.training.marginal_verdict import ADVICE, UNVALIDATED, doubt_about, warning_about
 from p2l.training.resume_point import checkpoint_to_resume, describe_resume, set_aside
 from p2l.training.sharding import data_parallel_size
 from p2l.training.step_count import num_steps
@@ -59,6 +59,8 @@ def _say_verdict(metrics: Mapping[str, Tensor]) -> None:
         log.warning("%s", UNVALIDATED)
     elif warning := warning_about(metrics):
         log.warning("This model is %s. %s", warning, ADVICE)
+    elif doubt := doubt_about(metrics):
+        log.warning("This model is %s.", doubt)
 
 
 def _plan_steps(datamodule: VoteDataModule, trainer: Trainer) -> None:

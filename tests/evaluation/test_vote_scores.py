@@ -10,7 +10,7 @@ import torch
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.evaluation import VoteScores, bootstrap_difference, score_votes
-from p2l.evaluation.vote_scores import one_for_all
+from p2l.evaluation.vote_scores import one_for_all, standard_error_of_difference
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, OutcomeFamily
 from p2l.types import Ranking
 
@@ -124,3 +124,24 @@ def test_weights_count_and_the_seed_decides() -> None:
     )
     narrower = bootstrap_difference(ours, other, "log_loss", level=0.5)
     assert narrower.high - narrower.low < found.high - found.low
+
+
+def test_standard_error_over_prompts_by_hand() -> None:
+    """Prompt sums of the deviations from the mean 2 are (-1, -1), (1), (1): -2, 1, 1."""
+    ours = scores(np.array([1.0, 1, 3, 3]), np.array([0, 0, 1, 2]))
+    other = scores(np.zeros(4), np.array([0, 0, 1, 2]))
+    assert standard_error_of_difference(ours, other, "log_loss") == pytest.approx(math.sqrt(6 * 3 / 2) / 4)
+    single = scores(np.ones(2), np.zeros(2, int))
+    assert math.isnan(standard_error_of_difference(single, single, "log_loss"))
+
+
+@pytest.mark.parametrize("votes_on_each", [1, 5])
+def test_standard_error_agrees_with_the_bootstrap(votes_on_each: int) -> None:
+    rng = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(200), votes_on_each)
+    weight = rng.uniform(0.5, 2, len(prompt))
+    ours = scores(rng.normal(size=200)[prompt] + rng.normal(size=len(prompt)), prompt, weight)
+    other = scores(np.zeros(len(prompt)), prompt, weight)
+    interval = bootstrap_difference(ours, other, "log_loss")
+    error = standard_error_of_difference(ours, other, "log_loss")
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(error, rel=0.07)

@@ -15,7 +15,7 @@ from p2l.composition.build_run import make_trainer
 from p2l.leaderboard import aggregate, rank_prompts
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
-from p2l.training.marginal_verdict import warning_about
+from p2l.training.marginal_verdict import doubt_about, warning_about
 from tests.running import compose, run
 
 NOT_BETTER = "not better than one leaderboard for all prompts"
@@ -35,6 +35,24 @@ def test_the_warning_has_both_losses() -> None:
     warning = warning_about({"val/log_loss": 1.426, "val/log_loss_minus_marginal": 0.272})
     assert warning is not None and warning.startswith(NOT_BETTER)
     assert warning.endswith("its log loss is 1.4260, that of the marginal leaderboard 1.1540 (+0.2720 nats a vote)")
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "doubts"), [(-0.019, 0.01, True), (-0.021, 0.01, False), (0.1, 0.2, False)]
+)
+def test_a_difference_below_two_standard_errors_may_be_chance(difference: float, error: float, doubts: bool) -> None:
+    metrics = {"val/log_loss_minus_marginal": difference, "val/log_loss_minus_marginal_error": error}
+    doubt = doubt_about(metrics)
+    assert (doubt is not None) == doubts
+    assert doubt is None or ("by 0.0190 nats" in doubt and "may be chance" in doubt and "0.0100" in doubt)
+    assert doubt_about({"val/log_loss_minus_marginal": difference}) is None
+
+
+def test_the_end_of_training_says_what_may_be_chance(tmp_path, caplog) -> None:
+    finished = run(tmp_path, "head.init=zeros", "optimizer.lr=0", "optimizer.head_lr=0.05", "trainer.max_epochs=3")
+    metrics = finished.metrics
+    assert 0 < -metrics["val/log_loss_minus_marginal"] < 2 * metrics["val/log_loss_minus_marginal_error"]
+    assert "may be chance" in caplog.text and NOT_BETTER not in caplog.text
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from p2l.data import VoteDataModule
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
-from p2l.evaluation.vote_scores import score_votes
+from p2l.evaluation.vote_scores import score_votes, standard_error_of_difference
 from p2l.files import write_whole
 from p2l.json_output import write_json_table
 from p2l.leaderboard import fit_votes
@@ -28,10 +29,10 @@ class EvaluateVotes(RankingCallback):
     """Scores validation and test votes by the rankings of their prompts, over all ranks.
 
     A checkpoint of the fit holds the metrics of the last validation and its step: ``validated_metrics`` reads them.
-    Logs ``val/log_loss`` (nats a vote), ``val/accuracy`` and ``val/log_loss_minus_marginal``, and the same for test. At
-    the end of ``trainer.validate`` it writes ``eval_output.jsonl`` (the votes with ``betas`` and ``eta``, as
-    published). On ``trainer.test`` it writes ``test_report.json`` (the comparison to the marginal fit, with intervals
-    over prompts).
+    Logs ``val/log_loss`` (nats a vote), ``val/accuracy``, ``val/log_loss_minus_marginal`` and its standard error over
+    prompts, ``val/log_loss_minus_marginal_error``, and the same for test. At the end of ``trainer.validate`` it writes
+    ``eval_output.jsonl`` (the votes with ``betas`` and ``eta``, as published). On ``trainer.test`` it writes
+    ``test_report.json`` (the comparison to the marginal fit, with intervals over prompts).
     """
 
     def __init__(self, folder: str) -> None:
@@ -72,16 +73,18 @@ class EvaluateVotes(RankingCallback):
     def _log(
         self, split: str, module: P2LModule, votes: VoteTable, rankings: Ranking, marginal: Ranking
     ) -> dict[str, float]:
-        ours = score_votes(module.family, rankings, votes).mean()
-        theirs = score_votes(module.family, marginal, votes).mean()
+        ours = score_votes(module.family, rankings, votes)
+        theirs = score_votes(module.family, marginal, votes)
+        means, error = ours.mean(), standard_error_of_difference(ours, theirs, "log_loss")
         metrics = {
-            f"{split}/log_loss": ours["log_loss"],
-            f"{split}/accuracy": ours["accuracy"],
-            f"{split}/log_loss_minus_marginal": ours["log_loss"] - theirs["log_loss"],
+            f"{split}/log_loss": means["log_loss"],
+            f"{split}/accuracy": means["accuracy"],
+            f"{split}/log_loss_minus_marginal": means["log_loss"] - theirs.mean()["log_loss"],
+            **({} if math.isnan(error) else {f"{split}/log_loss_minus_marginal_error": error}),
         }
         for name, value in metrics.items():
             # all ranks have the same numbers; sync_dist silences a warning of Lightning
-            module.log(name, value, prog_bar=not name.endswith("marginal"), sync_dist=True)
+            module.log(name, value, prog_bar="marginal" not in name, sync_dist=True)
         return {name: float(value) for name, value in metrics.items()}
 
     def _fit(self, module: P2LModule, data: VoteDataModule) -> Ranking:
