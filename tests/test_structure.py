@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom to the top: a package imports only from packages before it.
 ORDER = (
-    "lazy_names", "errors", "extras", "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
+    "lazy_names", "errors", "extras", "processor",
+    "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
     "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "outcomes", "ranking", "heads",
     "losses", "data", "models", "statistics", "leaderboard", "evaluation", "insight", "run_page", "prediction",
     "scaling",

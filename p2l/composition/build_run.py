@@ -38,9 +38,11 @@ def build_run(cfg: DictConfig) -> tuple[P2LModule, VoteDataModule, Trainer]:
     source: VoteSource = make(cfg.data)
     votes = source.load()
     model = recipe.build(encoder, make(cfg.head), votes.train.models, seed=cfg.seed)
-    paired_prompts = len(votes.train.prompts) if isinstance(source, ScoreVotes) else None
-    cfg = with_sizes(cfg, len(votes.train), model, paired_prompts)
+    cfg = with_sizes(cfg, votes.train, model, isinstance(source, ScoreVotes))
     trainer.fit_loop.max_epochs = cfg.trainer.max_epochs
+    trainer.val_check_interval = cfg.trainer.val_check_interval
+    if cfg.optimizer.lr == 0:
+        freeze(model)
     module_of = make(cfg.module)
     datamodule: VoteDataModule = make(cfg.datamodule)(source, make(cfg.batching), votes=votes)
     datamodule.prepare(encoder, module_of.keywords["objective"].view_of(model.head.family))
@@ -62,6 +64,11 @@ def _callbacks(cfg: DictConfig) -> list[Callback]:
     return sorted(callbacks, key=lambda callback: isinstance(callback, EndOfRun))
 
 
+def freeze(model: P2LModel) -> None:
+    """Leave the weights of the backbone as they are, and turn its dropout off."""
+    model.model.requires_grad_(False).eval()
+
+
 def _num_trained(model: P2LModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
@@ -69,7 +76,8 @@ def _num_trained(model: P2LModel) -> int:
 def make_trainer(node: DictConfig, callbacks: list[Callback]) -> Trainer:
     """Make the trainer of a node with these callbacks and no others; ConfigError if its options do not fit."""
     check_trainer_options(node)
-    later = {"max_epochs": 1} if node.max_epochs == AUTO else {}  # build_run sets it when the votes are known
+    # build_run sets these when the votes are known
+    later = {name: 1 for name in ("max_epochs", "val_check_interval") if node[name] == AUTO}
     trainer_of = make(node, _partial_=True, **later)
     # without these two, Lightning adds a progress bar and checkpoints that the configuration left out
     defaults = {

@@ -8,11 +8,14 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from p2l.processor import has_bfloat16
+
 
 def register_resolvers() -> None:
     """Register the resolvers of ``conf/`` in OmegaConf: ``${p2l.choice:...}`` and the others below."""
     OmegaConf.register_new_resolver("p2l.choice", _choice, replace=True)
     OmegaConf.register_new_resolver("p2l.auto_precision", _auto_precision, replace=True)
+    OmegaConf.register_new_resolver("p2l.fast_precision", _fast_precision, replace=True)
     OmegaConf.register_new_resolver("p2l.output_dir", _output_dir, replace=True)
     OmegaConf.register_new_resolver("p2l.file_name", _file_name, replace=True)
 
@@ -42,6 +45,10 @@ def _auto_precision() -> str:
     import torch  # only a run resolves this, so help and typos stay fast
 
     return "bf16-mixed" if torch.cuda.is_available() else "32-true"
+
+
+def _fast_precision() -> str:
+    return "bf16-mixed" if has_bfloat16() else _auto_precision()
 
 
 def _output_dir(folder: str) -> str:

@@ -13,8 +13,8 @@ from p2l.evaluation.vote_scores import score_votes
 from p2l.leaderboard import fit_votes
 from p2l.models import load_checkpoint
 from p2l.training import train
-from p2l.training.size_rules import LARGEST_BATCH, MOST_EPOCHS, SMALLEST_BATCH, STEPS, recipe_for
-from tests.running import TINY, build, compose, run
+from p2l.training.size_rules import LARGEST_BATCH, MOST_EPOCHS, SMALLEST_BATCH, STEPS, recipe_for, validation_interval
+from tests.running import TINY, build, compose, run, write_votes
 
 ALL_OPEN = (
     "batching.batch_size=auto",
@@ -50,6 +50,30 @@ def test_recipes_by_hand(votes: int, parameters: int, batch_size: int | None, ex
 
 
 @pytest.mark.parametrize(
+    ("votes", "prompts", "frozen"),
+    [(1_034, 299, True), (78_175, 481, True), (4_999, 4_999, True), (5_000, 2_000, False), (144_080, 7_141, False)],
+)
+def test_few_prompts_or_votes_leave_the_backbone_as_it_is(votes: int, prompts: int, frozen: bool) -> None:
+    chosen, trained = recipe_for(votes, 22_000_000, prompts=prompts), recipe_for(votes, 22_000_000)
+    assert chosen == (trained._replace(lr=0.0) if frozen else trained) and trained.lr == 5e-5
+
+
+@pytest.mark.parametrize(
+    ("steps", "epoch", "lr", "interval"),
+    [
+        (400, 400, 0.0, 20),
+        (401, 401, 5e-5, 101),
+        (340, 17, 0.0, 17),
+        (120, 6, 5e-5, 6),
+        (3, 3, 0.0, 1),
+        (10, 400, 5e-5, 10),
+    ],
+)
+def test_validations_of_a_run(steps: int, epoch: int, lr: float, interval: int) -> None:
+    assert validation_interval(steps, epoch, lr) == interval
+
+
+@pytest.mark.parametrize(
     ("pairs", "prompts", "expected"),
     [
         (1, 1_000, (64, 5e-5, 1e-3, 20)),
@@ -77,10 +101,11 @@ def test_a_run_on_scores_of_many_models_has_whole_prompts_in_a_step(tmp_path) ->
 def test_a_run_fills_in_what_is_not_given(tmp_path, caplog) -> None:
     caplog.set_level("INFO")
     module, datamodule, trainer = build(tmp_path, *ALL_OPEN)
-    expected = recipe_for(len(datamodule.table("train")), 0)
+    expected = recipe_for(len(datamodule.table("train")), 0, prompts=16)
     assert (datamodule.plan.batch_size, trainer.max_epochs) == (expected.batch_size, expected.max_epochs)
     rates = {group["name"]: group["lr"] for group in module._optimizer.parameter_groups(module.model)}
-    assert rates == {"head": expected.head_lr, "backbone": expected.lr}
+    assert rates == {"head": expected.head_lr, "backbone": expected.lr} and expected.lr == 0
+    assert not module.model.model.training and not any(p.requires_grad for p in module.model.model.parameters())
     assert f"batching.batch_size={expected.batch_size} optimizer.lr={expected.lr}" in caplog.text
 
 
@@ -103,10 +128,10 @@ def test_what_was_chosen_is_published(tmp_path) -> None:
     run(tmp_path, *ALL_OPEN, "trainer.max_epochs=1")
     folder = tmp_path / "run" / "checkpoint"
     recipe = json.loads((folder / "training_config.json").read_text())
-    assert (recipe["learning_rate"], recipe["config"]["batching"]["batch_size"]) == (5e-5, SMALLEST_BATCH)
+    assert (recipe["learning_rate"], recipe["config"]["batching"]["batch_size"]) == (0, SMALLEST_BATCH)
     assert "auto" not in {recipe["config"]["optimizer"]["head_lr"], recipe["config"]["trainer"]["max_epochs"]}
     card = (folder / "README.md").read_text()
-    assert "| rate of the backbone, of the head | 5e-05, 0.001 |" in card
+    assert "| rate of the backbone, of the head | 0, 0.001 |" in card
     assert f"| votes in a step, epochs | {SMALLEST_BATCH}, 1 |" in card
 
 
@@ -130,3 +155,16 @@ def test_a_checkpoint_that_is_trained_on_keeps_its_head(tmp_path) -> None:
     train(module, datamodule, trainer)
     before, after = load_checkpoint(folder).model.head.state_dict(), module.model.head.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_adapters_are_trained_on_few_votes_too(tmp_path) -> None:
+    module, _, _ = build(tmp_path, *ALL_OPEN, "lora=default")
+    assert module._optimizer.lr == 5e-5 and any(p.requires_grad for p in module.model.model.parameters())
+
+
+def test_a_run_on_own_votes_validates_as_often_as_the_rule_says(tmp_path) -> None:
+    source = f"data.train={write_votes(tmp_path / 'votes.jsonl', num_prompts=40)}"
+    open_sizes = [option for option in TINY if not option.startswith(("optimizer.", "batching.b", "trainer.max"))]
+    cfg = compose("experiment=own_votes", source, *open_sizes, f"output_dir={tmp_path / 'run'}")
+    _, datamodule, trainer = build_run(cfg)
+    assert (datamodule.steps, trainer.max_epochs, trainer.val_check_interval) == (7, 20, 7)

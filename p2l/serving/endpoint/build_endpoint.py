@@ -1,6 +1,5 @@
 """Build the parts of a server from its settings, for the worker process and the Ray deployment."""
 
-import contextlib
 import logging
 
 import torch
@@ -9,6 +8,7 @@ from fastapi import FastAPI
 from p2l.models import load_checkpoint
 from p2l.models.backbone import DTypeName
 from p2l.models.predictor import Predictor
+from p2l.processor import has_bfloat16
 from p2l.serving.batching.batcher import CacheSizes, QueueLimits
 from p2l.serving.endpoint.endpoint_app import InputLimits, create_app
 from p2l.serving.endpoint.endpoint_settings import CPU_TOKEN_BUDGET, GPU_TOKEN_BUDGET, DTypeChoice, Settings
@@ -73,11 +73,4 @@ def choose_dtype(dtype: DTypeChoice, device: str) -> DTypeName:
     """Resolve ``auto``: bfloat16, as published, but float32 on a CPU without instructions for bfloat16."""
     if dtype != "auto":
         return dtype
-    flags = "" if device != "cpu" else _cpu_flags()
-    return "bfloat16" if device != "cpu" or "avx512_bf16" in flags or "bf16" in flags.split() else "float32"
-
-
-def _cpu_flags() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
-        return next((line for line in file if line.startswith(("flags", "Features"))), "")
-    return ""
+    return "bfloat16" if device != "cpu" or has_bfloat16() else "float32"

@@ -103,7 +103,7 @@ def test_without_a_gpu_the_cpu_is_used_and_said(monkeypatch, caplog):
     ("flags", "dtype"), [("flags : avx512_bf16 amx_bf16", "bfloat16"), ("flags : avx2", "float32")]
 )
 def test_auto_precision(flags, dtype, monkeypatch):
-    monkeypatch.setattr("p2l.serving.endpoint.build_endpoint._cpu_flags", lambda: flags)
+    monkeypatch.setattr("p2l.processor._cpu_flags", lambda: flags)
     assert choose_dtype("auto", "cpu") == dtype
     assert choose_dtype("auto", "cuda") == "bfloat16"
     assert choose_dtype("float16", "cpu") == "float16"
