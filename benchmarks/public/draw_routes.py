@@ -68,6 +68,7 @@ def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: Measured
         here = (cost[at], score[at])
         axis.annotate(names[at], here, textcoords="offset points", xytext=(0, below), fontsize=7, ha=side)
     axis.set(xlabel="mean cost of a prompt (the budget, for published figures)", ylabel="mean score")
+    axis.margins(y=0.1)
     tidy(axis)
     if cost.min() > 0:
         axis.set_xscale("log")

@@ -97,7 +97,9 @@ def _measure(found: Report, part: str, fitted: Predicted, boards: Mapping[str, P
 
 
 def explained_logs(predicted: np.ndarray, cost: np.ndarray) -> float:
-    """Return R2 of the predicted log costs; each LLM's mean explains 0."""
+    """Return R2 of the predicted log costs; each LLM's mean explains 0; NaN if the costs of an LLM never differ."""
+    if not np.ptp(cost, axis=0).any():
+        return float("nan")
     with np.errstate(divide="ignore", invalid="ignore"):
         truth, ours = np.log(cost), np.log(predicted)
         return float(1 - ((truth - ours) ** 2).sum() / ((truth - truth.mean(axis=0)) ** 2).sum())
