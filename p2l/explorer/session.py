@@ -14,6 +14,7 @@ from p2l.explorer.views import comparison_view, leaderboard_view, message, pair_
 from p2l.html import Html, join, tag
 from p2l.leaderboard import leaderboard_table
 from p2l.models.predictor import Predictor
+from p2l.ranking.leaderboard_table import members_of
 from p2l.types import Ranking
 
 TURN_BREAK = "---"
@@ -31,16 +32,18 @@ class RankedPrompt:
         num_tokens: tokens that the network read.
         ranking: coefs of the LLMs in the order of the checkpoint.
         table: the ``leaderboard_table`` of the ranking.
+        order: indices of the LLMs in the rows of the table.
     """
 
     prompt: Prompt
     num_tokens: int
     ranking: Ranking
     table: pd.DataFrame
+    order: tuple[int, ...]
 
     def model(self, choice: int) -> int:
-        """Return the index of an LLM, given by index, ``BEST`` or ``SECOND_BEST``."""
-        return choice if choice >= 0 else int(self.ranking.coefs.argsort(descending=True, stable=True)[-choice - 1])
+        """Return the index of an LLM, given by index, ``BEST`` or ``SECOND_BEST``: the first rows of the table."""
+        return choice if choice >= 0 else self.order[-choice - 1]
 
 
 class Controls(NamedTuple):
@@ -91,8 +94,9 @@ class Explorer:
         )
 
     def _ranked(self, prompt: Prompt, num_tokens: int, ranking: Ranking) -> RankedPrompt:
-        table = leaderboard_table(self.predictor.models, ranking, self.predictor.family)
-        return RankedPrompt(prompt, num_tokens, ranking, table)
+        table = leaderboard_table(self.predictor.models, ranking, self.predictor.family, self.predictor.groups)
+        place = {name: i for i, name in enumerate(self.predictor.models)}
+        return RankedPrompt(prompt, num_tokens, ranking, table, tuple(place[name] for name in table["model"]))
 
     def status(self, ranked: Sequence[RankedPrompt]) -> Html:
         """Return the numbers of turns and tokens of the prompts."""
@@ -124,8 +128,10 @@ class Explorer:
         return comparison_view(tables[0], tables[1], controls.top, controls.search)
 
     def _pair(self, ranked: Sequence[RankedPrompt], controls: Controls) -> Html:
-        a, b = ranked[0].model(controls.a), ranked[0].model(controls.b)
         family, names = self.predictor.family, self.predictor.models
+        a, b = ranked[0].model(controls.a), ranked[0].model(controls.b)
+        if self.predictor.groups and len(members_of([names[a], names[b]], self.predictor.groups)) > 1:
+            return message(f"{names[a]} and {names[b]} are of groups that were never compared.")
         probs = [
             family.log_probs(one.ranking.coefs[a], one.ranking.coefs[b], one.ranking.eta).exp().tolist()
             for one in ranked

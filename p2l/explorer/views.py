@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from p2l.html import Html, join, scrolling, tag
+from p2l.ranking.leaderboard_table import tables_by_group
 
 _CLASSES = ("a", "b", "tie", "bad")  # CSS classes of the outcomes of a family
 _FITS = 0.08  # a smaller segment of a bar has no room for its percentage
@@ -24,10 +25,19 @@ def find_models(table: pd.DataFrame, search: str) -> pd.DataFrame:
 
 
 def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
-    """Return the ``top`` matching rows of a ``leaderboard_table``, with bars of win rates."""
-    found = find_models(table, search)
-    if found.empty:
+    """Return the ``top`` matching rows of a ``leaderboard_table``, of each group if any, with bars of win rates."""
+    if find_models(table, search).empty:
         return _no_match(search)
+    views = []
+    for group, rows in tables_by_group(table).items():
+        if len(found := find_models(rows, search)):
+            views += [tag("h4", group) if group else Html(), _rows_view(found.head(top), len(rows))]
+    text = "Win rate: against the other LLMs, ties as half. Elo: points above the mean LLM; coef: in nats."
+    return join((*views, message(text)))
+
+
+def _rows_view(shown: pd.DataFrame, total: int) -> Html:
+    """Return rows of a ``leaderboard_table`` that has ``total``."""
     rows = [
         tag(
             "tr",
@@ -38,12 +48,10 @@ def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
             tag("td.number", f"{row.elo:+.0f}"),
             tag("td.number.wide", f"{row.coef:+.3f}"),
         )
-        for row in found.head(top).itertuples()
+        for row in shown.itertuples()
     ]
     head = _head(("#", "number"), ("LLM", ""), ("", "bar"), ("win rate", "number"), ("Elo", "number"), ("coef", "wide"))
-    shown = f"{len(rows)} of {len(table)} LLMs. " if len(rows) < len(table) else ""
-    text = f"{shown}Win rate: against the other LLMs, ties as half. Elo: points above the mean LLM; coef: in nats."
-    return join((_table(head, rows), message(text)))
+    return join((_table(head, rows), message(f"{len(rows)} of {total} LLMs.") if len(rows) < total else Html()))
 
 
 def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[str, Sequence[float]]) -> Html:

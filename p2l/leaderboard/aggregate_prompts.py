@@ -57,7 +57,7 @@ def aggregate(
     """
     if isinstance(rankings, Leaderboards):
         ranking = _aggregate([rankings.rankings], rankings.family, weight)
-        return Leaderboard(rankings.models, ranking, rankings.family, warning=rankings.warning)
+        return Leaderboard(rankings.models, ranking, rankings.family, warning=rankings.warning, groups=rankings.groups)
     if family is None:
         raise ConfigError("aggregate needs the family of a Ranking: aggregate(rankings, checkpoint.family)")
     return _aggregate([rankings] if isinstance(rankings, Ranking) else rankings, family, weight)

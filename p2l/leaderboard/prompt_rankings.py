@@ -51,5 +51,5 @@ def rank_prompts(checkpoint: Checkpoint, prompts: str | Chat | ManyPrompts) -> l
 
     ``prompts`` are as in ``rank``; one prompt gives a list of one table.
     """
-    tables = leaderboard_tables(checkpoint.models, predict(checkpoint, prompts), checkpoint.family)
+    tables = leaderboard_tables(checkpoint.models, predict(checkpoint, prompts), checkpoint.family, checkpoint.groups)
     return [warned(table, checkpoint.warning) for table in tables]

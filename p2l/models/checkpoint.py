@@ -12,6 +12,7 @@ from p2l.models.batch_ranking import TOKEN_BUDGET, no_ranking, rank_encoded
 from p2l.models.p2l_model import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking import Leaderboard, Leaderboards
+from p2l.ranking.leaderboard_table import Groups
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +40,11 @@ class Checkpoint:
     def warning(self) -> str | None:
         """Why not to trust the model: its validation loss was not below that of one leaderboard for all prompts."""
         return self.recipe.get("warning")
+
+    @property
+    def groups(self) -> Groups | None:
+        """Names and models of groups that were never compared with each other; None if all models compare."""
+        return self.recipe.get("groups")
 
     @property
     def cost_facts(self) -> CostFacts | None:
@@ -71,10 +77,11 @@ class Checkpoint:
         """
         turns = read_prompts(prompts)
         if not turns:
-            return Leaderboards(self.models, no_ranking(len(self.models), self.family), self.family, (), self.warning)
+            nothing = no_ranking(len(self.models), self.family)
+            return Leaderboards(self.models, nothing, self.family, (), self.warning, self.groups)
         encoded = encode_prompts(self.encoder, turns)
         rankings = rank_encoded(self.model, encoded, token_budget=token_budget)
-        found = Leaderboards(self.models, rankings, self.family, tuple(turns), self.warning)
+        found = Leaderboards(self.models, rankings, self.family, tuple(turns), self.warning, self.groups)
         return found[0] if is_one_prompt(prompts) else found
 
     def __repr__(self) -> str:

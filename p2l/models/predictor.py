@@ -59,6 +59,7 @@ class Predictor:
         self.encoder = checkpoint.encoder
         self.models = checkpoint.models
         self.warning = checkpoint.warning
+        self.groups = checkpoint.groups
         self.device = torch.device(device)
         self.network: nn.Module = checkpoint.model.to(self.device).eval()
         self.family: OutcomeFamily = checkpoint.family

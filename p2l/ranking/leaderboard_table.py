@@ -1,10 +1,11 @@
 """Convert rankings to tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from p2l.arrays import to_numpy
 from p2l.errors import ConfigError
@@ -14,21 +15,59 @@ from p2l.types import Ranking
 ELO_POINTS_PER_NAT = 400 / np.log(10)
 
 
-def leaderboard_tables(models: Sequence[str], rankings: Ranking, family: OutcomeFamily) -> list[pd.DataFrame]:
+# name of a group -> its models: those of two groups were never compared
+Groups = Mapping[str, Sequence[str]]
+NO_GROUP = "other"  # of models that no group names
+
+
+def leaderboard_tables(
+    models: Sequence[str], rankings: Ranking, family: OutcomeFamily, groups: Groups | None = None
+) -> list[pd.DataFrame]:
     """Return ``leaderboard_table`` of each prompt of a batch."""
     etas = [None] * len(rankings.coefs) if rankings.eta is None else list(rankings.eta)
     return [
-        leaderboard_table(models, Ranking(coefs, eta), family) for coefs, eta in zip(rankings.coefs, etas, strict=True)
+        leaderboard_table(models, Ranking(coefs, eta), family, groups)
+        for coefs, eta in zip(rankings.coefs, etas, strict=True)
     ]
 
 
-def leaderboard_table(models: Sequence[str], ranking: Ranking, family: OutcomeFamily) -> pd.DataFrame:
+def leaderboard_table(
+    models: Sequence[str], ranking: Ranking, family: OutcomeFamily, groups: Groups | None = None
+) -> pd.DataFrame:
     """Return one ranking as a table, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
 
     ``win_rate`` is the mean probability of winning against each other model; outcomes without a winner count as half.
+    With ``groups``, the rows of one group follow those of another, ranks, Elo points and win rates are those within the
+    group, and the column ``group`` names it.
     """
-    coefs = ranking.coefs.detach().double().cpu()
     eta = None if ranking.eta is None else ranking.eta.detach().double().cpu().reshape(1, 1)
+    coefs = ranking.coefs.detach().double().cpu()
+    if not groups:
+        return _table(models, coefs, eta, family)
+    found = []
+    for group, members in members_of(models, groups).items():
+        chosen = [list(models).index(name) for name in members]
+        found.append(_table(members, coefs[chosen], eta, family).assign(group=group))
+    return pd.concat(found, ignore_index=True)
+
+
+def members_of(models: Sequence[str], groups: Groups) -> dict[str, list[str]]:
+    """Return the models of each group that has some, in the order of ``models``; ``NO_GROUP`` has those without one."""
+    group_of = {name: group for group, names in groups.items() for name in names}
+    found: dict[str, list[str]] = {group: [] for group in (*groups, NO_GROUP)}
+    for name in models:
+        found[group_of.get(name, NO_GROUP)].append(name)
+    return {group: names for group, names in found.items() if names}
+
+
+def tables_by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each group without the column ``group``; all rows under "" if there is no such column."""
+    if "group" not in table:
+        return {"": table}
+    return {str(group): rows.drop(columns="group") for group, rows in table.groupby("group", sort=False)}
+
+
+def _table(models: Sequence[str], coefs: Tensor, eta: Tensor | None, family: OutcomeFamily) -> pd.DataFrame:
     probs = family.log_probs(coefs[:, None], coefs[None, :], eta).exp()
     wins = probs[..., 0] + probs[..., 2:].sum(-1) / 2
     others = ~torch.eye(len(coefs), dtype=torch.bool)

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
+from p2l.errors import ConfigError
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
-from p2l.ranking.leaderboard_table import leaderboard_table, warned, with_costs
+from p2l.ranking.leaderboard_table import (
+    Groups,
+    leaderboard_table,
+    members_of,
+    tables_by_group,
+    warned,
+    with_costs,
+)
 from p2l.ranking.pair_outcomes import pair_outcomes
 from p2l.types import Ranking
 
@@ -34,6 +42,7 @@ class Leaderboard:
         family: the likelihood family.
         prompt: user turns; empty for a leaderboard of several prompts.
         warning: of the checkpoint that ranked, which all that is made of this leaderboard shows; None for none.
+        groups: names and models of groups that were never compared, each ranked apart; None if all models compare.
 
     >>> import torch
     >>> from p2l.outcomes import BT
@@ -54,29 +63,37 @@ class Leaderboard:
     family: OutcomeFamily
     prompt: tuple[str, ...] = ()
     warning: str | None = None
+    groups: Groups | None = None
 
     def table(self, *, costs: bool = False) -> pd.DataFrame:
         """Return the models, best first: rank, model, coef (nats), elo (points above the mean model), win_rate.
 
         ``win_rate`` is the mean probability of winning against each other model, ties counted as half. ``costs`` adds
         ``cost``, the expected cost of the answer (``Ranking.costs``), NaN for a model without a prediction. Raises
-        ConfigError if there are no predicted costs.
+        ConfigError if there are no predicted costs. With ``groups``, see ``leaderboard_table``.
         """
-        found = leaderboard_table(self.models, self.ranking, self.family)
+        found = leaderboard_table(self.models, self.ranking, self.family, self.groups)
         return warned(with_costs(found, self.models, self.ranking) if costs else found, self.warning)
 
     def predict(self, model_a: str, model_b: str) -> dict[str, float]:
         """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
 
-        Raises ``ConfigError``, with the nearest name, if a model is not on the leaderboard.
+        Raises ``ConfigError``, with the nearest name, if a model is not on the leaderboard, or if the two are of groups
+        that were never compared.
         """
-        return pair_outcomes(self.models, self.ranking, self.family, model_a, model_b)
+        found = pair_outcomes(self.models, self.ranking, self.family, model_a, model_b)
+        members = members_of(self.models, self.groups or {})
+        apart = [group for group, names in members.items() if model_a in names or model_b in names]
+        if len(apart) > 1:
+            raise ConfigError(f"{model_a} and {model_b} were never compared: their groups are {' and '.join(apart)}")
+        return found
 
     def plot(self, *, top: int = 15) -> "Figure":
-        """Draw the ``top`` models as bars of Elo points."""
+        """Draw the ``top`` models, of each group if there are any, as bars of Elo points."""
         from p2l.ranking.leaderboard_plots import plot_leaderboards  # servers do not need matplotlib
 
-        return plot_leaderboards([self._title()], [self.table()], top=top)
+        panels = self.panels()
+        return plot_leaderboards(list(panels), list(panels.values()), top=top)
 
     def save(self, path: str | Path) -> Path:
         """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
@@ -87,16 +104,23 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         named = f"{self._title()!r}, " if self.prompt else ""
-        best = best_models(self.table())
+        best = "; ".join(map(best_models, self.panels().values()))
         return f"Leaderboard({named}{len(self.models)} models, {self.family.name}: {best}{_noted(self.warning)})"
 
     def __str__(self) -> str:
         head = f"Warning: {self.warning}\n" if self.warning else ""
         head += f"{self._title()}\n" if self.prompt else ""
-        return head + self.table().to_string(index=False, float_format="{:.3f}".format)
+        tables = tables_by_group(self.table())
+        texts = {group: table.to_string(index=False, float_format="{:.3f}".format) for group, table in tables.items()}
+        return head + "\n\n".join(f"{group}\n{text}" if group else text for group, text in texts.items())
 
     def _repr_html_(self) -> str:
-        return leaderboard_html(escape(self._title()), self.table())
+        return "".join(leaderboard_html(escape(title), table) for title, table in self.panels().items())
+
+    def panels(self) -> dict[str, pd.DataFrame]:
+        """Return the table of each group under the prompt and its name; one table if there are no groups."""
+        tables = tables_by_group(self.table())
+        return {": ".join(filter(None, (self._title(), group))): table for group, table in tables.items()}
 
     def _title(self) -> str:
         return shorten(" / ".join(self.prompt), _TITLE, placeholder=" ...")
@@ -112,6 +136,7 @@ class Leaderboards(Sequence[Leaderboard]):
         family: the likelihood family.
         prompts: user turns of each prompt.
         warning: as in ``Leaderboard``.
+        groups: as in ``Leaderboard``.
     """
 
     models: tuple[str, ...]
@@ -119,6 +144,7 @@ class Leaderboards(Sequence[Leaderboard]):
     family: OutcomeFamily
     prompts: tuple[tuple[str, ...], ...]
     warning: str | None = None
+    groups: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -133,14 +159,14 @@ class Leaderboards(Sequence[Leaderboard]):
         prompts = self.prompts[index]  # raises IndexError, which ends an iteration
         ranking = self.rankings.map(lambda x: x[index])
         if isinstance(index, slice):
-            return Leaderboards(self.models, ranking, self.family, self.prompts[index], self.warning)
+            return Leaderboards(self.models, ranking, self.family, self.prompts[index], self.warning, self.groups)
         turns: Any = prompts  # of one index
-        return Leaderboard(self.models, ranking, self.family, turns, self.warning)
+        return Leaderboard(self.models, ranking, self.family, turns, self.warning, self.groups)
 
     def table(self, *, costs: bool = False) -> pd.DataFrame:
         """Return all leaderboards in one table: those of ``Leaderboard.table`` under their ``prompt`` (position)."""
         if not self.prompts:
-            more = ["cost"] if costs else []
+            more = [*(["group"] if self.groups else []), *(["cost"] if costs else [])]
             return pd.DataFrame(columns=["prompt", "rank", "model", "coef", "elo", "win_rate", *more])
         tables = [leaderboard.table(costs=costs) for leaderboard in self]
         joined = pd.concat(tables, keys=range(len(tables)), names=["prompt"])
@@ -150,9 +176,9 @@ class Leaderboards(Sequence[Leaderboard]):
         """Draw the first four leaderboards on one scale; a model has the same colour in each."""
         from p2l.ranking.leaderboard_plots import plot_leaderboards
 
-        shown = self[:_PANELS]
-        titles, tables = [each._title() for each in shown], [each.table() for each in shown]
-        return plot_leaderboards(titles, tables, top=top, total=len(self))
+        panels = [panel for each in self[:_PANELS] for panel in each.panels().items()]
+        total = None if self.groups else len(self)
+        return plot_leaderboards([title for title, _ in panels], [table for _, table in panels], top=top, total=total)
 
     def save(self, path: str | Path) -> Path:
         """Write the table (.csv, .json, .jsonl, .parquet) or the picture (.png, .svg, .pdf); return the path."""
@@ -163,7 +189,8 @@ class Leaderboards(Sequence[Leaderboard]):
         return f"Leaderboards({len(self):,} prompts, {len(self.models)} models, {self.family.name}{noted})"
 
     def _repr_html_(self) -> str:
-        shown = "".join(leaderboard_html(escape(each._title()), each.table(), top=5) for each in self[:_PANELS])
+        panels = [panel for each in self[:_PANELS] for panel in each.panels().items()]
+        shown = "".join(leaderboard_html(escape(title), table, top=5) for title, table in panels)
         more = f"<p>{len(self) - _PANELS:,} more prompts: <code>.table()</code></p>" if len(self) > _PANELS else ""
         return f"<p>{escape(repr(self))}</p>{shown}{more}"
 

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from p2l.errors import ConfigError
 from p2l.explorer import Controls, Explorer, Prices, read_prompt
+from p2l.models import Checkpoint
 from p2l.models.predictor import Predictor
 from p2l.outcomes import FAMILIES
 from tests.explorer.conftest import EVIL
@@ -80,3 +83,17 @@ def test_prompts_and_names_are_text(evil_predictor: Predictor) -> None:
     ranked = explorer.rank([*EVIL[:2]])
     for part in (explorer.status(ranked), *explorer.views(ranked, Controls(search="<b>"))):
         assert "<script" not in part and "<img" not in part
+
+
+def test_groups_that_were_never_compared_stand_apart(tiny_checkpoint: Checkpoint) -> None:
+    groups = {"north": ["alpha", "delta"], "south": ["beta", "gamma"]}
+    grouped = replace(tiny_checkpoint, recipe={**tiny_checkpoint.recipe, "groups": groups})
+    explorer = Explorer(Predictor(grouped))
+    ranked = explorer.rank(["hi", "write a poem"])
+    best, second = (grouped.models[ranked[0].model(choice)] for choice in (-1, -2))
+    assert {best, second} == {"alpha", "delta"}
+    views = explorer.views(ranked, Controls(top=1))
+    assert views.leaderboard.index("north") < views.leaderboard.index(best) < views.leaderboard.index("south")
+    assert views.leaderboard.count("1 of 2 LLMs.") == 2 and f"{best} wins" in views.pair
+    a, b = (grouped.models.index(name) for name in ("alpha", "beta"))
+    assert "alpha and beta are of groups that were never compared" in explorer.views(ranked, Controls(a=a, b=b)).pair
