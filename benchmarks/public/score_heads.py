@@ -8,6 +8,7 @@ may be added. The penalty shrinks toward the marginal leaderboard: what LLMs hav
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -82,7 +83,13 @@ class Evidence:
         return NegativeLogLikelihood()(log_probs, self.targets, self.weight).sum() / len(ranking.coefs)
 
 
-def fit_head(states: torch.Tensor, evidence: Evidence, options: HeadOptions, start: RankingHead) -> RankingHead:
+class Loss(Protocol):
+    """What a head is fitted to."""
+
+    def loss(self, ranking: Ranking) -> torch.Tensor: ...
+
+
+def fit_head(states: torch.Tensor, evidence: Loss, options: HeadOptions, start: RankingHead) -> RankingHead:
     """Fit a copy of ``start`` by L-BFGS."""
     head = RankingHead(states.shape[1], start.num_models, GRK, init="zeros")
     head.load_state_dict(start.state_dict())

@@ -30,6 +30,8 @@ SERVERS = {
     "router": "Serve an OpenAI-compatible router that picks the best model within a budget",
 }
 
+RANK = {"rank": "Rank the LLMs for one prompt"}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``p2l`` with these arguments, by default those of the process; the exit status."""
@@ -41,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(command, rest, f"p2l {name}")
     if command in SERVERS:
         return _serve(command, rest)
+    if command in RANK:
+        from p2l.commands.rank_prompt import main as rank
+
+        return rank(rest)
     if name in ("--help", "-h", "help"):
         sys.stdout.write(_help())
         return 0
@@ -76,7 +82,7 @@ def _serve(command: str, arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    known = {**{name: introduction(name)[0] for name in CONFIGURED}, **SERVERS}
+    known = {**{name: introduction(name)[0] for name in CONFIGURED}, **SERVERS, **RANK}
     lines = [f"  {name.replace('_', '-'):<12} {text}" for name, text in known.items()]
     head = ["usage: p2l COMMAND ...", "", "From preference votes to a model that turns any prompt into a leaderboard."]
     return "\n".join([*head, "", *lines, "", "p2l COMMAND --help lists the options of a command.", ""])
@@ -85,7 +91,7 @@ def _help() -> str:
 def _unknown(name: str) -> str:
     from difflib import get_close_matches
 
-    known = [command.replace("_", "-") for command in (*CONFIGURED, *SERVERS)]
+    known = [command.replace("_", "-") for command in (*CONFIGURED, *SERVERS, *RANK)]
     meant = get_close_matches(name.replace("_", "-"), known, 1)
     hint = f"; did you mean {meant[0]}?" if meant else "."
     return f"p2l has no command {name}{hint} Commands: {', '.join(known)}\n"

@@ -26,6 +26,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from p2l.errors import CheckpointError, ConfigError
 from p2l.extras import missing_extra, missing_package
 from p2l.models.finite_weights import check_read_weights
+from p2l.models.shipped import shipped_checkpoints, shipped_folder
 from p2l.options import check_count, check_number
 
 PACKAGE_PREFIX = "package:"
@@ -59,17 +60,22 @@ def resolve_path(path: str) -> str:
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or spec.origin is None:
         raise CheckpointError(
-            f"model.path={path} needs the Python package {package!r}, which is not installed; "
-            f"{missing_extra('demo')}, or give model.path=<folder or hub id>"
+            f"{path} needs the Python package {package!r}, which is not installed; {missing_extra('demo')}; "
+            "for training, model.path may be another folder or hub id"
         )
     return str(Path(spec.origin).parent / folder)
 
 
 def local_folder(path: str) -> str:
-    """Return the folder of a local path, ``package:NAME/folder`` or hub id (downloaded, or found in the cache)."""
+    """Return the folder of a local path, ``package:NAME/folder``, the name of a checkpoint that p2l carries, or hub id.
+
+    They are tried in this order; a hub id is downloaded, or found in the cache.
+    """
     resolved = resolve_path(path)
     if Path(resolved).is_dir():
         return resolved
+    if (shipped := shipped_folder(resolved)) is not None:
+        return str(shipped)
     try:
         return snapshot_download(resolved, allow_patterns=list(CHECKPOINT_FILES))
     except (OSError, HFValidationError) as error:
@@ -214,7 +220,11 @@ def explain_load_error(path: str, error: Exception) -> str:
     if Path(path).exists():
         return f"{path} is not a readable model folder (config.json, *.safetensors, tokenizer files expected): {reason}"
     if path.startswith((".", "/")) or path.count("/") != 1 or Path(path).parent.is_dir():
-        return f"no model folder at {path}, and it is not a hub id of the form owner/name: {reason}"
+        known = ", ".join(shipped_checkpoints())
+        return (
+            f"no model folder at {path}, and it is neither a checkpoint that p2l carries ({known}) nor a hub id of the "
+            f"form owner/name: {reason}"
+        )
     return (
         f"could not load {path} from the Hugging Face hub: {reason} (no network? Download it once with "
         f"'hf download {path}' on a machine that has one and give model.path=<folder>)"

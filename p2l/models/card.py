@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.leaderboard_table import members_of
 
 if TYPE_CHECKING:
     from p2l.models.checkpoint import Checkpoint
@@ -44,11 +45,15 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts) -> str:
-    """Return README.md for the hub: what the checkpoint ranks, how it was trained, and how to use it."""
+    """Return README.md for the hub: what the checkpoint ranks, how it was trained, and how to use it.
+
+    The recipe may give a ``license`` (as the hub names it), and ``card``: sections in Markdown.
+    """
     recipe, family = facts.recipe, facts.family
     lines = [
         "---",
         "library_name: p2l",
+        *([f"license: {recipe['license']}"] if recipe.get("license") else []),
         "tags: [prompt-to-leaderboard, p2l, preference-model, routing]",
         "---",
         "",
@@ -77,12 +82,23 @@ def model_card(facts: CardFacts) -> str:
         'print(checkpoint.rank("What is 1+1?"))',
         "```",
         "",
+        *([recipe["card"]] if recipe.get("card") else []),
         *_cost_section(facts.costs),
         "## Models ranked",
         "",
-        *(f"- {name}" for name in facts.models),
+        *_models(facts),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _models(facts: CardFacts) -> list[str]:
+    """List the models, those of each group under its name."""
+    if not (groups := facts.recipe.get("groups")):
+        return [f"- {name}" for name in facts.models]
+    members = members_of(facts.models, groups)
+    return [
+        line for group, names in members.items() for line in ("", f"{group}:", "", *(f"- {name}" for name in names))
+    ][1:]
 
 
 def _backbone(facts: CardFacts) -> str:

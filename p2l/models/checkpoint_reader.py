@@ -67,10 +67,10 @@ def load_checkpoint(
     quantization: Quantization | None = None,
     dropout: float | None = None,
 ) -> Checkpoint:
-    """Load the checkpoint of a local folder or hub repository.
+    """Load the checkpoint of a local folder, one that p2l carries, or that of a hub repository.
 
     Args:
-        path: folder or hub id.
+        path: folder, name of a checkpoint that p2l carries (``p2l-minilm-general``), or hub id, in this order.
         head_type: published option, needed only if the checkpoint does not name its family.
         loss_type: as ``head_type``.
         max_length: overrides the length that it was trained with.

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import BertConfig, BertModel
 
 from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import DataError
+from p2l.models import load_checkpoint
 from p2l.models.byte_tokenizer import byte_tokenizer
 from tests.running import ROOT
 
@@ -393,3 +395,56 @@ def test_published_figures_are_complete(public: dict[str, ModuleType]) -> None:
     for one in published.values():
         assert one["source"]
         assert all(len(row) == len(one["budgets"]) for row in one.get("rows", {}).values())
+
+
+def write_sets(folder: Path) -> None:
+    """A set in the layout of ParetoBandit and one in that of MMLU-Pro, made from the same sums and poems."""
+    for seed, part in enumerate(("val", "test")):
+        rows = made_table(200, seed=seed).groupby("prompt", sort=False)
+        lines = [
+            {
+                "prompt": prompt,
+                "source": one["group"].iloc[0],
+                "arms": {row.model: {"reward": row.score, "cost": row.cost} for row in one.itertuples()},
+            }
+            for prompt, one in rows
+        ]
+        (folder / f"{part}_k4.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for seed, part in enumerate(("train", "val", "test"), start=2):
+        made = made_table(120, seed=seed).replace({"model": {name: f"own {name}" for name in MODELS}})
+        made["question_id"] = made.groupby("prompt", sort=False).ngroup() + 1000 * seed
+        made.rename(columns={"score": "correct"})[["question_id", "model", "correct"]].to_parquet(
+            folder / f"correct_{part}.parquet"
+        )
+        made.rename(columns={"group": "category"})[["question_id", "prompt", "category"]].to_parquet(
+            folder / f"votes_{part}.parquet"
+        )
+
+
+def test_the_ready_checkpoint_is_made_by_one_command(
+    public: dict[str, ModuleType],
+    backbone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    write_sets(tmp_path)
+    folder = tmp_path / "made"
+    options = ["--paretobandit", str(tmp_path), "--mmlu-pro", str(tmp_path), "--work", str(tmp_path / "work")]
+    monkeypatch.setattr(
+        sys, "argv", ["ready_checkpoint.py", *options, "--backbone", str(backbone), "--output", str(folder)]
+    )
+    public["ready_checkpoint"].main()
+    card = (folder / "README.md").read_text()
+    assert "| prompts fitted, held out | 240 and 120 | 200 and 200 |" in card and "license: apache-2.0" in card
+    made = load_checkpoint(folder)
+    assert made.models == (*MODELS, *(f"own {name}" for name in MODELS))
+    assert [len(names) for names in made.groups.values()] == [3, 3]
+    hard, easy = made.rank("837575 + 5863025 + 2512725 = ?"), made.rank("please write a poem,\u2028about tree 238436")
+    for cheap, dear in (("cheap", "dear"), ("own cheap", "own dear")):
+        assert hard.predict(dear, cheap)["a wins"] > easy.predict(dear, cheap)["a wins"] + 0.2
+    right = torch.sigmoid(hard.ranking.coefs)[made.models.index("cheap")]  # 0.1 in truth
+    assert 0.02 < float(right) < 0.3
+    first = load_file(folder / "model.safetensors")
+    public["ready_checkpoint"].main()
+    assert all(torch.equal(value, first[name]) for name, value in load_file(folder / "model.safetensors").items())

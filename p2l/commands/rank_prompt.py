@@ -1,0 +1,67 @@
+"""``p2l rank "<prompt>"``: print the leaderboard of one prompt."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from p2l.errors import P2LError
+from p2l.options import check_count
+
+if TYPE_CHECKING:
+    from p2l.ranking import Leaderboard
+
+READY = "p2l-minilm-general"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rank the LLMs of a checkpoint for a prompt; exit status 2 if one of the two cannot be read."""
+    options = parser().parse_args(arguments)
+    logging.getLogger("p2l.models").setLevel(logging.ERROR)  # the leaderboard shows the warning of the checkpoint
+    try:
+        check_count("--top", options.top)
+        leaderboard = _load_and_rank(options.model_path, options.prompt)
+    except P2LError as error:
+        sys.stderr.write(f"p2l rank: {error}\n")
+        return 2
+    sys.stdout.write(show(leaderboard, options.top))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="p2l rank",
+        description="Rank the LLMs of a checkpoint for one prompt. p2l predict ranks the prompts of a data set.",
+    )
+    parser.add_argument("prompt", help="one user turn")
+    parser.add_argument(
+        "--model-path",
+        "-m",
+        default=READY,
+        help="checkpoint: a folder, one that p2l carries, or a hub id (%(default)s)",
+    )
+    parser.add_argument("--top", type=int, default=10, help="LLMs shown, of each group if there are any (%(default)s)")
+    return parser
+
+
+def show(leaderboard: "Leaderboard", top: int) -> str:
+    """Return the warning of the checkpoint, if any, and the ``top`` rows of each panel as text."""
+    parts = [f"Warning: this model is {leaderboard.warning}.\n"] if leaderboard.warning else []
+    for title, table in leaderboard.panels().items():
+        rows = table.head(top)
+        text = rows.to_string(
+            index=False, formatters={"coef": "{:+.3f}".format, "elo": "{:+.0f}".format, "win_rate": "{:.1%}".format}
+        )
+        more = f"\n... {len(table) - len(rows)} more: --top" if len(rows) < len(table) else ""
+        parts.append(f"{title}\n{text}{more}\n")
+    return "\n".join(parts)
+
+
+def _load_and_rank(model_path: str, prompt: str) -> "Leaderboard":
+    from transformers.utils.logging import disable_progress_bar
+
+    from p2l.models import load_checkpoint
+
+    disable_progress_bar()
+    return load_checkpoint(model_path).rank(prompt)
