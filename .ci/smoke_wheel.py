@@ -1,6 +1,6 @@
 """Install a wheel into an empty environment and run p2l there, outside the repository.
 
-``python .ci/smoke_wheel.py dist/<wheel>``: train, predict, leaderboard, endpoint, router. What the wheel forgot to
+``python .ci/smoke_wheel.py dist/<wheel>``: rank, train, predict, leaderboard, endpoint, router. What the wheel forgot to
 carry or to require fails here, since the environment has nothing else; pip's cache spares the downloads.
 """
 
@@ -36,6 +36,7 @@ def main() -> None:
         os.chdir(folder)
         p2l = P2L(folder / "env" / "bin" / "p2l")
         p2l.run("--help")
+        p2l.run("rank", PROMPT)  # by the checkpoint in the wheel
         p2l.run("train", "model=minilm", *TINY.split(), "output_dir=run")
         Path("prompts.jsonl").write_text(json.dumps({"prompt": PROMPT}) + "\n")
         p2l.run("predict", "model_path=run/checkpoint", "dataset=prompts.jsonl", "output=ranked.jsonl", "trainer=cpu")

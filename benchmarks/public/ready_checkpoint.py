@@ -4,7 +4,8 @@ The rows of each set are fitted to its scores on cached states; the penalty is c
 fit, and standardisation is folded into the weights. One eta is fitted to pairs of both sets. The test parts are read
 once, for the card.
 
-    python benchmarks/public/ready_checkpoint.py --paretobandit <folder> --mmlu-pro <folder> --work outputs/public
+    python benchmarks/public/ready_checkpoint.py --dtype bfloat16 --paretobandit <folder> --mmlu-pro <folder> \\
+        --work outputs/public
 
 ``--rehearse`` leaves the tests alone: the figures are those of a fifth of the prompts to fit, which is then not fitted.
 """

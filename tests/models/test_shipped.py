@@ -3,9 +3,6 @@
 import importlib.util
 import json
 import logging
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,6 @@ import torch
 from p2l.errors import CheckpointError
 from p2l.models import Checkpoint, load_checkpoint, local_folder, save_checkpoint
 from p2l.models.shipped import FOLDER, shipped_checkpoints, shipped_folder
-from tests.running import ROOT
 
 NAME = "p2l-minilm-general"
 MMLU, JUDGE = "MMLU-Pro: right answers", "ParetoBandit: a judge's marks"
@@ -89,11 +85,3 @@ def test_the_card_has_the_figures_and_the_limits() -> None:
     for part in ("license: apache-2.0", "## Held-out figures", "## What it cannot be used for", "R2 of scores", "256"):
         assert part in card
     assert all(f"- {name}\n" in card for names in recipe["groups"].values() for name in names)
-
-
-def test_it_is_in_the_wheel(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
-    subprocess.run([*command, str(tmp_path), str(ROOT)], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    inside = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"p2l/checkpoints/{NAME}/{path.name}" for path in (FOLDER / NAME).iterdir()} <= inside
