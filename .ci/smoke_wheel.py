@@ -1,7 +1,7 @@
 """Install a wheel into an empty environment and run p2l there, outside the repository.
 
-``python .ci/smoke_wheel.py dist/<wheel>``: rank, train, predict, leaderboard, endpoint, router. What the wheel forgot to
-carry or to require fails here, since the environment has nothing else; pip's cache spares the downloads.
+``python .ci/smoke_wheel.py dist/<wheel>``: rank, train, predict, leaderboard, endpoint, router. What the wheel did not
+carry or require fails here, since the environment has nothing else; pip's cache spares the downloads.
 """
 
 import csv
