@@ -84,21 +84,19 @@ def model_card(facts: CardFacts) -> str:
         "",
         *([recipe["card"]] if recipe.get("card") else []),
         *_cost_section(facts.costs),
-        "## Models ranked",
-        "",
-        *_models(facts),
+        *_models_section(facts),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _models(facts: CardFacts) -> list[str]:
+def _models_section(facts: CardFacts) -> list[str]:
     """List the models, those of each group under its name."""
+    heading = ["## Models ranked", ""]
     if not (groups := facts.recipe.get("groups")):
-        return [f"- {name}" for name in facts.models]
+        return [*heading, *(f"- {name}" for name in facts.models)]
     members = members_of(facts.models, groups)
-    return [
-        line for group, names in members.items() for line in ("", f"{group}:", "", *(f"- {name}" for name in names))
-    ][1:]
+    lists = [(f"{group}:", "", *(f"- {name}" for name in names), "") for group, names in members.items()]
+    return [*heading, *(line for lines in lists for line in lines)][:-1]
 
 
 def _backbone(facts: CardFacts) -> str:
