@@ -7,6 +7,7 @@ answers are compared with those to the same prompts one at a time.
         [--upstream <folder of lmarena/p2l> --upstream-python <python that runs it>]
     python benchmarks/endpoint.py --overload 60    # four times the sustainable rate for 60 s
     python benchmarks/endpoint.py --conversations  # prompts that repeat what came before, with and without caches
+    python benchmarks/endpoint.py --one --busy     # alone, beside one and beside two busy loops
 
 All but ``--conversations`` runs without caches, since its prompts repeat. The status is 1 if an answer differs by more
 than BOUND from that of its prompt alone, without caches.
@@ -345,6 +346,51 @@ def converse(
     ]
 
 
+@contextmanager
+def busy_loops(number: int) -> Iterator[None]:
+    """Processes that take all the time that they get."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def beside_busy_loops(servers: Sequence[Server], prompts: Sequence[str], args: argparse.Namespace) -> list[Figure]:
+    """Measure each server alone and beside busy loops; the fair share is that of one thread a core beside them."""
+    bodies, script = args.folder / "bodies", args.folder / "load.lua"
+    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
+    script.write_text(WRK_SCRIPT)
+    cores = len(os.sched_getaffinity(0))
+    alone: dict[tuple[str, int], float] = {}
+    figures = []
+    for loops in (0, 1, 2):
+        for connections in (1, 16):
+            rates = {}
+            for server in servers:
+                come_to_rest(servers)
+                with busy_loops(loops):
+                    rounds = [load(server, connections, bodies, script, args.seconds) for _ in range(args.rounds)]
+                rate, p50, p99 = (
+                    statistics.median(getattr(s, field) for s in rounds) for field in ("rate", "p50", "p99")
+                )
+                first = alone.setdefault((server.name, connections), rate)
+                rates[server.name] = rate
+                print(
+                    f"{loops} busy loops, {connections:2d} connections: {server.name:9s} {rate:6.1f} requests/s, "
+                    f"{rate / first:.2f} of its rate alone (fair share {cores / (cores + loops):.2f}), "
+                    f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+                    flush=True,
+                )
+            ours, *others = rates.items()
+            figures.append(
+                Figure(f"endpoint, {loops} busy loops, {connections} connections", "requests/s", ours[1], dict(others))
+            )
+    return figures
+
+
 def check_difference(difference: float) -> None:
     """Print the largest difference from the answer to the prompt alone; end with status 1 if it is over BOUND."""
     print(f"largest difference from the answer to the prompt alone: {difference:.1e}; bound {BOUND:.0e}")
@@ -385,6 +431,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--overload", type=float, metavar="SECONDS", help="measure overload instead")
     parser.add_argument("--conversations", action="store_true", help="conversations and agents' loops instead")
+    parser.add_argument("--busy", action="store_true", help="alone and beside busy loops instead")
     parser.add_argument("--compile", action="store_true", help="torch.compile, in process and in the server")
     parser.add_argument("--port", type=int, default=18200)
     parser.add_argument("--options", default="", help="more options of python -m p2l.endpoint")
@@ -436,6 +483,9 @@ def main() -> None:
             difference, figures = converse(servers, predictor, mix, args)
             save(args.json, figures)
             check_difference(difference)
+            return
+        if args.busy:
+            save(args.json, beside_busy_loops(servers, prompts, args))
             return
         save(args.json, compare(servers, predictor, prompts, args))
         check_difference(largest_error(servers[0], predictor, mix))

@@ -52,6 +52,9 @@ JOBS = {
     "training": Job("Training", "train_throughput.py"),
     "encoders": Job("Encoders on a processor", "encoders.py", ("--dtype", "float32"), ("peer-python",)),
     "endpoint": Job("Scores over HTTP", "endpoint.py", ("--one",), ("upstream", "upstream-python")),
+    "busy": Job(
+        "Scores over HTTP on a busy machine", "endpoint.py", ("--one", "--busy"), ("upstream", "upstream-python")
+    ),
     "conversations": Job(
         "Scores of conversations", "endpoint.py", ("--conversations",), ("upstream", "upstream-python")
     ),
