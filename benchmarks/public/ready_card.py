@@ -24,7 +24,7 @@ LIMITS = """\
   mark. `p2l rank` shows the groups apart; name LLMs of one group in a router's configuration.
 - **LLMs that are not listed**, and later versions under the same name.
 - **Languages other than English, images, tools and conversations.** The prompts are single texts in English.
-- **The end of long prompts.** A prompt is cut to 256 tokens: its left end is lost.
+- **The beginning of long prompts.** Only the last 256 tokens of a prompt are read.
 - **Chat in general.** Questions with choices and prompts of benchmarks are no sample of what people ask. No human
   voted: the marks have the preferences of their judge. Style was not controlled.
 - **Decisions about people, safety or content.** A rank does not say that an answer is right, safe or lawful.
