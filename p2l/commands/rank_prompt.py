@@ -18,7 +18,6 @@ READY = "p2l-minilm-general"
 def main(arguments: Sequence[str]) -> int:
     """Rank the LLMs of a checkpoint for a prompt; exit status 2 if one of the two cannot be read."""
     options = parser().parse_args(arguments)
-    logging.getLogger("p2l.models").setLevel(logging.ERROR)  # the leaderboard shows the warning of the checkpoint
     try:
         check_count("--top", options.top)
         leaderboard = _load_and_rank(options.model_path, options.prompt)
@@ -64,4 +63,9 @@ def _load_and_rank(model_path: str, prompt: str) -> "Leaderboard":
     from p2l.models import load_checkpoint
 
     disable_progress_bar()
-    return load_checkpoint(model_path).rank(prompt)
+    reader = logging.getLogger("p2l.models.checkpoint_reader")
+    reader.disabled = True  # it logs the warning of the checkpoint, which the leaderboard shows
+    try:
+        return load_checkpoint(model_path).rank(prompt)
+    finally:
+        reader.disabled = False

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import SupportsFloat
 
 SURE = 2.0  # standard errors
+EXACT = 1e3  # a larger loss in float32 has not the digits from which the marginal's could be computed
 UNVALIDATED = (
     "there are no validation votes: nothing shows whether this model is better than one leaderboard for all prompts; "
     "give data.val=<votes> or data.val_share=0.1"
@@ -26,9 +27,11 @@ def warning_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
     loss, difference = (float(metrics[f"val/{name}"]) for name in ("log_loss", "log_loss_minus_marginal"))
     if difference < 0:
         return None
+    start = "not better than one leaderboard for all prompts: on validation votes its log loss is "
+    if loss > EXACT:
+        return f"{start}{loss:.3g}, and that of the marginal leaderboard smaller by {difference:.3g} nats a vote"
     return (
-        "not better than one leaderboard for all prompts: on validation votes its log loss is "
-        f"{loss:.4f}, that of the marginal leaderboard {loss - difference:.4f} ({difference:+.4f} nats a vote)"
+        f"{start}{loss:.4f}, that of the marginal leaderboard {loss - difference:.4f} ({difference:+.4f} nats a vote)"
     )
 
 

@@ -72,7 +72,7 @@ RATES = {
 
 @pytest.mark.parametrize(("option", "message"), RATES.values(), ids=RATES)
 def test_absurd_options_end_with_one_message_and_leave_no_checkpoint(tmp_path, caplog, option, message):
-    given = [o for o in TINY if not o.startswith("optimizer.lr")]
+    given = [o for o in TINY if o.partition("=")[0] != option.partition("=")[0]]
     folder = tmp_path / "run"
     cfg = compose(*given, *on_votes(tmp_path), *QUIET, "trainer.max_epochs=20", f"output_dir={folder}", option)
     with pytest.raises(SystemExit) as end:

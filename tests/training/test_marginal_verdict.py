@@ -37,6 +37,12 @@ def test_the_warning_has_both_losses() -> None:
     assert warning.endswith("its log loss is 1.4260, that of the marginal leaderboard 1.1540 (+0.2720 nats a vote)")
 
 
+def test_the_marginal_is_not_computed_from_a_huge_loss() -> None:
+    warning = warning_about({"val/log_loss": 1.25e36, "val/log_loss_minus_marginal": 1.25e36})
+    assert warning is not None and warning.startswith(NOT_BETTER)
+    assert warning.endswith("1.25e+36, and that of the marginal leaderboard smaller by 1.25e+36 nats a vote")
+
+
 @pytest.mark.parametrize(
     ("difference", "error", "doubts"), [(-0.019, 0.01, True), (-0.021, 0.01, False), (0.1, 0.2, False)]
 )
