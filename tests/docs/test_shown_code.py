@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import openai
 import pytest
 
 from p2l.composition.config_check import check_options
@@ -139,6 +140,9 @@ def test_programs(page: Path, sandbox: Path, tmp_path: Path, monkeypatch: pytest
         ):
             for text in programs:
                 exec(compile(text.replace("http://localhost:8000", running.url), name(page), "exec"), names)
+            for client in names.values():
+                if isinstance(client, openai.OpenAI):
+                    client.close()
 
 
 def scores() -> dict[str, object]:

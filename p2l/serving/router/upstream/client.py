@@ -6,6 +6,7 @@ aiohttp, by measurement: on loopback, through a bare server, it carries 8,100 re
 import asyncio
 import io
 import os
+import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -33,13 +34,26 @@ OnHeaders = Callable[[Mapping[str, str]], None]
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
+class _Socket(socket.socket):
+    """A socket that is closed when nobody holds it: aiohttp loses it if the connection fails between the connecting of
+    the socket and the making of its transport."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _make_socket(address: tuple[int, int, int, str, object]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    return _Socket(family, kind, protocol)
+
+
 class UpstreamClient:
     """Sends requests to upstreams. Create it inside the event loop that uses it."""
 
     def __init__(self) -> None:
         uses_proxy = any(os.environ.get(name) or os.environ.get(name.upper()) for name in _PROXIES)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30, socket_factory=_make_socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=uses_proxy,
             auto_decompress=True,

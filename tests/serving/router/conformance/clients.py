@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -57,13 +58,28 @@ class Answer(BaseModel):
 
 
 class Client(ABC):
-    """A client of the router at ``base``. ``package`` is the one that pip or npm installs."""
+    """A client of the router at ``base``. ``package`` is the one that pip or npm installs.
+
+    Leaving its context closes its connections. Left open, the garbage collector would find them in some later test.
+    """
 
     title: str
     package: str
 
     def __init__(self, base: str, key: str) -> None:
         self.base, self.key = base, key
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def openai_client(self) -> Any:
+        import openai
+
+        return self._open.enter_context(openai.OpenAI(base_url=self.base, api_key=self.key, max_retries=0))
 
     @classmethod
     def version(cls) -> str | None:
@@ -93,9 +109,7 @@ class OpenAI(PythonClient):
 
     def __init__(self, base: str, key: str) -> None:
         super().__init__(base, key)
-        import openai
-
-        self.client = openai.OpenAI(base_url=base, api_key=key, max_retries=0)
+        self.client = self.openai_client()
         self.create: Any = self.client.chat.completions.create
         self.parse: Any = self.client.chat.completions.parse
 
@@ -189,10 +203,9 @@ class Responses(PythonClient):
 
     def __init__(self, base: str, key: str) -> None:
         super().__init__(base, key)
-        import openai
-
-        self.create: Any = openai.OpenAI(base_url=base, api_key=key, max_retries=0).responses.create
-        self.parse: Any = openai.OpenAI(base_url=base, api_key=key, max_retries=0).responses.parse
+        responses = self.openai_client().responses
+        self.create: Any = responses.create
+        self.parse: Any = responses.parse
 
     def plain(self) -> Any:
         return self.create(model="-", input="hi", temperature=0.5).output_text
@@ -358,9 +371,8 @@ class Instructor(PythonClient):
 
     def client(self) -> Any:
         import instructor
-        import openai
 
-        return instructor.from_openai(openai.OpenAI(base_url=self.base, api_key=self.key, max_retries=0))
+        return instructor.from_openai(self.openai_client())
 
     def structured_output(self) -> Any:
         """Use its default mode, a forced tool."""

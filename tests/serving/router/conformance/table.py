@@ -112,9 +112,9 @@ def main() -> None:
     for kind in VENDORS:
         with running(kind) as server:
             for client in CLIENTS:
-                made = client(server.base, KEY)
-                for scenario in SCENARIOS:
-                    words[client.title, kind, scenario] = outcome(made, scenario)
+                with client(server.base, KEY) as made:
+                    for scenario in SCENARIOS:
+                        words[client.title, kind, scenario] = outcome(made, scenario)
     PAGE.write_text(_page(words))
 
 

@@ -32,8 +32,8 @@ def test_the_table_says_what_happens(
         pytest.skip(f"{client.package} is not installed")
     if kind not in servers:
         pytest.skip("litellm is not installed")
-    made = client(servers[kind].base, KEY)
-    assert outcome(made, scenario) == read_table()[client.title, kind, scenario]
+    with client(servers[kind].base, KEY) as made:
+        assert outcome(made, scenario) == read_table()[client.title, kind, scenario]
 
 
 def test_the_table_is_whole() -> None:
