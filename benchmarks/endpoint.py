@@ -235,13 +235,19 @@ def come_to_rest(servers: Sequence[Server]) -> None:
     time.sleep(0.3)
 
 
+def write_load(folder: Path, prompts: Sequence[str]) -> tuple[Path, Path]:
+    """Write the bodies of the requests, one a line, and the script of wrk that sends them in turn."""
+    bodies, script = folder / "bodies", folder / "load.lua"
+    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
+    script.write_text(WRK_SCRIPT)
+    return bodies, script
+
+
 def compare(
     servers: Sequence[Server], predictor: Predictor, prompts: Sequence[str], args: argparse.Namespace
 ) -> list[Figure]:
     """Rounds of every side at every number of connections; prints medians and ratios, and returns the rates."""
-    bodies, script = args.folder / "bodies", args.folder / "load.lua"
-    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
-    script.write_text(WRK_SCRIPT)
+    bodies, script = write_load(args.folder, prompts)
     limits: dict[tuple[bool, int, int], list[float]] = {
         (padded, lanes, budget): []
         for padded in (True, False)
@@ -360,9 +366,7 @@ def busy_loops(number: int) -> Iterator[None]:
 
 def beside_busy_loops(servers: Sequence[Server], prompts: Sequence[str], args: argparse.Namespace) -> list[Figure]:
     """Measure each server alone and beside busy loops; the fair share is that of one thread a core beside them."""
-    bodies, script = args.folder / "bodies", args.folder / "load.lua"
-    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
-    script.write_text(WRK_SCRIPT)
+    bodies, script = write_load(args.folder, prompts)
     cores = len(os.sched_getaffinity(0))
     alone: dict[tuple[str, int], float] = {}
     figures = []
@@ -401,9 +405,7 @@ def check_difference(difference: float) -> None:
 def overload(server: Server, prompts: Sequence[str], args: argparse.Namespace) -> None:
     """Four times the sustainable rate; prints what became of it, and the memory before, during and after."""
     requests = [post(json.dumps({"prompt": [prompt]}).encode(), KEY) for prompt in prompts]
-    bodies, script = args.folder / "bodies", args.folder / "load.lua"
-    bodies.write_text("\n".join(json.dumps({"prompt": [prompt]}) for prompt in prompts) + "\n", encoding="utf-8")
-    script.write_text(WRK_SCRIPT)
+    bodies, script = write_load(args.folder, prompts)
     rate = load(server, 64, bodies, script, args.seconds).rate
     memory = [largest_mb(server.process.pid)]
     print(f"sustainable: {rate:.0f} requests/s; offered: {4 * rate:.0f} for {args.overload:g} s")

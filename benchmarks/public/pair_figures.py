@@ -30,7 +30,7 @@ class Ordered:
 def leaderboards(fit: Part, tests: Mapping[str, Part]) -> dict[str, Predictions]:
     """Return mean scores of the LLMs as predictions: of all prompts, and of each task if there are several.
 
-    A task's leaderboard is told the task, which methods that see the prompt alone must guess. LLMs without scores in a
+    A task's leaderboard knows the task, which methods that see the prompt alone must guess. LLMs without scores in a
     task have their mean over all.
     """
     methods = [MARGINAL, BY_TASK] if len(np.unique(fit.group)) > 1 else [MARGINAL]

@@ -110,7 +110,7 @@ class FallbackClient:
         charge: Charge,
         failed: AllModelsFailedError | None = None,
     ) -> UpstreamResult:
-        """Return the answer, or the first chunk of a stream, of the first candidate that answers.
+        """Return the answer, or a stream after its first output, of the first candidate that answers.
 
         Args:
             config: limits of attempts and times, and the models.
