@@ -75,8 +75,15 @@ def text_of(value: object) -> str | None:
     return str(value).strip() or None
 
 
+def _is_clean_text(values: list[object]) -> bool:
+    """Return whether every value is text that ``text_of`` does not change."""
+    return all(type(value) is str and value and value.strip() == value for value in values)
+
+
 def as_text(column: pd.Series) -> pd.Series:
     """Return a column of names as text, see ``text_of``; the column itself if it is that already."""
+    if isinstance(column.dtype, pd.StringDtype) and _is_clean_text(column.tolist()):
+        return column
     codes, values = factorize(column)
     texts = [value if isinstance(value, (list, tuple, dict)) else text_of(value) for value in values]
     if all(isinstance(value, str) and value == text for value, text in zip(values, texts, strict=True)):

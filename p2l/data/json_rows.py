@@ -105,7 +105,8 @@ def _floats(column: pd.Series) -> Float64[np.ndarray, " floats"]:
     if column.dtype == np.float64:
         values = column.to_numpy()
     else:
-        values = np.array([v for v in column if isinstance(v, float)] if column.dtype == object else [], dtype=float)
+        found = [v for v in column.tolist() if isinstance(v, float)] if column.dtype == object else []
+        values = np.array(found, dtype=float)
     return values[~np.isnan(values)]
 
 
@@ -170,7 +171,7 @@ def fast_rows_of_lines(lines: Iterable[bytes]) -> list[dict[str, object]] | None
     try:
         for line in lines:
             row = _fast_row(line)
-            if isinstance(row, dict):
+            if type(row) is dict:
                 rows.append(row)
             elif line.strip():
                 return None
@@ -182,9 +183,9 @@ def fast_rows_of_lines(lines: Iterable[bytes]) -> list[dict[str, object]] | None
 def _fast_row(line: bytes) -> object:
     try:
         row = orjson.loads(line)
-        return row if not isinstance(row, dict) or _has_all_keys(row, line) else parse_json(line.decode())
     except orjson.JSONDecodeError:  # NaN and half a surrogate pair are JSON to ``json``
         return parse_json(line.decode()) if line.strip() else None
+    return row if type(row) is not dict or _has_all_keys(row, line) else parse_json(line.decode())
 
 
 def _has_all_keys(row: dict[str, Any], line: bytes) -> bool:

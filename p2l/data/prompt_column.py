@@ -75,6 +75,10 @@ def _check(key: Hashable) -> tuple[str, ...] | str:
     """Return the turns of a prompt, or the reason why it is none."""
     if not isinstance(key, tuple):
         return MISSING_VALUE if key is None or pd.isna(key) is True else NON_STRING_TURN
-    if not all(isinstance(turn, str) for turn in key):
+    if not all(map(_is_text, key)):
         return NON_STRING_TURN
-    return key if any(turn.strip() for turn in key) else EMPTY_PROMPT
+    return key if any(map(str.strip, key)) else EMPTY_PROMPT
+
+
+def _is_text(turn: object) -> bool:
+    return isinstance(turn, str)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import pandas as pd
 import pyarrow as pa
 
+from p2l.data.collector import paused_collector
 from p2l.data.csv_table import read_csv
 from p2l.data.hub_dataset import HubDataset, is_dataset, is_dataset_dict
 from p2l.data.json_rows import frame_of_rows, parse_json, read_json
@@ -36,6 +37,7 @@ File = TypeVar("File", Path, TableFile)
 TableSource: TypeAlias = str | Path | pd.DataFrame | HubDataset | Mapping[str, HubDataset] | Sequence[Mapping[str, Any]]
 
 
+@paused_collector()
 def read_table(
     source: TableSource, split: str = "train", *, text: Sequence[str] = (), prompt: str = "prompt"
 ) -> pd.DataFrame:

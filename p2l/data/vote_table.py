@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Float32, Int64
 
 from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable
+from p2l.data.collector import paused_collector
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import TableSource, source_name
 from p2l.data.skip_report import (
@@ -97,6 +98,7 @@ def _selected(
     return tuple(prompts[prompt] for prompt in used)
 
 
+@paused_collector()
 def load_votes(
     source: TableSource,
     *,
