@@ -1,6 +1,7 @@
 """What the benchmarks measured, as data: each one writes a file, benchmarks/report.py makes the page of all."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,9 +29,11 @@ class Figure:
         return self.unit.endswith("/s")
 
     def ratio(self, other: str) -> float:
-        """How many times better ours is."""
+        """How many times better ours is; infinite if the other did nothing in its time."""
         theirs = self.others[other]
-        return self.ours / theirs if self.is_rate else theirs / self.ours
+        if self.is_rate:
+            return self.ours / theirs if theirs else math.inf
+        return theirs / self.ours
 
     def per_second(self) -> float:
         """How many units of work a second."""

@@ -13,6 +13,7 @@ is given; rows without a peer say so.
 import argparse
 import datetime
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -69,6 +70,7 @@ def run(script: str, options: Sequence[str], target: Path) -> str | None:
         print(f"{script}: figures of an earlier run are in {target}", flush=True)
         return wrong.read_text(encoding="utf-8") if wrong.exists() else None
     print(f"{script} {' '.join(options)}", flush=True)
+    wrong.unlink(missing_ok=True)
     log = target.with_suffix(".log")
     command = [sys.executable, str(HERE / script), *options, "--json", str(target)]
     with log.open("w", encoding="utf-8") as output:
@@ -107,6 +109,8 @@ def table(figures: Sequence[Figure], machine: Machine) -> str:
         for place, (name, value) in enumerate(one.others.items() or [("", 0.0)]):
             beside = f"{name}: {number(value)}" if name else ""
             ratio = f"{number(one.ratio(name))} x" if name else ""
+            if name and math.isinf(one.ratio(name)):
+                beside, ratio = f"{name}: no answer in the time", ""
             first = (one.what, ours, share) if place == 0 else ("", "", "")
             rows.append((first[0], first[1], beside, ratio, first[2]))
     filled = [column for column in range(len(rows[0])) if any(row[column] for row in rows[1:])]
@@ -149,6 +153,7 @@ def draw(figures: Sequence[Figure], path: Path) -> None:
     names = sorted({name for one in rows for name in one.others})
     for place, name in enumerate(names):
         points = [(one.ratio(name), row) for row, one in enumerate(rows) if name in one.others]
+        points = [(ratio, row) for ratio, row in points if math.isfinite(ratio)] or [(math.nan, 0)]
         marker, colour = MARKERS[place // len(COLOURS)], COLOURS[place % len(COLOURS)]
         axis.plot(*zip(*points, strict=True), marker, color=colour, label=name, markersize=5)
     axis.axvline(1, color="#444444", linewidth=1)

@@ -36,6 +36,19 @@ def test_above_one_is_better_for_rates_and_for_times(bench: dict[str, ModuleType
     assert figure("a", "MB", 50.0, {"peer": 25.0}).ratio("peer") == 0.5
 
 
+def test_a_peer_that_did_nothing_in_its_time_has_no_ratio(
+    bench: dict[str, ModuleType], computer: object, tmp_path: Path
+) -> None:
+    silent = bench["figures"].Figure("beside a busy loop", "requests/s", 40.0, {"peer": 0.0, "other": 10.0})
+    assert "| beside a busy loop | 40 requests/s | peer: no answer in the time |  |" in bench["report"].table(
+        [silent], computer
+    )
+    bench["report"].draw([silent], tmp_path / "page.png")
+    only = bench["figures"].Figure("beside a busy loop", "requests/s", 40.0, {"peer": 0.0})
+    bench["report"].draw([only], tmp_path / "only.png")
+    assert (tmp_path / "only.png").stat().st_size > 1000
+
+
 def test_the_share_of_the_peak(bench: dict[str, ModuleType], computer: object) -> None:
     figure, share = bench["figures"].Figure, bench["report"].work_share
     assert share(figure("a", "prompts/s", 100.0, flop=2e10, dtype="bfloat16"), computer) == "50% of bfloat16 products"
@@ -90,3 +103,10 @@ def test_a_run_keeps_figures_draws_them_and_names_what_failed(
         report.main()
     assert "- `load`: a peer is missing" in page.read_text() and "cvxpy: 4,000" in page.read_text()
     assert (tmp_path / "performance.png").read_bytes().startswith(b"\x89PNG")
+    broken.write_text(
+        "import pathlib, sys\n"
+        'figure = \'[{"what": "one file", "unit": "s", "ours": 1.5}]\'\n'
+        "pathlib.Path(sys.argv[-1]).write_text(figure)"
+    )
+    report.main()
+    assert "one file" in page.read_text() and "Failed" not in page.read_text()
