@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from routed_figures import BLEND, BOTH, END, NEIGHBOURS, P2L, RIDGE, BudgetFigures
 from show_routes import Report
 from spend_budgets import MIXTURE
 
 from p2l.data.measured_scores import MeasuredScores
-from p2l.drawing import finish, height_of_rows, key_below, name_rows, new_figure, short_names, tidy
+from p2l.drawing import change_caption, finish, height_of_rows, key_below, name_rows, new_figure, tidy
 from p2l.files import whole_file
 from p2l.routing.evaluation import policies
+from p2l.routing.evaluation.dot_names import write_names
 from p2l.routing.evaluation.routing_evaluation import GeneralScores
 
 COLOURS = {
@@ -32,21 +34,32 @@ WIDTH, HEIGHT = 6.6, 4.6
 
 def draw(report: Report, path: Path) -> None:
     """Write a PNG with a panel for each test."""
+    figure = figure_of(report)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def figure_of(report: Report) -> Figure:
+    """Return a panel for each test."""
     tests = list(report.table.tests)
     rows = max(len(report.choices[part]) for part in tests) + 3
     figure = new_figure(WIDTH * len(tests), HEIGHT if report.budgets else height_of_rows(rows))
-    for axis, part in zip(figure.subplots(1, len(tests), squeeze=False)[0], tests, strict=True):
+    axes = figure.subplots(1, len(tests), squeeze=False)[0]
+    for axis, part in zip(axes, tests, strict=True):
         if report.budgets:
             _draw_costs(axis, report, report.budgets[part], report.table.tests[part].measured)
         else:
             _draw_choices(axis, report, part)
         axis.set_title(f"{report.table.name}, {part}: {len(report.table.tests[part]):,} prompts", fontsize=11)
-    which = "band" if report.budgets else "bars"
-    key_below(
-        figure, f"{which}: 95% intervals over prompts", f"the band is that of {report.ours}" * bool(report.budgets)
-    )
-    with whole_file(path) as file:
-        finish(figure).savefig(file, format="png", dpi=110)
+    notes = [f"{'band' if report.budgets else 'bars'}: 95% intervals over prompts"]
+    notes += [f"the band is that of {report.ours}"] if report.budgets else []
+    key_below(figure, *notes)
+    if report.budgets:
+        places = [named_places(report.table.tests[part].measured) for part in tests]
+        nameless = sum(write_names(figure, axis, one) for axis, one in zip(axes, places, strict=True))
+        if nameless:
+            change_caption(figure, *notes, f"{nameless} LLM{'s' if nameless > 1 else ''} without room for a name")
+    return finish(figure)
 
 
 def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: MeasuredScores) -> None:
@@ -62,11 +75,6 @@ def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: Measured
         axis.plot(found.budgets, values, "D-", color=PUBLISHED, markersize=5, lw=1.2, label=name)
     cost, score = test.cost.mean(axis=0), test.mean_score()
     axis.plot(cost, score, "s", color=SINGLE, markersize=5, label="a single LLM")
-    names = short_names([model.split("/")[-1] for model in test.models], 24)
-    for place, at in enumerate(np.lexsort((score, cost))):
-        side, below = "right" if cost[at] == cost.max() else "left", -13 if place % 2 else 6  # neighbours differ
-        here = (cost[at], score[at])
-        axis.annotate(names[at], here, textcoords="offset points", xytext=(0, below), fontsize=7, ha=side)
     axis.set(xlabel="mean cost of a prompt (the budget, for published figures)", ylabel="mean score")
     axis.margins(y=0.1)
     tidy(axis)
@@ -75,6 +83,14 @@ def _draw_costs(axis: Axes, report: Report, found: BudgetFigures, test: Measured
         axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def named_places(test: MeasuredScores) -> dict[str, tuple[float, float]]:
+    """Return mean cost and score of each LLM, the best first; names lose their owner if they stay distinct."""
+    tails = [model.split("/")[-1] for model in test.models]
+    names = tails if len(set(tails)) == len(tails) else test.models
+    cost, score = test.cost.mean(axis=0), test.mean_score()
+    return {names[at]: (float(cost[at]), float(score[at])) for at in np.argsort(-score, kind="stable")}
 
 
 def mixtures(test: MeasuredScores, budgets: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -314,6 +314,38 @@ def test_the_gap_that_is_recovered(public: dict[str, ModuleType]) -> None:
     assert recovered(test, -first).value == 0.25
 
 
+@pytest.mark.parametrize("costs", [(1e-4, 1e-4, 3e-4, 1e-2), (0.0, 0.5, 0.5, 1.0)], ids=["log", "with a free LLM"])
+def test_names_in_a_picture_stay_within_it_and_apart(
+    public: dict[str, ModuleType], tmp_path: Path, costs: tuple[float, ...]
+) -> None:
+    """Also those of the lowest and the highest LLM, at the edges, and of two LLMs at one place."""
+    names = ("owner/lowest-of-all-the-models-with-a-name", "owner/twin-of-the-next", "owner/twin", "owner/highest")
+    chances = dict(zip(names, (0.1, 0.5, 0.5, 0.9), strict=True))
+    rows = [
+        (f"prompt {at}", name, float((7 * at) % 10 < 10 * chances[name]), cost)
+        for at in range(40)
+        for name, cost in zip(names, costs, strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["prompt", "model", "score", "cost"])
+    parts = {"fit": frame[:80], "test": frame[80:]}
+    table = public["public_tables"].load_table("table", parts, tmp_path)
+    fit, test = table.fit.measured, table.tests["test"].measured
+    scores, spent = (
+        public["predictions"].Predictions(getattr(fit, name), {"test": getattr(test, name)}, {})
+        for name in ("score", "cost")
+    )
+    report = public["show_routes"].Report(table, OURS, {}, {}, {}, choices={"test": []})
+    report.budgets = public["routed_figures"].spend({OURS: scores}, spent, fit, {"test": test}, (2e-4, 5e-3))
+    figure = public["draw_routes"].figure_of(report)
+    figure.draw_without_rendering()
+    panel = figure.axes[0].get_window_extent()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert next(text.get_text() for text in figure.axes[0].texts) == "highest" and len(boxes) == 4
+    assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
+    assert all(panel.y0 <= box.y0 and box.y1 <= panel.y1 for box in boxes)
+    assert not any(box.count_overlaps(boxes[:at]) for at, box in enumerate(boxes))
+
+
 def write_layouts(folder: Path) -> None:
     """Write each set's own layout, small."""
     frame = made_table(12)
