@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from predictions import UnitRange
-from routed_figures import explained, reliability_gap
+from reliability_figures import reliability_gap
+from routed_figures import explained
 
 from p2l.data.measured_scores import MeasuredScores
 from p2l.evaluation.choice_of_best import ChoiceOfBest, choice_of_best

@@ -25,6 +25,7 @@ from fit_methods import Predicted, fit_methods
 from pair_figures import MARGINAL, leaderboards, ordered_by_task
 from predictions import Predictions, UnitRange, error_of, fold_numbers
 from public_tables import FIT, PublicTable, hash_of, load_table, read_parts
+from reliability_figures import reliability_gap, reliability_of
 from routed_figures import (
     AS_FITTED,
     OURS,
@@ -32,7 +33,6 @@ from routed_figures import (
     choices,
     explained,
     recovered_gap,
-    reliability_gap,
     spend,
 )
 from set_layouts import LAYOUTS
@@ -89,6 +89,7 @@ def _measure(found: Report, part: str, fitted: Predicted, boards: Mapping[str, P
     heads = {AS_FITTED: scale.score(fitted.fitted[part]), RECALIBRATED: scale.score(fitted.recalibrated[part])}
     found.explained[part] = {name: explained(test, one) for name, one in (values | marginal).items()}
     found.gap[part] = {name: reliability_gap(test, one, scale) for name, one in (values | heads | marginal).items()}
+    found.reliability[part] = {name: reliability_of(test, one, scale) for name, one in heads.items()}
     found.ordered[part] = ordered_by_task(table.tests[part], values[found.ours], marginal)
     if len(table.models) == 2:
         found.recovered[part] = {name: recovered_gap(test, one) for name, one in values.items()}

@@ -1,16 +1,15 @@
-"""Figures of a test part: explained scores, calibration, choice of the best LLM, and quality at mean budgets."""
+"""Figures of a test part: explained scores, choice of the best LLM, and quality at mean budgets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from predictions import Predictions, UnitRange, squared_errors
+from predictions import Predictions, squared_errors
 from public_tables import Part
 from spend_budgets import Spent, known_prices, measure, stream
 
 from p2l.data.measured_scores import MeasuredScores
-from p2l.evaluation.calibration import calibration_error, gaps_by_prompt
 from p2l.routing.evaluation.curves import Curve, interval
 from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
 
@@ -38,15 +37,6 @@ def explained(test: MeasuredScores, predicted: np.ndarray) -> Interval:
     (drawn,) = resampled_sums(errors)
     total = errors.sum(axis=0)
     return percentile_interval(1 - total[0] / total[1], 1 - drawn[:, 0] / drawn[:, 1])
-
-
-def reliability_gap(test: MeasuredScores, predicted: np.ndarray, scale: UnitRange) -> float:
-    """Return the expected calibration error of predicted scores on the unit range, in ten bins."""
-    prompt, model = np.nonzero(test.weight > 0)
-    share, truth = scale(predicted)[prompt, model], scale(test.score)[prompt, model]
-    weight = np.ones(len(prompt))
-    gaps = gaps_by_prompt(np.stack((share, 1 - share), 1), np.stack((truth, 1 - truth), 1), weight, prompt)
-    return float(calibration_error(np.asarray(gaps.sum(axis=0)), np.array([weight.sum()]))[0])
 
 
 def choices(predicted: Mapping[str, np.ndarray], fit: MeasuredScores, part: Part, ours: str) -> list[Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pair_figures import Ordered
 from public_tables import PublicTable
+from reliability_figures import Reliability
 from routed_figures import BudgetFigures, Row
 from spend_budgets import MIXTURE
 
@@ -24,7 +25,7 @@ class Report:
         options: that each method chose.
         errors: of each method on the prompts to fit, cross-fitted (``error_of``).
         published: the entry of ``published.yaml``.
-        explained, gap, choices, ordered, budgets, cost_explained, recovered: by test part.
+        explained, gap, reliability, choices, ordered, budgets, cost_explained, recovered: by test part.
     """
 
     table: PublicTable
@@ -34,6 +35,7 @@ class Report:
     published: Mapping[str, Any]
     explained: dict[str, dict[str, Interval]] = field(default_factory=dict)
     gap: dict[str, dict[str, float]] = field(default_factory=dict)
+    reliability: dict[str, dict[str, Reliability]] = field(default_factory=dict)
     choices: dict[str, list[Row]] = field(default_factory=dict)
     ordered: dict[str, list[Ordered]] = field(default_factory=dict)
     budgets: dict[str, BudgetFigures] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Report:
         for name, gap in self.gap[part].items():
             explained = self.explained[part].get(name)
             yield f"| {name} | {'' if explained is None else _number(explained)} | {gap:.4f} |"
+        for name, one in self.reliability[part].items():
+            yield f"\nInterval of the calibration error of {name}: {_number(one.error)}"
         for name, value in self.recovered.get(part, {}).items():
             yield f"\nAPGR of {name}: {_number(value)}"
         if part in self.cost_explained:
@@ -123,6 +127,7 @@ class Report:
                 "left_out": self.table.left_out[part],
                 "explained": {name: vars(value) for name, value in self.explained[part].items()},
                 "calibration_error": self.gap[part],
+                "reliability": {name: one.numbers() for name, one in self.reliability[part].items()},
                 "choices": {row.name: vars(row.value) for row in self.choices[part]},
                 "ordered": {row.task: asdict(row) for row in self.ordered[part]},
                 "cost_explained": self.cost_explained.get(part),

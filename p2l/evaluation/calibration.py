@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.sparse import csr_matrix
 
+from p2l.statistics.bootstrap import Interval, percentile_interval
+
 BINS = 10  # of equal width over [0, 1]
 
 
@@ -39,6 +41,14 @@ def calibration_error(
     num_outcomes = gaps.shape[1] // BINS
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample may hold no vote
         return np.abs(gaps).sum(axis=1) / (num_outcomes * weight)
+
+
+def centred_interval(value: float, samples: Float64[np.ndarray, " resamples"]) -> Interval:
+    """Return the interval of a calibration error, shifted back by its bias: resampling adds noise to every bin."""
+    if not np.isfinite(samples).any():
+        return percentile_interval(value, samples)
+    shifted = np.maximum(samples - (np.nanmean(samples) - value), 0)
+    return percentile_interval(value, shifted)
 
 
 def reliability(

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from p2l.evaluation import scoring_rules
-from p2l.evaluation.calibration import calibration_error, gaps_by_prompt, reliability
+from p2l.evaluation.calibration import calibration_error, centred_interval, gaps_by_prompt, reliability
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.evaluation.simple_metrics import ScoredVotes, UndefinedError
 from p2l.statistics.bootstrap import Interval, percentile_interval, resampled_sums
@@ -85,7 +85,7 @@ def proper_metrics(scored: ScoredVotes, baseline: Baseline | None, *, seed: int 
     error = calibration_error(np.asarray(gaps.sum(axis=0)), sums.total[:1])[0]
     found: dict[str, Any] = {"votes": int((weight > 0).sum()), "prompts": len(table)}
     found |= {name: asdict(sums.ratio(name, "weight")) for name in SCORES}
-    found["calibration_error"] = asdict(_centred(error, calibration_error(drawn_gaps, drawn[:, 0])))
+    found["calibration_error"] = asdict(centred_interval(error, calibration_error(drawn_gaps, drawn[:, 0])))
     if baseline is not None:
         found |= _against(sums, baseline, scored.votes.models)
     return {**found, "reliability": reliability(scored.family.outcomes, probs, targets, weight)}
@@ -130,11 +130,3 @@ def _against(sums: _Sums, baseline: Baseline, models: tuple[str, ...]) -> dict[s
         if met
         else {}
     )
-
-
-def _centred(value: float, samples: Float64[np.ndarray, " resamples"]) -> Interval:
-    """Return the interval of a calibration error, shifted back by its bias: resampling adds noise to every bin."""
-    if not np.isfinite(samples).any():
-        return percentile_interval(value, samples)
-    shifted = np.maximum(samples - (np.nanmean(samples) - value), 0)
-    return percentile_interval(value, shifted)

@@ -99,6 +99,8 @@ def test_the_command_on_any_table(
     assert abs(np.mean(found["budgets"]["over"][OURS], axis=0)).max() < 0.03
     assert found["explained"][OURS]["value"] > 0.15 and found["cost_explained"] > 0.8
     assert found["calibration_error"][OURS] < 0.08
+    fitted = f"{OURS}: as fitted"
+    assert found["reliability"][fitted]["error"]["value"] == found["calibration_error"][fitted]
     shown = capsys.readouterr().out
     assert "## test, 200 prompts\n0 prompts that are in the part to fit were left out" in shown
     assert found["ordered"]["sums"]["value"]["value"] > 0.8 and "| poems | 100 |" in shown
@@ -274,6 +276,46 @@ def test_recalibration_undoes_what_was_too_sure(public: dict[str, ModuleType]) -
     scores = replace(measured(600, 2), score=chance)
     found = public["calibrate_heads"].recalibrated(scores, sure, {"test": sure[:7]})
     np.testing.assert_allclose(found["test"], chance[:7], atol=0.01)
+
+
+def test_reliability_by_hand(public: dict[str, ModuleType]) -> None:
+    """Two bins: 0.25 given to answers of which half are usable, 0.75 to usable ones; unknown scores do not count."""
+    scores = replace(measured(4, 2), score=np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 9.0]]))
+    scores.weight[3, 1] = 0.0
+    given = np.tile([0.25, 0.75], (4, 1))
+    scale = public["predictions"].UnitRange.of(scores)
+    found = public["reliability_figures"].reliability_of(scores, given, scale)
+    assert found.curve == {"predicted": [0.25, 0.75], "observed": [0.5, 1.0], "votes": [4.0, 3.0]}
+    assert found.error.value == pytest.approx((4 * 0.25 + 3 * 0.25) / 7)
+    assert found.error.low <= found.error.value <= found.error.high
+    sure = public["reliability_figures"].reliability_of(scores, scores.score, scale)
+    assert (sure.error.value, sure.error.low, sure.error.high) == (0.0, 0.0, 0.0)
+
+
+def test_the_table_of_calibration(
+    public: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A row and a panel for each test part of each file; a part without these figures has none."""
+    names = public["routed_figures"].AS_FITTED, public["routed_figures"].RECALIBRATED
+    curve = {"predicted": [0.2, 0.7], "observed": [0.1, 0.8], "votes": [300.0, 100.0]}
+    errors = [{"value": value, "low": value / 2, "high": 2 * value} for value in (0.1, 0.0202, 0.02)]
+    for table, parts in {"first": ["test", "ood"], "second": ["mmlu"]}.items():
+        pairs = dict(zip(parts, [errors[:2], errors[1:]], strict=False))
+        found = {
+            part: {"prompts": 1234, "reliability": {n: {"error": e, "curve": curve} for n, e in zip(names, pair)}}
+            for part, pair in pairs.items()
+        }
+        content = {"table": table, "options": {}, "without": {"prompts": 3}, **found}
+        (tmp_path / f"{table}.json").write_text(json.dumps(content))
+    paths = [str(tmp_path / f"{name}.json") for name in ("first", "second")]
+    monkeypatch.setattr(sys, "argv", ["calibration_table.py", *paths, "--picture", str(tmp_path / "all.png")])
+    public["calibration_table"].main()
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert rows[0] == "| first, test | 1,234 | 400 | 0.1000 [0.0500, 0.2000] | 0.0202 [0.0101, 0.0404] | no |"
+    assert rows[1].endswith("| recalibrated |") and rows[2].startswith("| second, mmlu |") and len(rows) == 3
+    figure = public["calibration_table"].figure_of(public["calibration_table"].read_tests([Path(one) for one in paths]))
+    assert [axis.get_title() for axis in figure.axes] == ["first, test", "first, ood", "second, mmlu"]
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_pairs_ordered_right(public: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
