@@ -3,6 +3,7 @@
 Imports no torch, so that help and mistakes are answered at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -43,20 +44,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_command(command, rest, f"p2l {name}")
     if command in SERVERS:
         return _serve(command, rest)
-    if command in RANK:
+    try:
+        return _print(name, rest)
+    except BrokenPipeError:  # the reader has left, as "| head" does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _print(name: str, arguments: list[str]) -> int:
+    """Run a command that only prints; the exit status."""
+    status = 0
+    if name in RANK:
         from p2l.commands.rank_prompt import main as rank
 
-        return rank(rest)
-    if name in ("--help", "-h", "help"):
+        status = rank(arguments)
+    elif name in ("--help", "-h", "help"):
         sys.stdout.write(_help())
-        return 0
-    if name == "--version":
+    elif name == "--version":
         from p2l import __version__
 
         sys.stdout.write(f"p2l {__version__}\n")
-        return 0
-    sys.stderr.write(_unknown(name))
-    return 2
+    else:
+        sys.stderr.write(_unknown(name))
+        status = 2
+    sys.stdout.flush()
+    return status
 
 
 def run_script(command: str) -> int:

@@ -1,6 +1,7 @@
 """Compose the configuration of a command before anything heavy is imported."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def check_options(command: str, folder: Path, options: HydraOptions) -> None:
     Also if the command could not write its results, which else shows after hours of training.
     """
     register_resolvers()
+    _check_form(folder / f"{options.config_name or command}.yaml", options.overrides)
     if options.multirun:
         _check_folder_of_sweep(options)
     for cfg in compose_all(command, folder, options):
@@ -68,6 +70,16 @@ def _parse(overrides: tuple[str, ...]) -> list[Override]:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise ConfigError(explain_grammar(str(error.override), str(error))) from None
+
+
+def _check_form(file: Path, overrides: Sequence[str]) -> None:
+    """Raise ``ConfigError`` for a value without the name of its option; it may be that of the option that is needed."""
+    given = {override.partition("=")[0] for override in overrides}
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            needed = [name for name in needed_options(file) if name not in given]
+            hint = f"did you mean {shlex.quote(f'{needed[-1]}={override}')}? " if needed else ""
+            raise ConfigError(f"{override} has no name; {hint}options are written NAME=VALUE")
 
 
 def _variants(overrides: list[Override]) -> Iterator[list[str]]:
@@ -137,8 +149,17 @@ def _check_lists(command: str, folder: Path, options: HydraOptions) -> None:
 
 def list_options(file: Path) -> set[str]:
     """Return the options at the top of a configuration file whose values are lists."""
+    return {key for key, value in _options(file).items() if isinstance(value, list) and key != "defaults"}
+
+
+def needed_options(file: Path) -> list[str]:
+    """Return the options at the top of a configuration file that have no value, in its order."""
+    return [key for key, value in _options(file).items() if value == "???"]
+
+
+def _options(file: Path) -> dict[str, Any]:
     options: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.exists() else {}
-    return {str(key) for key, value in options.items() if isinstance(value, list) and key != "defaults"}
+    return {str(key): value for key, value in options.items()}
 
 
 def _missing(cfg: DictConfig) -> list[str]:

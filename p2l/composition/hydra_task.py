@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from p2l.composition.config_objects import register_resolvers
-from p2l.composition.one_line_errors import errors_in_one_line, quiet_libraries
+from p2l.composition.one_line_errors import errors_in_one_line, quiet_closed_pipes, quiet_libraries
 from p2l.waiting_policy import set_waiting_policy
 
 
@@ -29,6 +29,7 @@ class HydraTask:
         if self.arguments is not None:
             sys.argv = list(self.arguments)
         set_waiting_policy(os.environ)
+        quiet_closed_pipes()
         with errors_in_one_line():
             run: Callable[[DictConfig], Any] = import_module(f"p2l.commands.{self.command}").run
             quiet_libraries()

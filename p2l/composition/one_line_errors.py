@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from hydra.errors import CompactHydraException, InstantiationException
@@ -63,6 +64,17 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="Found .* module.s. in eval mode at the start of training")
     # Lightning 2.6 asks torch 2.13 in an older way
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*", category=FutureWarning)
+
+
+def quiet_closed_pipes() -> None:
+    """Let the log's handlers drop a message without a traceback if its reader has left, as ``| head`` does."""
+    for handler in logging.getLogger().handlers:
+        handler.handleError = partial(_handle_error, handler.handleError)  # type: ignore[method-assign]
+
+
+def _handle_error(report: Callable[[logging.LogRecord], None], record: logging.LogRecord) -> None:
+    if not isinstance(sys.exc_info()[1], BrokenPipeError):
+        report(record)
 
 
 def _loggers_of_hub_files() -> list[str]:

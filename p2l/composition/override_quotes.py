@@ -21,14 +21,21 @@ def explain_grammar(override: str, reason: str) -> str:
 
 
 def _candidates(override: str) -> list[str]:
-    key, _, value = override.partition("=")
-    if value.startswith("{"):  # a mapping, whose keys take no quotes
+    key, sign, value = override.partition("=")
+    if not sign:
         return []
     whole = f"{key}={_quoted(value)}"
-    if not (value.startswith("[") and value.endswith("]")):
-        return [whole]
     items = [match[1].strip() for match in _ITEM.finditer(value[1:-1]) if match[0]]
-    return [f"{key}=[{','.join(item if _is_readable(f'x={item}') else _quoted(item) for item in items)}]", whole]
+    if value.startswith("{") and value.endswith("}"):
+        pairs = [item.partition(":") for item in items]
+        return [f"{key}={{{', '.join(f'{name.strip()}: {_readable(text.strip())}' for name, _, text in pairs)}}}"]
+    if value.startswith("[") and value.endswith("]"):
+        return [f"{key}=[{','.join(map(_readable, items))}]", whole]
+    return [whole]
+
+
+def _readable(item: str) -> str:
+    return item if _is_readable(f"x={item}") else _quoted(item)
 
 
 def _quoted(text: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from jaxtyping import Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
+from p2l.data.column_advice import advise_columns
 from p2l.data.column_values import Names, numbers
 from p2l.data.readers import TableSource, source_name
 from p2l.data.skip_report import (
@@ -177,18 +178,10 @@ def check_columns(columns: Collection[str], needed: Sequence[str], source: str) 
     needed = (*needed, *(SOFT_COLUMNS if set(SOFT_COLUMNS) & set(columns) else ()))
     missing = [column for column in needed if column not in columns]
     if missing:
-        alike = {_plain(str(column)): str(column) for column in columns}
-        meant = {column: alike.get(_plain(column), "...") for column in missing}
-        names = ", ".join(f"{column}: {name}" for column, name in meant.items())
         raise DataError(
             f"{source} has no column {', '.join(missing)}; a vote table needs {', '.join(needed)}. "
-            f"It has: {', '.join(map(str, columns))}. For other names give 'data.columns={{{names}}}' (outside "
-            "training 'columns=...')"
+            f"It has: {', '.join(map(str, columns))}. {advise_columns(missing, list(map(str, columns)))}"
         )
-
-
-def _plain(column: str) -> str:
-    return column.casefold().replace(" ", "").replace("_", "")
 
 
 def soft_votes(frame: pd.DataFrame) -> Float64[np.ndarray, "votes 4"] | None:

@@ -1,6 +1,8 @@
 """Rows that a vote table leaves out: the reasons, the report, and the limit on their share."""
 
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,14 +25,11 @@ REASONS = (
 )
 
 Mask = Bool[np.ndarray, " votes"]
-LABEL_ADVICE = (
-    "Known labels are model_a (also A, left, 1 beside 0.5), model_b (also B, right, 0 beside 0.5), tie (also draw, "
-    "0.5), tie (bothbad) (also both_bad), and the winner's own name. Map the others, for example "
-    "'data.winner_map={first: model_a, skipped: null}' (outside training 'winner_map=...'); null leaves a label's "
-    "votes out"
-)
 ROWS_SHOWN = 5
 _VALUES_SHOWN = 8
+# the key of a mapping in an option takes no quotes: a few signs are escaped, others cannot be written
+_SIGN, _ESCAPED = re.compile(r"([\\()\[\]{}:=,])"), r"\\\1"
+_KEY = re.compile(r"[\w /+.$%*@?|\\()\[\]{}:=,-]+", re.ASCII)
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,6 +118,26 @@ def shown_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{value[:60]!r} {count:,}" for value, count in most[:_VALUES_SHOWN]) + more
 
 
+def advise_labels(report: SkipReport | SkipCounts) -> str:
+    """Return which labels of a winner are known, and how to map the others: the option for the most frequent one."""
+    unknown = report.details.get(UNKNOWN_WINNER, {})
+    keys = [label for label in sorted(unknown, key=lambda label: (-unknown[label], label)) if _KEY.fullmatch(label)]
+    pair = f"{_SIGN.sub(_ESCAPED, keys[0])}: both_bad" if keys else "first: model_a"
+    option = shlex.quote(f"winner_map={{{pair}}}")
+    others = (
+        "" if len(keys) == len(unknown) else f"; an option cannot hold the label {_other(unknown, keys)!r}: rename it"
+    )
+    return (
+        "Known labels are model_a (also A, left, 1 beside 0.5), model_b (also B, right, 0 beside 0.5), tie (also draw, "
+        "0.5), tie (bothbad) (also both_bad), and the winner's own name. Map the others to model_a, model_b, tie, "
+        f"both_bad or null (no vote), for example {option}, in training 'data.winner_map=...'{others}"
+    )
+
+
+def _other(labels: Iterable[str], keys: Sequence[str]) -> str:
+    return min(set(labels) - set(keys))
+
+
 def skip_report(bad_rows: dict[str, Mask], total: int) -> SkipReport:
     """Report each bad row under the first of its reasons; ``bad_rows`` is in order of precedence."""
     skip = np.zeros(total, dtype=bool)
@@ -139,5 +158,5 @@ def check_skipped(report: SkipReport | SkipCounts, max_skipped_share: float, sou
             if report.kept
             else "the table contains no valid votes"
         )
-        advice = f"\n{LABEL_ADVICE}" if UNKNOWN_WINNER in report.counts else ""
+        advice = f"\n{advise_labels(report)}" if UNKNOWN_WINNER in report.counts else ""
         raise DataError(f"{source}: {problem}\n{report}{advice}")

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from p2l.data.column_values import Names, factorize, text_of
-from p2l.data.skip_report import LABEL_ADVICE, UNKNOWN_WINNER, SkipCounts, SkipReport, shown_counts
+from p2l.data.skip_report import UNKNOWN_WINNER, SkipCounts, SkipReport, advise_labels, shown_counts
 from p2l.errors import ConfigError, DataError
 from p2l.winner import OUTCOMES, Outcome
 
@@ -81,7 +81,7 @@ def check_labels(report: SkipReport | SkipCounts, max_skipped_share: float, sour
         count = report.counts[UNKNOWN_WINNER]
         raise DataError(
             f"{source}: unknown labels in column winner, {count:,} of {report.total:,} rows: "
-            f"{shown_counts(report.details.get(UNKNOWN_WINNER, {}))}. {LABEL_ADVICE}"
+            f"{shown_counts(report.details.get(UNKNOWN_WINNER, {}))}. {advise_labels(report)}"
         )
 
 
@@ -136,8 +136,7 @@ def _set_by_name(
             raise AmbiguousWinnerError(
                 int(other[0]),
                 f"the winner {label!r} may mean {side} or the model of that name, which is {found[other[0]]} there; "
-                f"say which with data.winner_map={{{label}: {side}}} (outside training winner_map=...), or rename the "
-                "model",
+                f"say which with winner_map={{{label}: {side}}}, in training data.winner_map=..., or rename the model",
             )
         return
     winner[rows_of_name] = found[rows_of_name]

@@ -129,7 +129,9 @@ def load_head(
 
 def _read_models(path: Path) -> tuple[str, ...]:
     if not path.exists():
-        raise CheckpointError(f"{path} is missing; a P2L checkpoint folder has one")
+        inner = next(path.parent.glob(f"*/{path.name}"), None)  # of a run's folder
+        hint = f"did you mean {inner.parent}?" if inner else "a P2L checkpoint folder has one"
+        raise CheckpointError(f"{path} is missing; {hint}")
     return model_names(_read_json(path), path, CheckpointError)
 
 

@@ -1,5 +1,6 @@
 """``p2l`` as a user calls it: help and mistakes come at once, without torch, and with the option that was meant."""
 
+import logging
 import os
 import pickle
 import shlex
@@ -17,6 +18,7 @@ from hydra.errors import HydraException
 
 from p2l.commands.cli import CONFIGURED, SERVERS, main
 from p2l.composition.hydra_task import HydraTask
+from p2l.composition.one_line_errors import quiet_closed_pipes
 from p2l.composition.option_names import nearest
 from p2l.composition.override_quotes import explain_grammar
 from tests.ports import free_port
@@ -65,6 +67,14 @@ LIGHT = {
         ["leaderboard", "categories=[all,language=Chinese]"],
         2,
         """did you mean 'categories=[all,"language=Chinese"]'?""",
+    ),
+    "a value without a name": (P2L, ["validate", "own.csv"], 2, "own.csv has no name; did you mean votes=own.csv?"),
+    "a second value": (P2L, ["add-models", "votes=v.csv", "my model"], 2, "did you mean 'model_path=my model'?"),
+    "a value beside no needed option": (
+        P2L,
+        ["train", "v.csv"],
+        2,
+        "v.csv has no name; options are written NAME=VALUE",
     ),
     "a mistyped command": (P2L, ["trian"], 2, "did you mean train?"),
 }
@@ -151,6 +161,8 @@ def ask(port: str, process: "subprocess.Popen[str]", cost: float | None) -> str:
         ("a=k=v", 'a="k=v"'),
         ("a=[f(x)]", 'a=["f(x)"]'),
         ("a=it's", 'a="it\'s"'),
+        ("a={Neither: tie (bothbad)}", 'a={Neither: "tie (bothbad)"}'),
+        ("a={prompt: User prompt, winner: Better (of 2)?}", 'a={prompt: User prompt, winner: "Better (of 2)?"}'),
     ],
 )
 def test_text_that_hydra_cannot_read_is_quoted(override, meant) -> None:
@@ -159,12 +171,51 @@ def test_text_that_hydra_cannot_read_is_quoted(override, meant) -> None:
     message = explain_grammar(override, str(error.value))
     assert f"did you mean {shlex.quote(meant)}?" in message and "hydra.cc" not in message
     parsed = OverridesParser.create().parse_override(meant).value()
-    assert parsed in (["x", "k=v", "k=w"], "k=v", ["f(x)"], "it's")
+    assert parsed in (
+        *(["x", "k=v", "k=w"], "k=v", ["f(x)"], "it's"),
+        *({"Neither": "tie (bothbad)"}, {"prompt": "User prompt", "winner": "Better (of 2)?"}),
+    )
 
 
 def test_keys_of_a_mapping_take_no_quotes() -> None:
     message = explain_grammar('a={"k": v}', "no viable alternative")
     assert "did you mean" not in message and "take none" in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["rank", "hello"],
+        ["leaderboard", f"votes={ROOT / 'docs' / 'examples' / 'votes.csv'}"],
+    ],
+    ids=["help", "rank", "leaderboard"],
+)
+def test_a_reader_that_leaves_gets_no_traceback(arguments, tmp_path) -> None:
+    command = [sys.executable, "-m", "p2l", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    process.stdout.close()
+    complaint = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() in (0, 1) and complaint == ""
+
+
+def test_a_log_without_a_reader_is_quiet_and_other_errors_of_it_are_not(monkeypatch, capsys) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", buffering=1) as stream:
+        handler = logging.StreamHandler(stream)
+        monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+        quiet_closed_pipes()
+        logging.getLogger().warning("nobody reads this")
+        assert capsys.readouterr().err == ""
+        logging.getLogger().warning("%d", "no number")
+        assert "Logging error" in capsys.readouterr().err
+        with suppress(BrokenPipeError):
+            stream.close()
 
 
 @pytest.mark.parametrize("command", CONFIGURED)

@@ -1,8 +1,11 @@
 """Battles without prompts: the same rows are good, and say the same, as in a vote table."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.vote_table import VoteTable, validate_votes
@@ -81,7 +84,21 @@ def test_too_many_bad_rows_are_an_error() -> None:
         load_battles(FRAME.drop(columns="winner"))
 
 
-def test_columns_of_other_names_are_told_apart() -> None:
-    named = FRAME.rename(columns={"model_a": "Model A", "winner": "verdict"})
-    with pytest.raises(DataError, match=r"give 'data\.columns=\{model_a: Model A, winner: \.\.\.\}'"):
+@pytest.mark.parametrize(
+    ("names", "option"),
+    [
+        ({"model_a": "Model A", "winner": "verdict"}, "columns={model_a: Model A, winner: verdict}"),
+        ({"model_b": "LLM 2", "winner": "Mark"}, "columns={model_b: LLM 2, winner: ...}"),
+        ({"model_a": "Model-1", "winner": "Better?"}, 'columns={model_a: Model-1, winner: "Better?"}'),
+        ({"model_b": "model b (right)", "winner": "CHOICE"}, "columns={model_b: ..., winner: CHOICE}"),
+        ({"winner": "Best!"}, 'columns={winner: "Best!"}'),
+    ],
+)
+def test_columns_of_other_names_are_guessed(names, option) -> None:
+    """The option can be given as it stands."""
+    named = FRAME.rename(columns=names)
+    with pytest.raises(DataError, match=re.escape(f"give '{option}', in training 'data.columns=...'")):
         load_battles(named)
+    if "..." not in option:
+        columns = OverridesParser.create().parse_override(option).value()
+        assert load_battles(named, columns=columns, max_skipped_share=1.0)[0].models == ("ant", "bee", "cat")

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from p2l.data.battle_table import load_battles
 from p2l.data.vote_table import load_votes
@@ -44,6 +45,32 @@ def test_an_unknown_label_is_an_error_whatever_its_share() -> None:
             DataError, match=r"4 of 100 rows: 'neither' 3, '\?' 1\. Known labels are model_a .*winner_map"
         ):
             load(rows)
+
+
+@pytest.mark.parametrize(
+    ("label", "pair"),
+    [
+        ("Neither", "Neither: both_bad"),
+        ("none (of them)", r"none \(of them\): both_bad"),
+        ("n/a: skipped", r"n/a\: skipped: both_bad"),
+    ],
+)
+def test_the_error_maps_the_label_that_it_found(label: str, pair: str) -> None:
+    """The option can be given as it stands."""
+    rows = votes(["model_a"] * 6 + [label] * 2 + ["?"])
+    with pytest.raises(DataError) as error:
+        load_votes(rows)
+    assert f"for example 'winner_map={{{pair}}}', in training 'data.winner_map=...'" in str(error.value)
+    given = OverridesParser.create().parse_override(f"winner_map={{{pair}}}").value()
+    table, _ = load_votes(rows, winner_map={**given, "?": "tie"})
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0] * 6 + [3, 3, 2]
+
+
+def test_the_error_names_a_label_that_no_option_can_hold() -> None:
+    with pytest.raises(DataError, match="winner_map={meh: both_bad}.*cannot hold the label 'égalité': rename it"):
+        load_votes(votes(["model_a"] * 6 + ["égalité", "égalité", "meh"]))
+    with pytest.raises(DataError, match='winner_map={first: model_a}.*cannot hold the label "it\'s a draw": rename it'):
+        load_votes(votes(["model_a"] * 6 + ["it's a draw"]))
 
 
 def test_a_map_reads_the_rest() -> None:

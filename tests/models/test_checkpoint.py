@@ -1,6 +1,7 @@
 """What a folder must hold, and the one line that says what is wrong with it."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,13 @@ def test_ours_says_what_it_is(tiny_checkpoint: Checkpoint, tmp_path: Path) -> No
 
 def test_missing_model_list(copy_of: Callable[..., Path]) -> None:
     load_fails(copy_of("qwen2_bt", "model_list.json"), "model_list.json is missing; a P2L checkpoint folder has one")
+
+
+def test_a_folder_that_holds_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "run" / "checkpoint", tiny_checkpoint)
+    load_fails(tmp_path / "run", re.escape(f"model_list.json is missing; did you mean {folder}?"))
+    (tmp_path / "run" / "other").mkdir()
+    load_fails(tmp_path / "run" / "other", "model_list.json is missing; a P2L checkpoint folder has one")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "3", "[1, 2]"])

@@ -33,12 +33,15 @@ def _with_status(status: int) -> Callable[[Request, Any], Awaitable[Response]]:
 
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
     """Name the first three faults, each with its place; FastAPI's own answer would repeat the input."""
-    faults = [f"{'.'.join(map(str, fault['loc']))}: {_reason(fault)}" for fault in error.errors()[:3]]
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {_reason(fault, request)}" for fault in error.errors()[:3]]
     left = len(error.errors()) - len(faults)
     return json_response({"detail": "; ".join(faults) + (f"; and {left} more" if left else "")}, 422)
 
 
-def _reason(fault: Mapping[str, Any]) -> str:
+def _reason(fault: Mapping[str, Any], request: Request) -> str:
+    media_type = request.headers.get("content-type", "")
+    if fault["loc"] == ("body",) and fault["type"] != "missing" and "json" not in media_type:
+        return f"the header content-type must be application/json; found {media_type[:60]!r}"
     if fault["type"] == "extra_forbidden":
         return f"unknown field; known: {', '.join(LeaderboardsRequest.model_fields)}"
     return str(fault["msg"])

@@ -106,6 +106,16 @@ def test_a_bad_request_is_told_why(body, status, why, ask):
     assert (answer.status_code, why in answer.json()["detail"]) == (status, True), answer.text[:300]
 
 
+@pytest.mark.parametrize("media_type", ["application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_declared_as_json(media_type, ask):
+    """As curl -d sends it; the published route reads it."""
+    headers = {"content-type": media_type}
+    answer = ask("POST", "/v1/leaderboards", content=b'{"prompts": ["x"]}', headers=headers)
+    expected = f"body: the header content-type must be application/json; found '{media_type}'"
+    assert (answer.status_code, answer.json()["detail"]) == (422, expected)
+    assert ask("POST", "/predict", content=b'{"prompt": ["x"]}', headers=headers).status_code == 200
+
+
 def test_a_body_sent_in_parts_is_limited_too(ask):
     async def parts():
         for _ in range(100):

@@ -1,0 +1,41 @@
+"""Suggest which columns of a table hold what a vote table needs."""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+# other names of a column, without case, spaces and punctuation, the most telling first
+ALIASES = {
+    "prompt": ("userprompt", "question", "query", "instruction", "input", "userinput", "request", "task", "text"),
+    "model_a": ("modela", "model1", "modelleft", "leftmodel", "llma", "llm1", "assistanta", "assistant1"),
+    "model_b": ("modelb", "model2", "modelright", "rightmodel", "llmb", "llm2", "assistantb", "assistant2"),
+    "winner": (
+        *("preferred", "preference", "verdict", "choice", "chosen", "vote", "better", "best", "outcome", "result"),
+        *("label", "judgment", "judgement", "winningmodel"),
+    ),
+}
+UNKNOWN = "..."
+_PLAIN_VALUE = re.compile(r"[\w.+-]+( [\w.+-]+)*", re.ASCII)  # what an option of a command line takes without quotes
+
+
+def advise_columns(missing: Sequence[str], columns: Sequence[str]) -> str:
+    """Return the option that names these missing columns, with a guess of each; "..." stands for no guess.
+
+    >>> advise_columns(["prompt", "winner"], ["Question", "Model A", "Model B", "Mark"])
+    "For other names give 'columns={prompt: Question, winner: ...}', in training 'data.columns=...'"
+    """
+    names = ", ".join(f"{column}: {_value(_guess(column, columns))}" for column in missing)
+    return f"For other names give {shlex.quote(f'columns={{{names}}}')}, in training 'data.columns=...'"
+
+
+def _guess(column: str, columns: Sequence[str]) -> str:
+    plain = {_without_signs(name): name for name in reversed(columns)}
+    return next((plain[name] for name in (_without_signs(column), *ALIASES.get(column, ())) if name in plain), UNKNOWN)
+
+
+def _value(name: str) -> str:
+    return name if name == UNKNOWN or _PLAIN_VALUE.fullmatch(name) else '"' + name.replace('"', '\\"') + '"'
+
+
+def _without_signs(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
