@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,23 +119,19 @@ def shown_counts(counts: Mapping[str, int]) -> str:
 
 
 def advise_labels(report: SkipReport | SkipCounts) -> str:
-    """Return which labels of a winner are known, and how to map the others: the option for the most frequent one."""
+    """Return which labels of a winner are known, and the option that maps the others, with "..." to fill in."""
     unknown = report.details.get(UNKNOWN_WINNER, {})
-    keys = [label for label in sorted(unknown, key=lambda label: (-unknown[label], label)) if _KEY.fullmatch(label)]
-    pair = f"{_SIGN.sub(_ESCAPED, keys[0])}: both_bad" if keys else "first: model_a"
-    option = shlex.quote(f"winner_map={{{pair}}}")
-    others = (
-        "" if len(keys) == len(unknown) else f"; an option cannot hold the label {_other(unknown, keys)!r}: rename it"
-    )
+    labels = sorted(unknown, key=lambda label: (-unknown[label], label))[:_VALUES_SHOWN] or ["first"]
+    keys = [_SIGN.sub(_ESCAPED, label) for label in labels if _KEY.fullmatch(label)]
+    option = shlex.quote(f"winner_map={{{', '.join(f'{key}: ...' for key in keys)}}}")
+    others = [repr(label) for label in labels if not _KEY.fullmatch(label)]
     return (
         "Known labels are model_a (also A, left, 1 beside 0.5), model_b (also B, right, 0 beside 0.5), tie (also draw, "
         "0.5), tie (bothbad) (also both_bad), and the winner's own name. Map the others to model_a, model_b, tie, "
-        f"both_bad or null (no vote), for example {option}, in training 'data.winner_map=...'{others}"
+        "both_bad or null (no vote)"
+        + (f": {option}, in training 'data.winner_map=...'" if keys else "")
+        + (f"; no option can hold {', '.join(others)}: change the table" if others else "")
     )
-
-
-def _other(labels: Iterable[str], keys: Sequence[str]) -> str:
-    return min(set(labels) - set(keys))
 
 
 def skip_report(bad_rows: dict[str, Mask], total: int) -> SkipReport:

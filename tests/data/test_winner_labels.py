@@ -48,28 +48,34 @@ def test_an_unknown_label_is_an_error_whatever_its_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("label", "pair"),
+    ("label", "key"),
     [
-        ("Neither", "Neither: both_bad"),
-        ("none (of them)", r"none \(of them\): both_bad"),
-        ("n/a: skipped", r"n/a\: skipped: both_bad"),
+        ("Neither", "Neither"),
+        ("2", "2"),
+        ("none (of them)", r"none \(of them\)"),
+        ("n/a: skipped", r"n/a\: skipped"),
     ],
 )
-def test_the_error_maps_the_label_that_it_found(label: str, pair: str) -> None:
-    """The option can be given as it stands."""
+def test_the_error_shows_a_map_of_the_labels_to_fill_in(label: str, key: str) -> None:
+    """It suggests no outcome, which could be wrong."""
     rows = votes(["model_a"] * 6 + [label] * 2 + ["?"])
     with pytest.raises(DataError) as error:
         load_votes(rows)
-    assert f"for example 'winner_map={{{pair}}}', in training 'data.winner_map=...'" in str(error.value)
-    given = OverridesParser.create().parse_override(f"winner_map={{{pair}}}").value()
-    table, _ = load_votes(rows, winner_map={**given, "?": "tie"})
-    assert table.outcome_shares.argmax(axis=1).tolist() == [0] * 6 + [3, 3, 2]
+    option = f"winner_map={{{key}: ..., ?: ...}}"
+    assert f"both_bad or null (no vote): '{option}', in training 'data.winner_map=...'" in str(error.value)
+    with pytest.raises(ConfigError, match=r"becomes '\.\.\.'; choose one of None, model_a"):
+        load_votes(rows, winner_map=OverridesParser.create().parse_override(option).value())
+    filled = OverridesParser.create().parse_override(option.replace("...", "both_bad")).value()
+    table, _ = load_votes(rows, winner_map=filled)
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0] * 6 + [3, 3, 3]
 
 
-def test_the_error_names_a_label_that_no_option_can_hold() -> None:
-    with pytest.raises(DataError, match="winner_map={meh: both_bad}.*cannot hold the label 'égalité': rename it"):
+def test_the_error_names_labels_that_no_option_can_hold() -> None:
+    with pytest.raises(
+        DataError, match=r"winner_map=\{meh: \.\.\.\}.*; no option can hold 'égalité': change the table"
+    ):
         load_votes(votes(["model_a"] * 6 + ["égalité", "égalité", "meh"]))
-    with pytest.raises(DataError, match='winner_map={first: model_a}.*cannot hold the label "it\'s a draw": rename it'):
+    with pytest.raises(DataError, match='null \\(no vote\\); no option can hold "it\'s a draw": change the table'):
         load_votes(votes(["model_a"] * 6 + ["it's a draw"]))
 
 
