@@ -14,6 +14,7 @@ ALIASES = {
         *("label", "judgment", "judgement", "winningmodel"),
     ),
 }
+TELLING_WORDS = {"prompt": ("prompt", "question"), "winner": ("winner", "preferred", "better", "best")}  # within a name
 UNKNOWN = "..."
 _PLAIN_VALUE = re.compile(r"[\w.+-]+( [\w.+-]+)*", re.ASCII)  # what an option of a command line takes without quotes
 
@@ -30,7 +31,13 @@ def advise_columns(missing: Sequence[str], columns: Sequence[str]) -> str:
 
 def _guess(column: str, columns: Sequence[str]) -> str:
     plain = {_without_signs(name): name for name in reversed(columns)}
-    return next((plain[name] for name in (_without_signs(column), *ALIASES.get(column, ())) if name in plain), UNKNOWN)
+    exact = (plain[name] for name in (_without_signs(column), *ALIASES.get(column, ())) if name in plain)
+    worded = (name for word in TELLING_WORDS.get(column, ()) for name in columns if word in _words(name))
+    return next(exact, None) or next(worded, UNKNOWN)
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.casefold())
 
 
 def _value(name: str) -> str:

@@ -91,6 +91,7 @@ def test_too_many_bad_rows_are_an_error() -> None:
         ({"model_b": "LLM 2", "winner": "Mark"}, "columns={model_b: LLM 2, winner: ...}"),
         ({"model_a": "Model-1", "winner": "Better?"}, 'columns={model_a: Model-1, winner: "Better?"}'),
         ({"model_b": "model b (right)", "winner": "CHOICE"}, "columns={model_b: ..., winner: CHOICE}"),
+        ({"winner": "Which is better?"}, 'columns={winner: "Which is better?"}'),
         ({"winner": "Best!"}, 'columns={winner: "Best!"}'),
     ],
 )
