@@ -129,8 +129,10 @@ def load_head(
 
 def _read_models(path: Path) -> tuple[str, ...]:
     if not path.exists():
-        inner = next(path.parent.glob(f"*/{path.name}"), None)  # of a run's folder
-        hint = f"did you mean {inner.parent}?" if inner else "a P2L checkpoint folder has one"
+        hint = "a P2L checkpoint folder has one"
+        for inner in path.parent.glob(f"*/{path.name}"):  # of a run's folder, whose description has no weights
+            if any(inner.parent.glob("*.safetensors")):
+                hint = f"did you mean {inner.parent}?"
         raise CheckpointError(f"{path} is missing; {hint}")
     return model_names(_read_json(path), path, CheckpointError)
 

@@ -80,6 +80,9 @@ def test_missing_model_list(copy_of: Callable[..., Path]) -> None:
 
 def test_a_folder_that_holds_the_checkpoint(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / "run" / "checkpoint", tiny_checkpoint)
+    for name in ("a description", "description"):  # has no weights
+        (tmp_path / "run" / name).mkdir()
+        shutil.copy(folder / "model_list.json", tmp_path / "run" / name)
     load_fails(tmp_path / "run", re.escape(f"model_list.json is missing; did you mean {folder}?"))
     (tmp_path / "run" / "other").mkdir()
     load_fails(tmp_path / "run" / "other", "model_list.json is missing; a P2L checkpoint folder has one")
