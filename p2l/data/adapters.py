@@ -6,13 +6,14 @@ the soft vote ``p_model_a``, ``p_model_b``, ``p_tie``, ``p_both_bad`` (sum 1). A
 read missing, so that validation reports the row.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from p2l.data.column_values import as_text, text_of
+from p2l.data.column_values import as_text, decoded, text_of
 from p2l.data.text_lists import is_chat, parse_list
 from p2l.data.winner_labels import WinnerMap, read_winners
 from p2l.errors import DataError
@@ -93,7 +94,10 @@ def chosen_columns(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFr
     if missing:
         has = ", ".join(map(str, frame.columns))
         raise DataError(f"columns: the table has no column {', '.join(map(str, missing))}; it has {has}")
-    replaced = [name for name in columns if name in frame.columns and columns[name] != name]
+    if twice := [name for name, count in Counter(columns.values()).items() if count > 1]:
+        both = " and ".join(name for name, column in columns.items() if column == twice[0])
+        raise DataError(f"columns: {both} are both to be read from the column {twice[0]}; give each its own")
+    replaced = [name for name in columns if name in frame.columns and name not in columns.values()]
     return frame.drop(columns=replaced).rename(columns={old: new for new, old in columns.items()})
 
 
@@ -104,13 +108,13 @@ def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_text_prompts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Replace chats in ``prompt`` by their user turns, and numbers by their text."""
+    """Replace chats in ``prompt`` by their user turns, and numbers and bytes by their text."""
     if "prompt" not in frame.columns or isinstance(frame["prompt"].dtype, pd.StringDtype):
         return frame
     values = frame["prompt"].tolist()
     kinds = set(map(type, values))
     firsts = {type(value[0]) for value in values if isinstance(value, _LISTS) and len(value)} if kinds - {str} else {}
-    if dict not in firsts and not any(issubclass(kind, (int, float, Decimal, np.number)) for kind in kinds):
+    if dict not in firsts and not any(issubclass(kind, (bytes, int, float, Decimal, np.number)) for kind in kinds):
         return frame
     return frame.assign(prompt=pd.Series([_prompt(value) for value in values], index=frame.index, dtype=object))
 
@@ -118,6 +122,8 @@ def with_text_prompts(frame: pd.DataFrame) -> pd.DataFrame:
 def _prompt(value: object) -> object:
     if is_chat(value):
         return user_turns(value)
+    if isinstance(value, bytes):
+        return decoded(value)
     if isinstance(value, (int, float, Decimal, np.number)) and not isinstance(value, bool):
         return text_of(value)
     return value

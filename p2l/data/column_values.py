@@ -63,16 +63,26 @@ def _hashable(value: object) -> Hashable:
 def text_of(value: object) -> str | None:
     """Return a name or id as text without spaces around it; None if it is missing or blank.
 
-    A whole float is an integer that a gap in its column made a float: 100.0 is "100". Raises ``DataError`` if it is
-    too large to be exact.
+    A whole float is an integer that a gap in its column made a float: 100.0 is "100"; bytes are UTF-8. Raises
+    ``DataError`` if a float is too large to be exact, or bytes are not UTF-8.
     """
     if pd.isna(value) is True:
         return None
+    if isinstance(value, bytes):
+        return decoded(value).strip() or None
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         if abs(value) > _LARGEST_EXACT_FLOAT:
             raise DataError(f"the id {value!r} was rounded before p2l read it; give the column as text or integers")
         return str(int(value))
     return str(value).strip() or None
+
+
+def decoded(value: bytes) -> str:
+    """Return bytes as text; ``DataError`` if they are not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{value[:40]!r} is not UTF-8 text ({error}); give names and prompts as text") from None
 
 
 def _is_clean_text(values: list[object]) -> bool:

@@ -17,14 +17,17 @@ _LONGEST_FIELD = 2**31 - 1
 def check_quotes(path: Path, encoding: str, separator: str) -> None:
     """Raise DataError, with the line, if a text goes on after its closing quote, or a quote never closes.
 
-    A quote within a text without quotes around it is a character of that text.
+    A quote within a text without quotes around it is a character of that text. Raises DataError too if a space stands
+    before a quoted text, whose quotes would become a part of it.
     """
     if encoding != "utf-16" and _each_encloses(path, separator):
         return
     with open_text(path, encoding, newline="") as file, long_fields():
         reader, start = csv.reader(file, delimiter=separator, strict=True), 1
+        is_spaced = False
         try:
-            for _ in reader:
+            for fields in reader:
+                is_spaced = is_spaced or any(map(_looks_spaced, fields))
                 start = reader.line_num + 1
         except csv.Error as error:
             why = "it never closes" if "end of data" in str(error) else "other text follows its end"
@@ -32,6 +35,27 @@ def check_quotes(path: Path, encoding: str, separator: str) -> None:
                 f"{path} cannot be read as CSV: the row at line {start} has a quoted text that is not one: {why} "
                 f'(line {reader.line_num}); write a quote within quotes twice: "say ""hi"""'
             ) from None
+    if is_spaced:
+        _check_spaces(path, encoding, separator)
+
+
+def _looks_spaced(field: str) -> bool:
+    return field.startswith(" ") and field.lstrip(" ").startswith('"') and field.rstrip().endswith('"')
+
+
+def _check_spaces(path: Path, encoding: str, separator: str) -> None:
+    """Raise DataError, with the line, if a field is a space and a quoted text."""
+    with open_text(path, encoding, newline="") as file, open_text(path, encoding, newline="") as again, long_fields():
+        reader, start = csv.reader(file, delimiter=separator), 1
+        unquoted = csv.reader(again, delimiter=separator, skipinitialspace=True)
+        for fields, without in zip(reader, unquoted, strict=False):
+            for field, text in zip(fields, without, strict=False):
+                if _looks_spaced(field) and text not in (field, field.lstrip(" ")):
+                    raise DataError(
+                        f"{path} cannot be read as CSV: the row at line {start} has a space before a quoted text, "
+                        f"{field[:80]!r}, so that the quotes would be a part of it; remove the space"
+                    )
+            start = reader.line_num + 1
 
 
 @contextmanager

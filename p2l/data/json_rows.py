@@ -46,7 +46,20 @@ def parse_json(text: str, *, literal: bool = False) -> Any:
 
 def read_json(path: Path, text_columns: Sequence[str]) -> pd.DataFrame:
     """Read a file of JSON lines, or one list of objects; ``text_columns`` keep the literal text of their numbers."""
-    return exact_frame(partial(_rows, path), lambda: bool(MINUS_ZERO.search(read_bytes(path))), text_columns)
+    frame = exact_frame(partial(_rows, path), lambda: bool(MINUS_ZERO.search(read_bytes(path))), text_columns)
+    _check_rows(frame, path)
+    return frame
+
+
+def _check_rows(frame: pd.DataFrame, path: Path) -> None:
+    """Raise DataError if a file is one object of columns, which pandas writes by default, and not a table of rows."""
+    columns = frame.iloc[0].tolist() if len(frame) == 1 and frame.shape[1] > 1 else []
+    kind = type(columns[0]) if columns else None
+    if kind in (list, dict) and all(type(column) is kind and len(column) == len(columns[0]) for column in columns):
+        raise DataError(
+            f"{path} is one JSON object with a {kind.__name__} of {len(columns[0]):,} values for each column, and not "
+            "a table of rows; write one object a row (pandas: to_json(path, orient='records', lines=True))"
+        )
 
 
 def exact_frame(rows: RowsOf, has_minus_zero: Callable[[], bool], text_columns: Sequence[str]) -> pd.DataFrame:

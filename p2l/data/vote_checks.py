@@ -1,6 +1,7 @@
 """Votes in one line a table, and doubts about them and their split, one sentence each."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 from p2l.data.prompt_overlap import PromptOverlap
@@ -10,6 +11,7 @@ from p2l.winner import OUTCOMES
 
 _MUCH_SHARED = 0.1  # of the held-out votes, on prompts that are trained on too
 _NAMES_SHOWN = 5
+_UNSEEN = ("Cf", "Pd")  # characters of Unicode that cannot be seen, and dashes
 
 
 def one_line(table: VoteTable) -> str:
@@ -32,14 +34,21 @@ def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
         )
     alike: dict[str, list[str]] = {}
     for model in sorted(counts):
-        alike.setdefault(re.sub(r"[\s_-]+", "", model.casefold()), []).append(model)
+        alike.setdefault(_plain(model), []).append(model)
     if several := [" and ".join(names) for names in alike.values() if len(names) > 1]:
         yield (
-            f"{name}: {len(several)} names differ only in case, spaces or hyphens, and each is a model of its own: "
+            f"{name}: {len(several)} names differ only in case, spaces, hyphens or the way their characters are "
+            f"encoded, and each is a model of its own: "
             f"{shown_names(several)}"
         )
     if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:
         yield f"{name}: {len(rare)} of {len(counts)} models have fewer than {RARE} votes: {shown_names(rare)}"
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, without spaces, hyphens and invisible characters, the others in one encoding."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return re.sub(r"[\s_]+", "", "".join(letter for letter in folded if unicodedata.category(letter) not in _UNSEEN))
 
 
 def split_doubts(tables: Mapping[str, VoteTable]) -> Iterator[str]:

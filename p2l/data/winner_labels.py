@@ -1,5 +1,6 @@
 """Read the labels of a ``winner`` column: the four outcomes, their common spellings, and names of the models."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -13,6 +14,8 @@ from p2l.data.skip_report import UNKNOWN_WINNER, SkipCounts, SkipReport, advise_
 from p2l.errors import ConfigError, DataError
 from p2l.winner import OUTCOMES, Outcome
 
+log = logging.getLogger(__name__)
+
 # Letters and digits of a label in lower case -> outcome
 SPELLINGS = {
     **dict.fromkeys(("modela", "a", "left", "responsea", "assistanta", "modelawins", "awins"), Outcome.MODEL_A.value),
@@ -22,6 +25,7 @@ SPELLINGS = {
 }
 # Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
 _TIE = 0.5
+_LABELS_SHOWN = 8
 SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, _TIE: Outcome.TIE.value}
 WinnerMap = Mapping[Any, str | None]  # labels that are numbers in a file are compared as text
 
@@ -45,24 +49,27 @@ def read_winners(
 ) -> pd.DataFrame:
     """Return the table with its winners as values of ``Outcome``; unknown labels stay, for validation to report.
 
-    ``winner_map`` gives the outcome of further labels; null leaves their votes out. ``scored`` says whether 1 and 0 are
-    scores, if these rows are a part of a table; by default they are beside 0.5. Raises ``DataError`` if a label is
-    both a side and a model's name, and these differ.
+    ``winner_map`` gives the outcome of further labels, in any case; null leaves their votes out. ``scored`` says
+    whether 1 and 0 are scores, if these rows are a part of a table; by default they are beside 0.5. Raises
+    ``DataError`` if a label is both a side and a model's name, and these differ.
     """
     if "winner" not in frame.columns:
         return frame
     codes, values = factorize(frame["winner"])
     labels = [text_of(value) if pd.api.types.is_scalar(value) else None for value in values]
-    scored = has_scores(frame["winner"]) if scored is None else scored
-    outcomes = _outcomes(labels, winner_map or {}, scored)
+    given = _given(winner_map or {})
+    if scored is None:  # the whole table
+        _warn_unused(winner_map or {}, labels)
+        scored = has_scores(frame["winner"])
+    outcomes = _outcomes(labels, given, scored)
     names = _model_names(frame) if any(label and outcome != label for label, outcome in zip(labels, outcomes)) else ()
     changed = [label is not None and outcome != label for label, outcome in zip(labels, outcomes, strict=True)]
     changed = [flag or (isinstance(value, str) and value != value.strip()) for flag, value in zip(changed, values)]
-    by_name = [index for index, label in enumerate(labels) if label in names and label not in (winner_map or {})]
+    by_name = [index for index, label in enumerate(labels) if label in names and not _is_given(label, given)]
     if not any(changed) and not by_name:
         return frame
     new = [
-        outcome if flag and (outcome is not None or label in _dropped(winner_map)) else value
+        outcome if flag and (outcome is not None or _is_given(label, given)) else value
         for flag, outcome, label, value in zip(changed, outcomes, labels, values, strict=True)
     ]
     winner = np.array([*new, None], dtype=object)[codes]
@@ -85,15 +92,14 @@ def check_labels(report: SkipReport | SkipCounts, max_skipped_share: float, sour
         )
 
 
-def _outcomes(labels: Sequence[str | None], winner_map: WinnerMap, scored: bool) -> list[str | None]:
+def _outcomes(labels: Sequence[str | None], given: Mapping[str, str | None], scored: bool) -> list[str | None]:
     """Return the outcome of each label; None if it has none."""
-    given = {str(label).strip(): _known(label, outcome) for label, outcome in winner_map.items()}
     found: list[str | None] = []
     for label in labels:
         if label is None:
             found.append(None)
-        elif label in given:
-            found.append(given[label])
+        elif _is_given(label, given):
+            found.append(given[label] if label in given else given[label.casefold()])
         elif scored and _score(label) in SCORES:
             found.append(SCORES[cast(float, _score(label))])
         else:
@@ -101,15 +107,31 @@ def _outcomes(labels: Sequence[str | None], winner_map: WinnerMap, scored: bool)
     return found
 
 
+def _given(winner_map: WinnerMap) -> dict[str, str | None]:
+    """Return the outcomes of a map by the text of each label, and by its lower case unless that is a label too."""
+    given = {text_of(label) or str(label): _known(label, outcome) for label, outcome in winner_map.items()}
+    return {label.casefold(): outcome for label, outcome in given.items()} | given
+
+
+def _is_given(label: str | None, given: Mapping[str, str | None]) -> bool:
+    return label is not None and (label in given or label.casefold() in given)
+
+
+def _warn_unused(winner_map: WinnerMap, labels: Sequence[str | None]) -> None:
+    """Warn about labels of the map that the table does not have: its own spelling may be another."""
+    own = [label for label in labels if label is not None]
+    folded = {label.casefold() for label in own}
+    for label in winner_map:
+        if (text_of(label) or str(label)).casefold() not in folded:
+            shown = ", ".join(map(repr, own[:_LABELS_SHOWN])) + (", ..." if len(own) > _LABELS_SHOWN else "")
+            log.warning("winner_map: no winner of the table is %r; they are %s", label, shown)
+
+
 def _known(label: object, outcome: str | None) -> str | None:
     known = [None, *(outcome.value for outcome in OUTCOMES), "both_bad"]
     if outcome not in known:
         raise ConfigError(f"winner_map: {label!r} becomes {outcome!r}; choose one of {', '.join(map(str, known))}")
     return Outcome.BOTH_BAD.value if outcome == "both_bad" else outcome
-
-
-def _dropped(winner_map: WinnerMap | None) -> set[str]:
-    return {str(label).strip() for label, outcome in (winner_map or {}).items() if outcome is None}
 
 
 def _score(label: str) -> float | None:
@@ -128,7 +150,11 @@ def _set_by_name(
     winner: np.ndarray, frame: pd.DataFrame, rows: Bool[np.ndarray, " votes"], label: str, side: str | None
 ) -> None:
     """Set the outcome of the rows whose label names one of their models."""
-    is_a, is_b = (rows & (Names.of(frame[column]).positions([label]) == 0) for column in ("model_a", "model_b"))
+    nobody = np.zeros(len(frame), dtype=bool)
+    is_a, is_b = (
+        rows & (Names.of(frame[side]).positions([label]) == 0) if side in frame.columns else nobody
+        for side in ("model_a", "model_b")
+    )
     found, rows_of_name = np.where(is_a, "model_a", "model_b"), is_a | is_b
     if side is not None:
         other = np.flatnonzero(rows_of_name & (found != side))

@@ -88,6 +88,18 @@ def test_a_quote_that_encloses_no_field_is_an_error_with_its_line(tmp_path: Path
         read_table(str(tmp_path / "a.csv"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("row", ['Hi, "a", "b", "tie"\n', 'Hi,  "a ""x""",b,tie\n', 'Hi,a,b, "tie" \n'])
+def test_a_space_before_a_quoted_text_is_an_error(tmp_path: Path, row: str, encoding: str) -> None:
+    rows = HEADER + '" ""a"" ",a,b,tie\n" ""two\nlines""",a,b,tie\nx,a,b,tie\n'
+    (tmp_path / "a.csv").write_bytes((rows + row).encode(encoding))
+    with pytest.raises(DataError, match="the row at line 6 has a space before a quoted text, ' .*; remove the space"):
+        read_table(str(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_bytes((rows + 'Hi, "a" x,b,tie\n').encode(encoding))
+    frame = read_table(str(tmp_path / "a.csv"))
+    assert frame["prompt"].tolist() == [' "a" ', ' "two\nlines"', "x", "Hi"] and frame["model_a"][3] == ' "a" x'
+
+
 SOUND = {
     "in the middle of a text": ('6 feet 2" tall, or 6\'2"?', '6 feet 2" tall'),
     "a pair in the middle": ('say "hi" to us', 'say "hi" to us'),

@@ -145,6 +145,11 @@ BROKEN_FILES = {
     "broken.json": (b'[{"a": 1},\n{"a" 2}]', "line 2: not JSON"),
     "numbers.json": (b'[{"a": 1}, 2]', "item 1: expected a list of JSON objects, found a int"),
     "object.json": (b'{\n "a": 1\n}', "line 1: expected one JSON object a line, or a list of them"),
+    "columns.json": (
+        pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}).to_json().encode(),
+        "one JSON object .* dict of 2 val",
+    ),
+    "lists.json": (b'{"a": [1, 2, 3], "b": ["x", "y", "z"]}', "one JSON object with a list of 3 .*orient='records'"),
     "latin.jsonl": ('{"a": "Größe"}'.encode("latin-1"), "not UTF-8"),
     "votes.xlsx": (b"PK", "unknown kind of file '.xlsx'; p2l reads .parquet, .jsonl"),
 }

@@ -14,9 +14,10 @@ import pytest
 
 from p2l.data.adapters import adapt
 from p2l.data.categories import Category
+from p2l.data.count_battles import count_battles
 from p2l.data.measured_scores import MeasuredSource
 from p2l.data.prompt_input import read_prompts
-from p2l.data.readers import read_table
+from p2l.data.readers import blocked_table, read_table
 from p2l.data.splits import by_time, split_votes
 from p2l.data.vote_table import load_votes
 from p2l.errors import ConfigError, DataError
@@ -230,6 +231,32 @@ def test_columns_are_named_by_the_caller() -> None:
     assert load_votes(frame, columns=columns)[0].prompts == (("p",),)
     with pytest.raises(DataError, match="no column quest; it has question, left"):
         adapt(frame, columns={"prompt": "quest"})
+
+
+def test_columns_may_change_places_but_not_share_one() -> None:
+    frame = pd.DataFrame({"prompt": ["p", "q"], "model_a": ["x", "x"], "model_b": ["y", "z"], "winner": ["A", "tie"]})
+    swapped = load_votes(frame, columns={"model_a": "model_b", "model_b": "model_a"})[0]
+    assert [swapped.models[i] for i in swapped.model_a] == ["y", "z"]
+    with pytest.raises(DataError, match="model_a and model_b are both to be read from the column model_a; give each"):
+        load_votes(frame, columns={"model_a": "model_a", "model_b": "model_a"})
+
+
+@pytest.mark.parametrize("columns", [["model_a"], ["prompt"], ["winner"], ["prompt", "model_a", "model_b", "winner"]])
+def test_binary_columns_are_text(tmp_path: Path, columns: list[str]) -> None:
+    rows = {"prompt": ["é ", "q"], "model_a": ["ü", " x"], "model_b": ["y", "y"], "winner": ["ü", "tie"]}
+    pd.DataFrame(rows).to_parquet(tmp_path / "text.parquet")
+    binary = {name: [value.encode() for value in rows[name]] for name in columns}
+    pd.DataFrame(rows | binary).to_parquet(tmp_path / "binary.parquet")
+    for stream in (False, True):
+        right, found = (
+            fit(count_battles(blocked_table(str(path)))[0]["all"] if stream else str(path), "grk").table()
+            for path in (tmp_path / "text.parquet", tmp_path / "binary.parquet")
+        )
+        pd.testing.assert_frame_equal(found, right)
+    assert load_votes(str(tmp_path / "binary.parquet"))[0].prompts == (("é ",), ("q",))
+    pd.DataFrame(rows | {"model_a": [b"\xff", b"x"]}).to_parquet(tmp_path / "bad.parquet")
+    with pytest.raises(DataError, match=r"b'\\xff' is not UTF-8 text"):
+        load_votes(str(tmp_path / "bad.parquet"))
 
 
 def test_an_unknown_model_is_named() -> None:

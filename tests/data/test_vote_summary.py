@@ -99,8 +99,18 @@ def test_overlap_and_models_without_training_votes() -> None:
 def test_names_that_differ_in_spelling_alone_are_a_doubt() -> None:
     pairs = [("p", "GPT 4", "gpt-4", "tie"), ("p", "gpt_4", "gpt-4.1", "tie"), ("p", "a", "b", "tie")]
     doubts = " ".join(table_doubts("train", table(*pairs)))
-    assert "1 names differ only in case, spaces or hyphens" in doubts and "GPT 4 and gpt-4 and gpt_4" in doubts
+    assert "1 names differ only in case, spaces, hyphens" in doubts and "GPT 4 and gpt-4 and gpt_4" in doubts
     assert "names differ" not in " ".join(table_doubts("train", table(("p", "a-1.5", "a-15", "tie"))))
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["mode\u0301le-1", "mod\u00e8le\u200b-1", "mod\u00e8le\u20111", "\ufeffmod\u00e8le-1", "mod\u00e8le-\uff11"],
+)
+def test_names_that_look_alike_are_a_doubt(other: str) -> None:
+    name = "mod\u00e9le-1" if "\u0301" in other else "mod\u00e8le-1"
+    doubts = " ".join(table_doubts("train", table(("p", name, "b", "tie"), ("p", other, "b", "tie"))))
+    assert "1 names differ only in" in doubts
 
 
 def test_the_doubts_of_a_table_name_parts_and_rare_models() -> None:

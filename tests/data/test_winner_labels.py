@@ -118,3 +118,38 @@ def test_a_label_that_is_a_side_and_a_name() -> None:
         load_votes([*same, *votes(["A"], ("B", "A"))])
     mapped = load_votes([*same, *votes(["A"], ("B", "A"))], winner_map={"A": "model_a"})[0]
     assert mapped.outcome_shares.argmax(axis=1).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 3], ["1", "2", "3"], [1.0, 2.0, 3.0], pd.array([1, 2, 3], "Int64")])
+def test_a_map_of_numbers_holds_for_models_of_these_names_too(labels: list[object]) -> None:
+    rows = votes(list(labels), ("2", "1"))
+    for outcomes in ({1: "model_a", 2: "model_b", 3: "tie"}, {"1": "model_a", "2": "model_b", "3": "tie"}):
+        table, _ = load_votes(rows, winner_map=outcomes)
+        assert table.outcome_shares.argmax(axis=1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "outcomes"),
+    [
+        (["Tie", "tie", "A"], {"TIE": None}),
+        ([True, False], {True: None, False: "model_a"}),
+        (["true", "false"], {True: None, False: "model_a"}),
+        (["X", "x"], {"X": None, "x": "model_a"}),
+    ],
+)
+def test_a_map_holds_in_any_case(labels: list[object], outcomes: dict[object, str | None]) -> None:
+    table, report = load_votes(votes(labels), winner_map=outcomes, max_skipped_share=0.9)
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0]
+    assert report.skipped == {"missing value": list(range(len(labels) - 1))}
+
+
+def test_a_map_of_a_label_that_the_table_spells_otherwise_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    load_votes(votes(["tie (bothbad)", "A"]), winner_map={"both_bad": None, "a": "model_b"})
+    assert caplog.messages == ["winner_map: no winner of the table is 'both_bad'; they are 'tie (bothbad)', 'A'"]
+
+
+@pytest.mark.parametrize("missing", ["model_a", "model_b"])
+def test_names_of_winners_without_a_column_of_models(missing: str) -> None:
+    frame = pd.DataFrame(votes(["gpt", "bard", "tie"])).drop(columns=missing)
+    with pytest.raises(DataError, match=f"has no column {missing}; a vote table needs"):
+        load_battles(frame)
