@@ -2,13 +2,16 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum
 from p2l.leaderboard.vote_counts import VoteRows
+from p2l.outcomes import OutcomeFamily
+
+FEW_VOTES = 20  # of a model: the squares of so few scores may all be small by chance, those of one tie are near 0
 
 
 @torch.no_grad()
@@ -22,24 +25,81 @@ def sandwich(
     """Compute H^-1 (sum of s s^T over votes or clusters + ridge) H^-1, with s the score: the gradient of one vote.
 
     H is the Hessian of the penalised likelihood. The ridge counts as evidence of its own size, so that directions
-    without evidence get a variance of 1 / ridge instead of 0. Source: White, Econometrica 50 (1982).
+    without evidence get a variance of 1 / ridge instead of 0. A model of fewer than ``FEW_VOTES`` votes has at least
+    the scores that the fitted family expects. Source: White, Econometrica 50 (1982).
     """
     targets = torch.tensor(likelihood.family.targets, dtype=torch.float64)
-    by_outcome = targets @ likelihood.scores(minimum.parameters)[0]  # (rows, outcomes of a vote, points)
-    if rows.moments is not None:
-        by_row = torch.einsum("rkl,rkp,rlq->rpq", torch.from_numpy(rows.moments), by_outcome, by_outcome)
+    scores = likelihood.scores(minimum.parameters)[0]
+    by_outcome = targets @ scores  # (rows, outcomes of a vote, points)
+    by_row = _squared_scores(rows, by_outcome)
+    if cluster is None:
         meat = likelihood.spread_twice(by_row[None])[0]
-    elif cluster is not None:
-        meat = _clustered(rows, likelihood, by_outcome.numpy(), cluster)
-    elif rows.outcome is not None:
-        squares = torch.from_numpy(rows.squares())
-        meat = likelihood.spread_twice(torch.einsum("rk,rkp,rkq->rpq", squares, by_outcome, by_outcome)[None])[0]
     else:
-        score = torch.einsum("rk,rkp->rp", torch.from_numpy(rows.weight), by_outcome)
-        meat = likelihood.spread_twice((score[:, :, None] * score[:, None, :])[None])[0]
+        meat = _clustered(rows, likelihood, by_outcome.numpy(), cluster)
+    probs = likelihood.log_probs(minimum.parameters)[0].exp()
+    _, squares = _evidence(rows, likelihood.family)
+    expected = squares[:, None, None] * torch.einsum("rk,rkp,rkq->rpq", probs, scores, scores)
+    lacking = _lacking(rows, likelihood.family, by_row, expected)
+    meat = meat + likelihood.spread_twice((lacking[:, None, None] * _positive_part(expected - by_row))[None])[0]
     meat = meat + ridge * torch.eye(len(meat), dtype=torch.float64)
     half = torch.linalg.solve(minimum.hessian[0], meat)
     return torch.linalg.solve(minimum.hessian[0], half.mT)
+
+
+def _squared_scores(rows: VoteRows, by_outcome: Float[Tensor, "rows 4 points"]) -> Float[Tensor, "rows points points"]:
+    """Return the sum of s s^T over the votes of each row."""
+    if rows.moments is not None:
+        return torch.einsum("rkl,rkp,rlq->rpq", torch.from_numpy(rows.moments), by_outcome, by_outcome)
+    if rows.outcome is not None:
+        return torch.einsum("rk,rkp,rkq->rpq", torch.from_numpy(rows.squares()), by_outcome, by_outcome)
+    score = torch.einsum("rk,rkp->rp", torch.from_numpy(rows.weight), by_outcome)
+    return score[:, :, None] * score[:, None, :]
+
+
+def have_few_votes(rows: VoteRows, family: OutcomeFamily) -> Bool[Tensor, " models"]:
+    """Mark the models with fewer than ``FEW_VOTES`` votes with evidence.
+
+    The number of weighted votes is that of Kish: (sum of weights)^2 / sum of squared weights.
+    """
+    weight, squares = (_of_models(rows, total, total) for total in _evidence(rows, family))
+    return weight**2 < FEW_VOTES * squares
+
+
+def _evidence(rows: VoteRows, family: OutcomeFamily) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
+    """Return, for each row, the sums of the weights and of the squared weights of its votes with evidence."""
+    has_evidence = np.asarray(family.targets, dtype=np.float64).sum(1)
+    weight = rows.weight @ has_evidence
+    if rows.moments is not None:
+        squares = np.einsum("rkl,k,l->r", rows.moments, has_evidence, has_evidence)
+    else:
+        squares = weight**2 if rows.outcome is None else rows.squares() @ has_evidence
+    return torch.from_numpy(weight), torch.from_numpy(squares)
+
+
+def _lacking(
+    rows: VoteRows,
+    family: OutcomeFamily,
+    by_row: Float[Tensor, "rows points points"],
+    expected: Float[Tensor, "rows points points"],
+) -> Bool[Tensor, " rows"]:
+    """Mark the rows of models with few votes whose squared scores are less than expected."""
+    seen, right = (_of_models(rows, square[:, 0, 0], square[:, 1, 1]) for square in (by_row, expected))
+    models = have_few_votes(rows, family) & (seen < right)
+    return models[torch.from_numpy(rows.model_a)] | models[torch.from_numpy(rows.model_b)]
+
+
+def _of_models(rows: VoteRows, of_a: Float[Tensor, " rows"], of_b: Float[Tensor, " rows"]) -> Float[Tensor, " models"]:
+    """Sum quantities of the two sides of the rows to those of the models."""
+    total = torch.zeros(len(rows.models), dtype=torch.float64)
+    for models, values in ((rows.model_a, of_a), (rows.model_b, of_b)):
+        total.index_add_(0, torch.from_numpy(models), values)
+    return total
+
+
+def _positive_part(square: Float[Tensor, "rows points points"]) -> Float[Tensor, "rows points points"]:
+    """Return symmetric matrices without their negative eigenvalues."""
+    values, vectors = torch.linalg.eigh(square)
+    return vectors * values.clamp_min(0)[:, None, :] @ vectors.mT
 
 
 def _clustered(

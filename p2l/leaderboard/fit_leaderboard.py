@@ -20,7 +20,7 @@ from p2l.data.readers import TableSource, blocked_table, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.comparison_graph import centring, components
-from p2l.leaderboard.covariance import sandwich
+from p2l.leaderboard.covariance import have_few_votes, sandwich
 from p2l.leaderboard.fit_notes import fit_notes, resampling_notes
 from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
@@ -114,7 +114,7 @@ def fit(
         identified=~found.loose,
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
-        notes=_notes(rows, likelihood, minimum, component, found) + resampling_notes(codes, bootstrap),
+        notes=_notes(rows, likelihood, minimum, component, found) + _resampling(rows, family, codes, bootstrap),
     )
 
 
@@ -267,6 +267,13 @@ def _fit_many(
         begin = None if start is None else start.expand(len(block), -1)
         found.append(minimise(likelihood, shares, ridge=ridge, start=begin).parameters)
     return torch.cat(found)
+
+
+def _resampling(
+    rows: VoteRows, family: OutcomeFamily, codes: Int64[np.ndarray, " votes"] | None, bootstrap: int
+) -> tuple[str, ...]:
+    few = [rows.models[i] for i in np.flatnonzero(have_few_votes(rows, family).numpy())]
+    return resampling_notes(codes, bootstrap, few)
 
 
 def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:

@@ -1,10 +1,11 @@
 """Warnings about a fit and its votes, in sentences: what is not identified, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from p2l.leaderboard.covariance import FEW_VOTES
 from p2l.leaderboard.identification import Identification
 from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.outcomes import OutcomeFamily
@@ -45,13 +46,15 @@ def fit_notes(
     return tuple(notes)
 
 
-def resampling_notes(codes: Int64[np.ndarray, " votes"] | None, bootstrap: int) -> tuple[str, ...]:
-    """Return the warnings about few clusters and few resamples, which make intervals too narrow."""
+def resampling_notes(codes: Int64[np.ndarray, " votes"] | None, bootstrap: int, few: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings about intervals that are too narrow: few clusters, resamples, or votes of ``few`` models."""
     notes = []
     if codes is not None and (number := int(codes.max()) + 1) < FEW_CLUSTERS:
         notes.append(f"only {number} clusters: intervals are too narrow with fewer than {FEW_CLUSTERS}")
     if 0 < bootstrap < FEW_RESAMPLES:
         notes.append(f"only {bootstrap} resamples: intervals at 95 % are too narrow with fewer than {FEW_RESAMPLES}")
+    if bootstrap and few:
+        notes.append(f"fewer than {FEW_VOTES} votes, so that resamples vary too little: {_names(list(few))}")
     return tuple(notes)
 
 

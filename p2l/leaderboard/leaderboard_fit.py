@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "low", "high", "elo", "elo_low", "elo_high"]
 _COLUMNS += ["win_rate", "votes"]
+_LARGEST_EXACT = 2.0**53
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -148,8 +149,9 @@ class LeaderboardFit:
 
 
 def _counts(votes: Float64[np.ndarray, " models"]) -> np.ndarray:
-    """Return whole numbers as integers: the votes have no weights."""
-    return votes.astype(np.int64) if (votes == np.rint(votes)).all() else votes
+    """Return whole numbers as integers: the votes have no weights, or weights that floats count exactly."""
+    is_whole = (votes == np.rint(votes)).all() and (votes <= _LARGEST_EXACT).all()
+    return votes.astype(np.int64) if is_whole else votes
 
 
 def _elo_intervals(

@@ -75,6 +75,10 @@ class PairLikelihood:
         hessian = torch.stack([torch.stack(row, dim=-1) for row in second], dim=-1)
         return Derivatives(by_row.detach().sum(-1), self.spread(gradient), self.spread_twice(hessian))
 
+    def log_probs(self, parameters: Float[Tensor, "sets parameters"]) -> Float[Tensor, "sets rows outcomes"]:
+        """Return the log-probability of every outcome of a row."""
+        return self.family.log_probs(*self._at_rows(parameters))
+
     def scores(self, parameters: Float[Tensor, "sets parameters"]) -> Float[Tensor, "sets rows outcomes points"]:
         """Return gradients of the log-probability of every outcome of a row with respect to its 2 or 3 numbers."""
         with torch.inference_mode(False), torch.enable_grad():
