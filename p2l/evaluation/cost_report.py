@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from p2l.data.measured_scores import MeasuredScores
+from p2l.errors import DataError
 from p2l.evaluation.cost_fit import fit_cost_head
 from p2l.files import write_whole
 from p2l.heads.cost_head import CostHead
@@ -45,11 +46,38 @@ def cost_head_of(
     head = fit_cost_head(hidden_of(known.prompts).double().cpu().numpy(), costs, unit)
     if held_out is not None:
         hidden = hidden_of(held_out.prompts)
-        known_costs = ~np.isnan(costs)
-        total = np.log(costs, where=known_costs, out=np.zeros(costs.shape)).sum(axis=0)
-        mean_log = total / np.maximum(known_costs.sum(axis=0), 1)
-        head.report = cost_report(head, hidden, _among(held_out, models), mean_log, models)
+        head.report = cost_report(head, hidden, _among(held_out, models), _mean_log(costs), models)
     return head
+
+
+def evaluate_costs(
+    head: CostHead,
+    hidden_of: Callable[[Prompts], Float[Tensor, "prompts hidden"]],
+    measured: MeasuredScores,
+    models: Sequence[str],
+) -> dict[str, Any]:
+    """Return the report of a cost head of ``models`` on measured costs, which are above 0 and in its unit.
+
+    The one cost that predictions are compared to is each model's typical cost in this table, known in hindsight. Raises
+    DataError if no model with a prediction has a measured cost.
+    """
+    costs = _among(measured, models)
+    if not (np.isfinite(costs).any(axis=0) & head.weights.known).any():
+        raise DataError(
+            f"costs are predicted for {_some(models, head.weights.known)} and measured for "
+            f"{', '.join(measured.models[:3])}: they share no model; rename the models of the table"
+        )
+    return cost_report(head, hidden_of(measured.prompts), costs, _mean_log(costs), models)
+
+
+def _some(models: Sequence[str], chosen: np.ndarray) -> str:
+    return ", ".join(model for model, is_chosen in zip(models, chosen, strict=True) if is_chosen) or "no model"
+
+
+def _mean_log(costs: Float64[np.ndarray, "prompts models"]) -> Float64[np.ndarray, " models"]:
+    """Return the mean log cost of each model over its known costs; 0 if none is known."""
+    known = ~np.isnan(costs)
+    return np.log(costs, where=known, out=np.zeros(costs.shape)).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 @torch.no_grad()

@@ -14,16 +14,19 @@ from tqdm import tqdm
 
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.measured_scores import MeasuredSource
 from p2l.data.vote_frame import read_named, read_vote_frame
 from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
 from p2l.errors import ConfigError, DataError
+from p2l.evaluation.cost_report import evaluate_costs
 from p2l.evaluation.ranked_tables import HIDDEN, EvaluationData, plain_votes, ranked_votes, read_checkpoint_file
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.files import write_whole
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.backbone import DTypeName
 from p2l.models.checkpoint_reader import model_names
+from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.models.predictor import TOKEN_BUDGET, predict
 from p2l.options import check_count
 from p2l.outcomes import get_family
@@ -49,6 +52,7 @@ class EvaluationSource:
         hf_checkpoint_repo, hf_checkpoint_file: the same in a hub dataset.
         remove_last_hidden_json: rewrite ``checkpoint_path`` without ``last_hidden_state``, which is large.
         model_path, votes: a P2L checkpoint, and a table of votes whose prompts it ranks.
+        costs: a table of prompt, model, score and cost; the costs that ``model_path`` predicts are compared to these.
         columns, winner_map: of the votes, as in ``p2l.data.load_votes``.
         loss_type: the likelihood family; None: the checkpoint's, else "bt".
         dtype, max_length, token_budget: of ``model_path``, as in ``load_checkpoint`` and ``predict``.
@@ -63,6 +67,7 @@ class EvaluationSource:
     remove_last_hidden_json: bool = False
     model_path: str | None = None
     votes: str | None = None
+    costs: str | None = None
     columns: Mapping[str, str] | None = None
     winner_map: WinnerMap | None = None
     loss_type: str | None = None
@@ -83,6 +88,8 @@ class EvaluationSource:
         for needed, by in (("hf_checkpoint_file", "hf_checkpoint_repo"), ("votes", "model_path")):
             if (getattr(self, by) is None) != (getattr(self, needed) is None):
                 raise ConfigError(f"{by} and {needed} are given together or not at all")
+        if self.costs is not None and self.model_path is None:
+            raise ConfigError("costs are compared to those that a checkpoint predicts: give model_path= and votes= too")
 
     @property
     def paths(self) -> dict[str, list[str]]:
@@ -150,7 +157,20 @@ class EvaluationSource:
         log.info("votes from %s: %s", votes, report)
         rankings = rank_all(checkpoint, table, self.token_budget)
         ranked = RankedVotes(table.battles, rankings, table.prompt_index, table.prompt_index)
-        return EvaluationData(ranked, table.frame, checkpoint.family)
+        return EvaluationData(ranked, table.frame, checkpoint.family, self._cost_report(checkpoint))
+
+    def _cost_report(self, checkpoint: Checkpoint) -> dict[str, Any] | None:
+        if self.costs is None:
+            return None
+        head = checkpoint.model.head.cost_head
+        if head is None:
+            raise ConfigError(f"costs: {self.model_path} predicts no costs; p2l fit-costs adds them")
+
+        def hidden_of(prompts: Sequence[tuple[str, ...]]) -> torch.Tensor:
+            return rank_with_hidden_states(checkpoint, prompts, token_budget=self.token_budget)[1]
+
+        measured = MeasuredSource(self.costs, key=None, per=1.0, above_zero=True).load()
+        return evaluate_costs(head, hidden_of, measured, checkpoint.models)
 
 
 class _NoSuchFileError(DataError):

@@ -9,6 +9,7 @@ import numpy as np
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation.arena_ratings import ArenaRatings
 from p2l.evaluation.category_evaluation import CategoryEvaluation, Train
+from p2l.evaluation.cost_report import summary, write_report
 from p2l.evaluation.evaluation_output import EvaluationOutput
 from p2l.evaluation.evaluation_sources import EvaluationSource, load_train
 from p2l.evaluation.ranked_tables import EvaluationData
@@ -61,7 +62,11 @@ class EvaluationSuite:
             models, omitted = self._evaluate(data, arena)
             params = {**options, **files, "output_file_name": name, "loss_type": data.family.name}
             results = {"params": params, "models": models, "omitted": omitted}
+            if data.costs is not None:
+                results["predicted_costs"] = summary(data.costs)
             self.output.save(results, name)
+            if data.costs is not None and self.output.output_dir is not None:
+                write_report(data.costs, self.output.output_dir)
             every.append(results)
         return every
 

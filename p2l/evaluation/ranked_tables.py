@@ -32,11 +32,15 @@ _ROWS_SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class EvaluationData:
-    """Votes with their rankings, and the same rows with the other columns, which hold the categories."""
+    """Votes with their rankings, and the same rows with the other columns, which hold the categories.
+
+    ``costs`` is the report of predicted costs (``p2l.evaluation.cost_report``), if measured ones were given.
+    """
 
     votes: RankedVotes
     frame: pd.DataFrame
     family: OutcomeFamily
+    costs: dict[str, Any] | None = None
 
 
 def read_checkpoint_file(path: str) -> pd.DataFrame:

@@ -72,3 +72,41 @@ def test_a_table_of_other_models_is_refused(tiny_checkpoint: Checkpoint, tmp_pat
     scores = table(tmp_path / "scores.csv", ("x", "y", "z"))
     status, errors = fit(tmp_path, f"scores={scores}")
     assert status != 0 and "they share no model" in errors
+
+
+def evaluate(folder: Path, scores: str, model: str = "out/checkpoint") -> tuple[int | None, str]:
+    votes = [{"prompt": f"sum {i}", "model_a": "alpha", "model_b": "gamma", "winner": "model_a"} for i in range(6)]
+    pd.DataFrame(votes).to_csv(folder / "votes.csv", index=False)
+    places = (f"model_path={folder / model}", f"votes={folder / 'votes.csv'}", f"output_dir={folder / 'evaluated'}")
+    return run_script(*places, f"costs={scores}", "categories=[all]", "metrics_to_inc=[simple]", script="evaluate")
+
+
+def test_an_evaluation_compares_predicted_costs_to_measured_ones(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Against twice the costs, half is predicted, and the R2 of log cost falls; small costs keep their digits."""
+    save_checkpoint(tmp_path / "old", tiny_checkpoint)
+    assert fit(tmp_path, f"scores={table(tmp_path / 'scores.csv')}")[0] == 0
+    frame = pd.read_csv(table(tmp_path / "other.csv")).query("model != 'gamma'")
+    found = []
+    for factor in (1, 2):
+        frame.assign(cost=factor * frame["cost"]).to_csv(tmp_path / "measured.csv", index=False)
+        status, output = evaluate(tmp_path, str(tmp_path / "measured.csv"))
+        assert status == 0 and "costs of 120 held-out prompts: predicted / actual" in output, output
+        found.append(json.loads((tmp_path / "evaluated" / "eval_metrics.json").read_text())["predicted_costs"])
+        report = json.loads((tmp_path / "evaluated" / "predicted_costs.json").read_text())
+        assert report["models"].keys() == {"alpha"} and report["unit"] == "dollars"
+        assert report["models"]["alpha"]["mean"] == pytest.approx(
+            factor * frame.query("model == 'alpha'")["cost"].mean()
+        )
+    assert found[0]["predicted_over_actual"] == pytest.approx(1, abs=0.1) and found[0]["r2_log"] > 0.8
+    assert found[1]["predicted_over_actual"] == pytest.approx(found[0]["predicted_over_actual"] / 2, abs=1e-3)
+    assert found[1]["r2_log"] < found[0]["r2_log"] - 0.3
+
+
+def test_costs_that_cannot_be_compared_are_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "old", tiny_checkpoint)
+    scores = table(tmp_path / "scores.csv")
+    status, errors = evaluate(tmp_path, scores, "old")
+    assert status != 0 and "predicts no costs; p2l fit-costs adds them" in errors
+    assert fit(tmp_path, f"scores={scores}")[0] == 0
+    status, errors = evaluate(tmp_path, table(tmp_path / "others.csv", ("x", "y", "z")))
+    assert status != 0 and "predicted for alpha, gamma and measured for x, y, z: they share no model" in errors

@@ -131,6 +131,7 @@ def test_a_checkpoint_ranks_the_prompts_of_votes_now(tiny_checkpoint: Checkpoint
         ({}, "give a source of rankings"),
         ({"eval_path": "x", "model_path": "y", "votes": "z"}, "got eval_path and model_path"),
         ({"model_path": "y"}, "model_path and votes are given together"),
+        ({"eval_path": "x", "costs": "z"}, "costs are compared to those that a checkpoint predicts"),
         ({"hf_checkpoint_repo": "y"}, "hf_checkpoint_repo and hf_checkpoint_file are given together"),
     ],
 )
