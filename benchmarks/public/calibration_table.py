@@ -22,7 +22,7 @@ from p2l.files import whole_file
 
 AIM = 0.02
 STATES = {AS_FITTED: ("as fitted", "#777777", "s"), RECALIBRATED: ("recalibrated", "#d95f02", "o")}
-PANEL, MOST_COLUMNS = 2.6, 4  # inches
+PANEL, FRAME, MOST_COLUMNS = 2.6, 0.6, 4  # inches: side of a panel, height of its title and label
 Tests = Mapping[str, Mapping[str, Any]]  # the entries of the test parts, by set and part
 
 
@@ -56,15 +56,15 @@ def figure_of(tests: Tests) -> Figure:
     """Return a panel for each test part: the observed share of usable answers against the probability."""
     columns = min(len(tests), MOST_COLUMNS)
     lines = -(-len(tests) // columns)
-    figure = new_figure(PANEL * columns, (PANEL + 0.35) * lines)
+    figure = new_figure(PANEL * columns, (PANEL + FRAME) * lines)
     axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
     for axis, name, part in zip(axes.ravel(), short_names(tests, 30), tests.values()):
         _draw(axis, part)
         axis.set_title(name, fontsize=9)
     for axis in axes.ravel()[len(tests) :]:
         axis.set_axis_off()
-    figure.supxlabel("probability of a usable answer", fontsize=9)
-    figure.supylabel("share of usable answers", fontsize=9)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of usable answers", fontsize=8)
     key_below(figure, "area: share of the answers with similar probabilities")
     return finish(figure)
 
@@ -77,6 +77,8 @@ def _draw(axis: Axes, part: Mapping[str, Any]) -> None:
         axis.plot(curve["predicted"], curve["observed"], f"{marker}-", color=colour, markersize=3, lw=1, label=label)
         axis.scatter(curve["predicted"], curve["observed"], s=300 * share, color=colour, alpha=0.35, lw=0)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axis.set_xlabel("probability of a usable answer", fontsize=8)
+    axis.tick_params(labelsize=8, labelbottom=True)
     tidy(axis)
 
 
