@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "lazy_names", "errors", "extras", "processor",
     "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
-    "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "outcomes", "ranking", "heads",
+    "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "console",
+    "outcomes", "ranking", "heads",
     "losses", "data", "models", "statistics", "leaderboard", "evaluation", "insight", "run_page", "prediction",
     "scaling",
     "new_models", "routing", "training", "serving", "endpoint", "explorer",

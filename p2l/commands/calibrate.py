@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from p2l.composition.config_objects import make
+from p2l.console import table_console
 from p2l.data import VoteTable, load_votes
 from p2l.data.vote_evidence import with_evidence
 from p2l.data.vote_sources import VoteSplits
@@ -135,7 +135,7 @@ def _print(report: dict[str, Any]) -> None:
         f"log loss {change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]; differences between prompts "
         f"times {report['scale']:.2f}"
     )
-    Console().print(table)
+    table_console().print(table)
 
 
 def run(cfg: DictConfig) -> None:

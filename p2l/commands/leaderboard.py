@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from p2l.commands.leaderboard_votes import LeaderboardSource, Stream
 from p2l.composition.config_objects import make
+from p2l.console import table_console
 from p2l.data.battle_counts import BattleCounts
 from p2l.data.categories import find_category
 from p2l.data.winner_labels import WinnerMap
@@ -161,9 +161,12 @@ class LeaderboardJob:
         log.info("leaderboards: %s", folder)
 
     def _show(self, name: str, found: LeaderboardFit) -> None:
-        console, shown = Console(), Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes")
+        console, shown = (
+            table_console(),
+            Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes"),
+        )
         for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", "votes"):
-            shown.add_column(column, justify="left" if column == "model" else "right")
+            shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
         for row in found.table(self.level).head(self.top).itertuples():
             ranks = str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}-{row.rank_worst}"
             known = getattr(row, "identified", True)
@@ -198,7 +201,7 @@ def _print_scores(scores: pd.DataFrame) -> None:
         shown.add_column(column, justify="left" if column == "family" else "right")
     for family, of_family in scores.groupby("family", sort=False):
         shown.add_row(str(family), *(_mean_of_folds(of_family[name]) for name in LOSSES))
-    Console().print(shown)
+    table_console().print(shown)
 
 
 def _mean_of_folds(losses: pd.Series) -> str:

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 import pandas as pd
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from p2l.composition.config_objects import make
+from p2l.console import table_console
 from p2l.errors import ConfigError
 from p2l.files import whole_file, write_whole
 from p2l.options import check_choice, check_count, check_number, check_seed
@@ -94,7 +94,7 @@ class ScalingJob:
 
 
 def _show(fit: LawFit, found: pd.DataFrame, predictions: list[tuple[Mapping[str, float], Interval]]) -> None:
-    console = Console()
+    console = table_console()
     console.print(f"{fit.law}   (residuals {fit.rmse:.4f} nats a vote)", markup=False, highlight=False)
     for name, interval in fit.coefficients().items():
         line = f"  {name:<6}{interval.value:.4g} [{interval.low:.4g}, {interval.high:.4g}]"

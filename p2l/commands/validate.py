@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from p2l.composition.config_objects import make
+from p2l.console import table_console
 from p2l.data.splits import SplitBy
 from p2l.data.table_summary import CountTokens, TableSummary
 from p2l.data.validation import TableReport, Validation, Validator
@@ -86,7 +87,7 @@ class ValidationJob:
         if self.format == "json":
             sys.stdout.write(text + "\n")
         else:
-            show(found, self.top, Console())
+            show(found, self.top, table_console())
         return found
 
 

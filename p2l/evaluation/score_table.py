@@ -18,7 +18,7 @@ def score_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     """
     table = Table()
     for column in ("", "votes", "metric", "value", "95% interval", "marginal", "difference", "95% interval "):
-        table.add_column(column, justify="left" if column in ("", "metric") else "right")
+        table.add_column(column, justify="left" if column in ("", "metric") else "right", overflow="fold")
     for entry, sections in models.items():
         for number, row in enumerate(_proper(sections) or _simple(sections)):
             table.add_row(entry if number == 0 else "", *row)

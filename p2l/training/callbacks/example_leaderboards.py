@@ -7,9 +7,9 @@ from textwrap import shorten
 import pandas as pd
 from lightning import Trainer
 from lightning.pytorch.loggers import WandbLogger
-from rich.console import Console
 from rich.table import Table
 
+from p2l.console import table_console
 from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import Prompt, turns_of
@@ -47,14 +47,14 @@ class ExampleLeaderboards(EndOfRun):
                 logger.log_image("leaderboards", [str(picture)])
 
     def _print(self, titles: list[str], tables: list[pd.DataFrame]) -> None:
-        console = Console()
+        console = table_console()
         if warning := next((table.attrs.get("warning") for table in tables), None):
             console.print(f"Warning: this model is {warning}.", style="bold red", markup=False)
         for title, table in zip(titles, tables, strict=True):
             console.print(shorten(title, 70, placeholder=" ..."), style="italic", markup=False)
             shown = Table()
             for column in ("rank", "model", "coef", "elo", "win rate"):
-                shown.add_column(column, justify="left" if column == "model" else "right")
+                shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
             for row in table.head(self.top).itertuples():
                 shown.add_row(str(row.rank), row.model, f"{row.coef:+.2f}", f"{row.elo:+.0f}", f"{row.win_rate:.1%}")
             console.print(shown)
