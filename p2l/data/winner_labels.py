@@ -103,8 +103,12 @@ def _outcomes(labels: Sequence[str | None], given: Mapping[str, str | None], sco
         elif scored and _score(label) in SCORES:
             found.append(SCORES[cast(float, _score(label))])
         else:
-            found.append(SPELLINGS.get(re.sub(r"[\W_]+", "", label.casefold())))
+            found.append(SPELLINGS.get(_plain(label.casefold())))
     return found
+
+
+def _plain(label: str) -> str:
+    return re.sub(r"[\W_]+", "", label)
 
 
 def _given(winner_map: WinnerMap) -> dict[str, str | None]:
@@ -118,11 +122,16 @@ def _is_given(label: str | None, given: Mapping[str, str | None]) -> bool:
 
 
 def _warn_unused(winner_map: WinnerMap, labels: Sequence[str | None]) -> None:
-    """Warn about labels of the map that the table does not have: its own spelling may be another."""
+    """Warn about labels that are not in the table, if votes that they meant would be read otherwise.
+
+    These are labels that leave votes out, and known spellings; any other label of the table without an outcome is an
+    error.
+    """
     own = [label for label in labels if label is not None]
     folded = {label.casefold() for label in own}
-    for label in winner_map:
-        if (text_of(label) or str(label)).casefold() not in folded:
+    for label, outcome in winner_map.items():
+        text = (text_of(label) or str(label)).casefold()
+        if text not in folded and (outcome is None or _plain(text) in SPELLINGS):
             shown = ", ".join(map(repr, own[:_LABELS_SHOWN])) + (", ..." if len(own) > _LABELS_SHOWN else "")
             log.warning("winner_map: no winner of the table is %r; they are %s", label, shown)
 

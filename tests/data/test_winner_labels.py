@@ -144,7 +144,7 @@ def test_a_map_holds_in_any_case(labels: list[object], outcomes: dict[object, st
 
 
 def test_a_map_of_a_label_that_the_table_spells_otherwise_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    load_votes(votes(["tie (bothbad)", "A"]), winner_map={"both_bad": None, "a": "model_b"})
+    load_votes(votes(["tie (bothbad)", "A"]), winner_map={"both_bad": None, "a": "model_b", "same": "tie"})
     assert caplog.messages == ["winner_map: no winner of the table is 'both_bad'; they are 'tie (bothbad)', 'A'"]
 
 
