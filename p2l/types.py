@@ -22,11 +22,14 @@ class Ranking(NamedTuple):
 
     ``costs``: expected cost of each model's answer, in the unit of the checkpoint; NaN for a model without a
     prediction. None: the checkpoint predicts no costs.
+    ``states``: where each prompt lies among those of the votes, for ``p2l.ranking.HeadPosterior``. None: the checkpoint
+    has no posterior.
     """
 
     coefs: Float[Array, "*batch models"]
     eta: Float[Array, "*batch"] | None
     costs: Float[Array, "*batch models"] | None = None
+    states: Float[Array, "*batch hidden"] | None = None
 
     def map(self, function: Callable[[Array], Array]) -> "Ranking":
         """Apply a function to each part that there is: ``map(lambda x: x[prompts])``."""

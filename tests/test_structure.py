@@ -18,9 +18,8 @@ ORDER = (
     "lazy_names", "errors", "extras", "processor",
     "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
     "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "console",
-    "outcomes", "ranking", "heads",
-    "losses", "data", "models", "statistics", "leaderboard", "evaluation", "insight", "run_page", "prediction",
-    "scaling",
+    "outcomes", "statistics", "ranking", "heads", "losses", "data", "models", "leaderboard", "evaluation",
+    "uncertainty", "insight", "run_page", "prediction", "scaling",
     "new_models", "routing", "training", "serving", "endpoint", "explorer",
     "composition", "commands", "__main__", "eval", "auto_evals",
 )  # fmt: skip

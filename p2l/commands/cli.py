@@ -22,6 +22,7 @@ CONFIGURED = (
     "add_models",
     "calibrate",
     "fit_costs",
+    "posterior",
     "scaling_law",
     "validate",
     "wandb_workspace",

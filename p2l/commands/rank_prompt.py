@@ -10,6 +10,8 @@ from p2l.errors import P2LError
 from p2l.options import check_count
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from p2l.ranking import Leaderboard
 
 READY = "p2l-minilm-general"
@@ -49,12 +51,25 @@ def show(leaderboard: "Leaderboard", top: int) -> str:
     parts = [f"Warning: this model is {leaderboard.warning}.\n"] if leaderboard.warning else []
     for title, table in leaderboard.panels().items():
         rows = table.head(top)
-        text = rows.to_string(
+        shown = _with_short_intervals(rows) if "elo_low" in rows else rows
+        text = shown.to_string(
             index=False, formatters={"coef": "{:+.3f}".format, "elo": "{:+.0f}".format, "win_rate": "{:.1%}".format}
         )
         more = f"\n... {len(table) - len(rows)} more: --top" if len(rows) < len(table) else ""
         parts.append(f"{title}\n{text}{more}\n")
     return "\n".join(parts)
+
+
+def _with_short_intervals(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the columns of a table with intervals that a terminal has room for."""
+    ranks = [
+        f"{low}" if low == high else f"{low} to {high}" for low, high in zip(rows["rank_best"], rows["rank_worst"])
+    ]
+    elo = [f"[{low:+.0f}, {high:+.0f}]" for low, high in zip(rows["elo_low"], rows["elo_high"])]
+    shown = rows[["rank", "model", "coef", "elo", "win_rate"]].copy()
+    shown.insert(1, "ranks", ranks)
+    shown.insert(5, "95 %", elo)
+    return shown
 
 
 def _load_and_rank(model_path: str, prompt: str) -> "Leaderboard":

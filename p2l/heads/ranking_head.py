@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from p2l.errors import ConfigError
 from p2l.heads.cost_head import CostHead
 from p2l.heads.initialization import initialize_linear
+from p2l.heads.posterior_head import PosteriorHead
 from p2l.options import check_count
 from p2l.outcomes import OutcomeFamily, get_family
 from p2l.types import Ranking
@@ -21,7 +22,8 @@ class RankingHead(nn.Module):
     emits gamma and returns coefs - gamma, so that the ranking is a grounded one like any other.
 
     Parameter names are those of the published checkpoints: ``head``, ``eta_head``, ``gamma_head``. A ``cost_head``, if
-    there is one, adds costs to the ranking; the state dict does not hold it.
+    there is one, adds costs to the ranking, and a ``posterior_head`` the states that its posterior reads.
+    The state dict holds neither.
 
     Args:
         hidden_size: width of the hidden state.
@@ -33,6 +35,7 @@ class RankingHead(nn.Module):
     """
 
     cost_head: CostHead | None
+    posterior_head: PosteriorHead | None
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class RankingHead(nn.Module):
         if self.family.has_threshold:
             self.gamma_head = nn.Linear(hidden_size, 1)
         self.register_module("cost_head", None)
+        self.register_module("posterior_head", None)
         self.reset_parameters(init)
 
     def reset_parameters(self, init: str) -> None:
@@ -94,7 +98,9 @@ class RankingHead(nn.Module):
     def rescale(
         self, scale: float, offset: Float[Tensor, " models"], eta_scale: float = 1.0, eta_offset: float = 0.0
     ) -> None:
-        """Make every output ``scale`` coefs + ``offset``, and ``eta_scale`` eta + ``eta_offset``."""
+        """Make every output ``scale`` coefs + ``offset``, and ``eta_scale`` eta + ``eta_offset``; the posterior too."""
+        if self.posterior_head is not None:
+            self.posterior_head.posterior = self.posterior_head.posterior.rescaled(scale, eta_scale)
         last = _last_linear(self.head)
         last.weight.mul_(scale)
         last.bias.mul_(scale).add_(offset.to(last.bias))
@@ -107,7 +113,7 @@ class RankingHead(nn.Module):
             last.bias.mul_(eta_scale).add_(eta_offset)
 
     def forward(self, hidden: Float[Tensor, "batch hidden"]) -> Ranking:
-        """Return coefficients (batch, models), eta (batch,) or None, and costs (batch, models) or None, in float32."""
+        """Return coefficients (batch, models), eta (batch,), costs and states; None for what there is not; float32."""
         with torch.autocast(hidden.device.type, enabled=False):
             hidden = hidden.to(self._dtype)
             first, last = self.head if isinstance(self.head, nn.Sequential) else (nn.Identity(), self.head)
@@ -119,7 +125,8 @@ class RankingHead(nn.Module):
             if self.family.has_threshold:
                 coefs = coefs - self.gamma_head(hidden)
             costs = None if self.cost_head is None else self.cost_head(hidden)
-        return Ranking(coefs.float(), eta, costs)
+            states = None if self.posterior_head is None else self.posterior_head(hidden)
+        return Ranking(coefs.float(), eta, costs, states)
 
     @property
     def _dtype(self) -> torch.dtype:

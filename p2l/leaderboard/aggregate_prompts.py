@@ -126,7 +126,7 @@ def mean_probs(
 
 def _pair_probs(batch: Ranking, family: OutcomeFamily) -> Callable[[Tensor, Tensor], Iterable[Tensor]]:
     """Return a function of pairs of models (rows): P(outcome) under each ranking (columns), for each outcome."""
-    if max(float(x.abs().max()) for x in batch if x is not None) <= _LARGEST_FOR_ODDS:
+    if max(float(x.abs().max()) for x in (batch.coefs, batch.eta) if x is not None) <= _LARGEST_FOR_ODDS:
         odds = batch.coefs.T.float().exp()
         eta = None if batch.eta is None else batch.eta.float()
         return lambda a, b: family.probs_from_odds(odds[a], odds[b], eta)

@@ -74,6 +74,7 @@ def model_card(facts: CardFacts) -> str:
         *([f"| published from | {recipe['published_from']} |"] if recipe.get("published_from") else []),
         *(f"| {name} | {value:.4f} |" for name, value in (recipe.get("metrics") or {}).items()),
         *_calibration_row(recipe.get("calibration")),
+        *_interval_row(recipe.get("posterior")),
         "",
         "```python",
         "from p2l import load_checkpoint",
@@ -113,6 +114,19 @@ def _calibration_row(report: dict[str, Any] | None) -> list[str]:
     return [
         f"| calibration on {report['votes']:,} held-out votes, log loss | {loss['before']:.4f} before, "
         f"{loss['after']:.4f} after ({change['value']:+.4f} [{change['low']:+.4f}, {change['high']:+.4f}]) |"
+    ]
+
+
+def _interval_row(report: dict[str, Any] | None) -> list[str]:
+    """Return how the intervals of ``p2l posterior`` were checked."""
+    if not report:
+        return []
+    if "votes" not in report:
+        return ["| intervals | `posterior.npz`; no held-out vote has checked them |"]
+    loss = report["log_loss"]
+    return [
+        f"| intervals | `posterior.npz`, set by {report['votes']:,} held-out votes: log loss {loss['point']:.4f}, "
+        f"{loss['calibrated']:.4f} averaged over what the votes leave open |"
     ]
 
 

@@ -12,6 +12,7 @@ from p2l.models.batch_ranking import TOKEN_BUDGET, no_ranking, rank_encoded
 from p2l.models.p2l_model import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking import Leaderboard, Leaderboards
+from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import Groups
 
 
@@ -52,6 +53,12 @@ class Checkpoint:
         cost_head = self.model.head.cost_head
         return None if cost_head is None else cost_head.facts(self.models)
 
+    @property
+    def posterior(self) -> HeadPosterior | None:
+        """What the votes leave open about the coefficients; None if the checkpoint has none (``p2l posterior``)."""
+        head = self.model.head.posterior_head
+        return None if head is None else head.posterior
+
     @overload
     def rank(self, prompts: str, *, token_budget: int = ...) -> Leaderboard: ...
 
@@ -78,10 +85,12 @@ class Checkpoint:
         turns = read_prompts(prompts)
         if not turns:
             nothing = no_ranking(len(self.models), self.family)
-            return Leaderboards(self.models, nothing, self.family, (), self.warning, self.groups)
+            return Leaderboards(self.models, nothing, self.family, (), self.warning, self.groups, self.posterior)
         encoded = encode_prompts(self.encoder, turns)
         rankings = rank_encoded(self.model, encoded, token_budget=token_budget)
-        found = Leaderboards(self.models, rankings, self.family, tuple(turns), self.warning, self.groups)
+        found = Leaderboards(
+            self.models, rankings, self.family, tuple(turns), self.warning, self.groups, self.posterior
+        )
         return found[0] if is_one_prompt(prompts) else found
 
     def __repr__(self) -> str:

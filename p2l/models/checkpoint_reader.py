@@ -4,7 +4,7 @@ A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``mode
 tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
 and ``p2l.json`` (family, readout, prompt format; the backbone if its weights are elsewhere). Published checkpoints lack
 the last one: their family is read from ``training_config.json`` or the arguments, and their shapes from the weights.
-``costs.npz`` is the cost head, if any.
+``costs.npz`` is the cost head and ``posterior.npz`` the posterior of the head, if any.
 """
 
 import json
@@ -34,6 +34,7 @@ from p2l.models.checkpoint import Checkpoint
 from p2l.models.cost_file import load_cost_head
 from p2l.models.finite_weights import check_read_weights
 from p2l.models.p2l_model import P2LModel
+from p2l.models.posterior_file import load_posterior
 from p2l.models.readout import Readout
 from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
 
@@ -122,6 +123,8 @@ def load_head(
     family = _family_of(name, description, recipe, weights, head_type, loss_type)
     head = _head_of(name, weights, family, len(models))
     head.cost_head = load_cost_head(folder, models, head.hidden_size, weights)
+    num_outputs = len(models) + family.num_eta
+    head.posterior_head = load_posterior(folder, models, head.hidden_size, num_outputs, weights)
     refers = description.get("backbone")
     backbone = None if refers is None else BackboneReference.from_dict(refers, folder / "p2l.json")
     return CheckpointHead(head, description.get("readout", "cls"), models, recipe, backbone)

@@ -5,16 +5,15 @@ It is not a safetensors file, since a loader that reads all of them would take i
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from p2l.errors import CheckpointError
 from p2l.heads.cost_head import CostHead, CostWeights
+from p2l.models.fingerprint import head_digest
 
 COST_FILE = "costs.npz"
 _REFIT = f"fit the costs again (p2l fit-costs), or delete {COST_FILE} to go without predicted costs"
@@ -22,7 +21,7 @@ _REFIT = f"fit the costs again (p2l fit-costs), or delete {COST_FILE} to go with
 
 def save_cost_head(folder: Path, head: CostHead, models: Sequence[str], weights: Mapping[str, Tensor]) -> None:
     """Write the file; ``weights``: the ``head.*`` tensors beside it without their prefix, by which it is recognised."""
-    texts = {"unit": head.unit, "beside": _digest(weights), "report": json.dumps(head.report)}
+    texts = {"unit": head.unit, "beside": head_digest(weights), "report": json.dumps(head.report)}
     about = {"models": np.array(models), **{name: np.array(text) for name, text in texts.items()}}
     with (folder / COST_FILE).open("xb") as file:
         np.savez(file, allow_pickle=False, **about, **head.weights._asdict())
@@ -46,15 +45,15 @@ def load_cost_head(
     except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError) as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REFIT}") from error
     if named != list(models):
-        raise CheckpointError(f"{path} is of {_difference(named, models)}; {_REFIT}")
+        raise CheckpointError(f"{path} is of {name_difference(named, models)}; {_REFIT}")
     if problem := _problem(numbers, len(named), hidden_size):
         raise CheckpointError(f"{path} {problem}; {_REFIT}")
-    if beside != _digest(weights):
+    if beside != head_digest(weights):
         raise CheckpointError(f"{path} was written beside other weights: hidden states may have changed; {_REFIT}")
     return CostHead(numbers, unit, report)
 
 
-def _difference(named: Sequence[str], models: Sequence[str]) -> str:
+def name_difference(named: Sequence[str], models: Sequence[str]) -> str:
     """Describe how a list of models differs from that of the checkpoint."""
     if odd := sorted(set(named) ^ set(models)):
         return f"other models than model_list.json ({', '.join(odd[:3])}{', ...' if len(odd) > 3 else ''} in one only)"
@@ -74,13 +73,3 @@ def _problem(numbers: CostWeights, num_models: int, hidden_size: int) -> str | N
     if not ((low > 0) & (low <= high) & (factor > 0) & (numbers.mean[known] > 0) & (numbers.bound[known] >= 1)).all():
         return "holds costs that are not above 0, or a range whose ends are exchanged"
     return None
-
-
-def _digest(weights: Mapping[str, Tensor]) -> str:
-    """Return a digest of the ranking head, which no training leaves as it was."""
-    digest = blake2b(digest_size=16)
-    for name, tensor in sorted(weights.items()):
-        raw = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {raw.dtype} {list(raw.shape)}".encode())
-        digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Tell models apart, so that no answer of one is taken for that of another."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import torch
@@ -36,6 +36,16 @@ def fingerprint(network: nn.Module, encoder: PromptEncoder, models: Sequence[str
             bits = bits[:: max(1, len(bits) // SAMPLE)]
         digest.update(bits.cpu().numpy().tobytes())
     return f"{ranked.hexdigest()}.{digest.hexdigest()}"
+
+
+def head_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return a digest of the weights of a ranking head, which no training leaves as they were."""
+    digest = blake2b(digest_size=16)
+    for name, tensor in sorted(weights.items()):
+        raw = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {raw.dtype} {list(raw.shape)}".encode())
+        digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -19,9 +19,17 @@ from p2l.models.checkpoint import Checkpoint
 from p2l.models.checkpoint_reader import read_head
 from p2l.models.cost_file import COST_FILE, save_cost_head
 from p2l.models.finite_weights import check_weights
+from p2l.models.posterior_file import POSTERIOR_FILE, save_posterior
 
 # files of an earlier checkpoint in the folder, which a loader would prefer
-STALE = ("model*.safetensors*", COST_FILE, "chat_template.jinja", "special_tokens_map.json", "added_tokens.json")
+STALE = (
+    "model*.safetensors*",
+    COST_FILE,
+    POSTERIOR_FILE,
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 def save_checkpoint(
@@ -56,6 +64,8 @@ def save_checkpoint(
         save_torch_state_dict(tensors, part, max_shard_size=max_shard_size)
         if (cost_head := checkpoint.model.head.cost_head) is not None:
             save_cost_head(part, cost_head, checkpoint.models, read_head(part))
+        if checkpoint.posterior is not None:
+            save_posterior(part, checkpoint.posterior, checkpoint.models, read_head(part))
         _write_description(part, checkpoint, reference)
     return Path(folder)
 

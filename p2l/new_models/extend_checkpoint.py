@@ -1,5 +1,6 @@
 """Extend a checkpoint by rows of the head for new models."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 
 from p2l.heads import RankingHead
 from p2l.models import Checkpoint, P2LModel
+
+log = logging.getLogger(__name__)
 
 
 def head_layers(head: RankingHead) -> tuple[nn.Module, nn.Linear]:
@@ -54,6 +57,8 @@ def _extended_head(
         state[f"{'head.1' if old.rank else 'head'}.{name}"] = layer.clone()
     new.load_state_dict(state)
     new.cost_head = old.cost_head and old.cost_head.widened(num_models)
+    if old.posterior_head is not None:
+        log.warning("the intervals are of the old models, and are left out: p2l posterior adds new ones")
     return new
 
 
@@ -64,4 +69,4 @@ def _recipe(recipe: dict[str, Any], models: Sequence[str], head: RankingHead) ->
         changed |= {"metrics": {}, "metrics_before": recipe["metrics"]}
     if recipe.get("linear_head_downsize_factor"):
         changed["linear_head_downsize_factor"] = head.num_models / (head.rank or head.num_models)
-    return {**recipe, **changed}
+    return {name: value for name, value in recipe.items() if name != "posterior"} | changed

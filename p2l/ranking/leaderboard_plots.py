@@ -39,6 +39,8 @@ def plot_leaderboards(
 ) -> Figure:
     """Draw bars of Elo points on one scale, one panel for each leaderboard; a model has the same colour in every panel.
 
+    Lines over the bars are 95 % intervals, if the tables have them.
+
     At most ``MOST_PANELS`` are drawn; ``total`` is the number of leaderboards that the given ones were taken from. The
     caption states how many models and leaderboards are left out.
     """
@@ -62,12 +64,15 @@ def plot_leaderboards(
     models = max(len(table) for table in tables)
     some = f"first {len(tables):,} of {total:,} prompts" if len(tables) < total else ""
     warn_above(figure, tables[0].attrs.get("warning"))
-    key_below(figure, best_of(rows, models), some)
+    lines_are = "lines: 95 % intervals" if "elo_low" in tables[0] else ""
+    key_below(figure, best_of(rows, models), some, lines_are)
     return finish(figure)
 
 
 def _draw_bars(axis: Axes, title: str, best: pd.DataFrame, colours: dict[str, Any]) -> None:
     axis.barh(range(len(best)), best["elo"], color=[colours[name] for name in best["model"]])
+    if "elo_low" in best:
+        axis.hlines(range(len(best)), best["elo_low"], best["elo_high"], color="black", linewidth=1.0)
     name_rows(axis, range(len(best)), best["model"])
     room = PANEL_WIDTH - 0.3 - text_width(short_names(best["model"]), 8)
     axis.set_title(wrapped(title, room, 10), fontsize=10)

@@ -13,6 +13,7 @@ from p2l.outcomes import OutcomeFamily
 from p2l.types import Ranking
 
 ELO_POINTS_PER_NAT = 400 / np.log(10)
+TABLE_COLUMNS = ("rank", "model", "coef", "elo", "win_rate")
 
 
 # name of a group -> its models: those of two groups were never compared

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, overload
 import pandas as pd
 
 from p2l.errors import ConfigError
+from p2l.options import check_level
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
+from p2l.ranking.leaderboard_intervals import COLUMNS_WITH_INTERVALS, outcome_intervals, with_intervals
 from p2l.ranking.leaderboard_table import (
+    TABLE_COLUMNS,
     Groups,
     leaderboard_table,
     members_of,
@@ -20,7 +24,7 @@ from p2l.ranking.leaderboard_table import (
     warned,
     with_costs,
 )
-from p2l.ranking.pair_outcomes import pair_outcomes
+from p2l.ranking.pair_outcomes import find_model, pair_outcomes
 from p2l.types import Ranking
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ class Leaderboard:
         prompt: user turns; empty for a leaderboard of several prompts.
         warning: of the checkpoint that ranked, which all that is made of this leaderboard shows; None for none.
         groups: names and models of groups that were never compared, each ranked apart; None if all models compare.
+        posterior: of the head that ranked: tables and pictures show intervals; None for none.
 
     >>> import torch
     >>> from p2l.outcomes import BT
@@ -64,15 +69,21 @@ class Leaderboard:
     prompt: tuple[str, ...] = ()
     warning: str | None = None
     groups: Groups | None = None
+    posterior: HeadPosterior | None = None
 
-    def table(self, *, costs: bool = False) -> pd.DataFrame:
+    def table(self, *, costs: bool = False, level: float = 0.95) -> pd.DataFrame:
         """Return the models, best first: rank, model, coef (nats), elo (points above the mean model), win_rate.
 
         ``win_rate`` is the mean probability of winning against each other model, ties counted as half. ``costs`` adds
         ``cost``, the expected cost of the answer (``Ranking.costs``), NaN for a model without a prediction. Raises
-        ConfigError if there are no predicted costs. With ``groups``, see ``leaderboard_table``.
+        ConfigError if there are no predicted costs. With ``groups``, see ``leaderboard_table``. With a posterior there
+        are intervals at ``level`` (``p2l.ranking.leaderboard_intervals``): low and high (nats), elo_low and elo_high,
+        and rank_best and rank_worst, which hold for all models at once.
         """
+        check_level(level)
         found = leaderboard_table(self.models, self.ranking, self.family, self.groups)
+        if self.posterior is not None and self.ranking.states is not None:
+            found = with_intervals(found, self.models, self.ranking, self.posterior, level)
         return warned(with_costs(found, self.models, self.ranking) if costs else found, self.warning)
 
     def predict(self, model_a: str, model_b: str) -> dict[str, float]:
@@ -87,6 +98,18 @@ class Leaderboard:
         if len(apart) > 1:
             raise ConfigError(f"{model_a} and {model_b} were never compared: their groups are {' and '.join(apart)}")
         return found
+
+    def predict_interval(self, model_a: str, model_b: str, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Return an interval of the probability of each outcome of ``model_a`` against ``model_b``, by outcome.
+
+        Raises ``ConfigError`` as ``predict`` does, or if the checkpoint has no posterior.
+        """
+        check_level(level)
+        self.predict(model_a, model_b)
+        if self.posterior is None or self.ranking.states is None:
+            raise ConfigError("the checkpoint has no posterior; p2l posterior adds one")
+        a, b = (find_model(self.models, name) for name in (model_a, model_b))
+        return outcome_intervals(self.ranking, self.family, self.posterior, a, b, level)
 
     def plot(self, *, top: int = 15) -> "Figure":
         """Draw the ``top`` models, of each group if there are any, as bars of Elo points."""
@@ -135,8 +158,7 @@ class Leaderboards(Sequence[Leaderboard]):
         rankings: coefs (prompts, models) in nats, and eta (prompts,) if the family has one.
         family: the likelihood family.
         prompts: user turns of each prompt.
-        warning: as in ``Leaderboard``.
-        groups: as in ``Leaderboard``.
+        warning, groups, posterior: as in ``Leaderboard``.
     """
 
     models: tuple[str, ...]
@@ -145,6 +167,7 @@ class Leaderboards(Sequence[Leaderboard]):
     prompts: tuple[tuple[str, ...], ...]
     warning: str | None = None
     groups: Groups | None = None
+    posterior: HeadPosterior | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -159,16 +182,20 @@ class Leaderboards(Sequence[Leaderboard]):
         prompts = self.prompts[index]  # raises IndexError, which ends an iteration
         ranking = self.rankings.map(lambda x: x[index])
         if isinstance(index, slice):
-            return Leaderboards(self.models, ranking, self.family, self.prompts[index], self.warning, self.groups)
+            return Leaderboards(self.models, ranking, self.family, self.prompts[index], *self._about())
         turns: Any = prompts  # of one index
-        return Leaderboard(self.models, ranking, self.family, turns, self.warning, self.groups)
+        return Leaderboard(self.models, ranking, self.family, turns, *self._about())
 
-    def table(self, *, costs: bool = False) -> pd.DataFrame:
+    def _about(self) -> tuple[str | None, Groups | None, HeadPosterior | None]:
+        return self.warning, self.groups, self.posterior
+
+    def table(self, *, costs: bool = False, level: float = 0.95) -> pd.DataFrame:
         """Return all leaderboards in one table: those of ``Leaderboard.table`` under their ``prompt`` (position)."""
         if not self.prompts:
             more = [*(["group"] if self.groups else []), *(["cost"] if costs else [])]
-            return pd.DataFrame(columns=["prompt", "rank", "model", "coef", "elo", "win_rate", *more])
-        tables = [leaderboard.table(costs=costs) for leaderboard in self]
+            columns = TABLE_COLUMNS if self.posterior is None else COLUMNS_WITH_INTERVALS
+            return pd.DataFrame(columns=["prompt", *columns, *more])
+        tables = [leaderboard.table(costs=costs, level=level) for leaderboard in self]
         joined = pd.concat(tables, keys=range(len(tables)), names=["prompt"])
         return warned(joined.reset_index("prompt").reset_index(drop=True), self.warning)
 

@@ -98,7 +98,7 @@ class _Scale(NamedTuple):
 
     @classmethod
     def of(cls, family: OutcomeFamily, ranking: Ranking) -> "_Scale":
-        coefs, eta, _ = ranking.numpy()
+        coefs, eta = ranking.numpy()[:2]
         low, high, shift = float(coefs.min()), float(coefs.max()), 0.0
         if family.shift_invariant and not -_MAX_LOG_ODDS < low <= high < _MAX_LOG_ODDS:
             shift = (low + high) / 2  # any zero serves

@@ -59,24 +59,33 @@ def intervals(
 
 
 def rank_ranges(
-    estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float
+    estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float, quantile: float | None = None
 ) -> tuple[Int64[np.ndarray, " models"], Int64[np.ndarray, " models"]]:
     """Return the best and the worst rank of each model that the intervals of differences allow.
 
     The best rank is 1 + the number of models that are surely better; the worst is the number that are not surely worse.
     A model is surely better if the interval of the difference of the two coefficients at ``level`` lies above 0. What
-    two models share (the same opponents, say) cancels in the difference. Pairs are not corrected for their number.
+    two models share (the same opponents, say) cancels in the difference. Pairs are not corrected for their number,
+    unless ``quantile``, which replaces the normal one, is that of all pairs at once (``all_pairs_quantile``).
     """
-    better = np.stack([_surely_above(i, estimates, covariance, samples, level) for i in range(len(estimates))])
+    quantile = normal_quantile(level) if quantile is None else quantile
+    better = np.stack(
+        [_surely_above(i, estimates, covariance, samples, level, quantile) for i in range(len(estimates))]
+    )
     return 1 + better.sum(axis=1), len(estimates) - better.sum(axis=0)
 
 
 def _surely_above(
-    model: int, estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float
+    model: int,
+    estimates: Estimates,
+    covariance: Covariance,
+    samples: Samples | None,
+    level: float,
+    quantile: float,
 ) -> np.ndarray:
     """Return which models are surely better than this one."""
     if samples is not None:
         return np.percentile(samples - samples[:, [model]], 50 * (1 - level), axis=0) > 0
     variance = np.diag(covariance) + covariance[model, model] - 2 * covariance[model]
     difference = estimates - estimates[model]
-    return difference > normal_quantile(level) * np.sqrt(np.maximum(variance, 0))
+    return difference > quantile * np.sqrt(np.maximum(variance, 0))

@@ -1,0 +1,59 @@
+"""Outcome probabilities of votes under a posterior: averages over what it leaves open."""
+
+from itertools import product
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from numpy.polynomial.hermite_e import hermegauss
+from torch import Tensor
+
+from p2l.data.vote_table import VoteTable
+from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
+from p2l.types import Ranking
+from p2l.uncertainty.curvature import output_places, vote_inputs
+
+_NODES = 5  # of the quadrature, for each parameter of a vote
+_VOTES = 4_096  # of a block
+
+
+def predictive_log_loss(
+    posterior: HeadPosterior,
+    votes: VoteTable,
+    rankings: Ranking,
+    states: Float64[np.ndarray, "prompts hidden"],
+    family: OutcomeFamily,
+) -> Float64[np.ndarray, " votes"]:
+    """Return the log loss of each vote times its weight, averaged over what the posterior leaves open."""
+    losses = np.zeros(len(votes.model_a))
+    order = np.argsort(votes.prompt_index, kind="stable")
+    for first in range(0, len(order), _VOTES):
+        rows = order[first : first + _VOTES]
+        prompts, at = np.unique(votes.prompt_index[rows], return_inverse=True)
+        means, targets = vote_inputs(votes, rankings, rows, family)
+        places = output_places(votes, rows, family)
+        covariances = posterior.covariance(states[prompts])[at[:, None, None], places[:, :, None], places[:, None, :]]
+        log_probs = _mean_log_probs(family, means, _root(torch.from_numpy(covariances)))
+        losses[rows] = -(targets * log_probs).sum(1).numpy()
+    return losses
+
+
+def _root(covariance: Float[Tensor, "votes parameters parameters"]) -> Float[Tensor, "votes parameters parameters"]:
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp_min(0).sqrt()[:, None]
+
+
+def _mean_log_probs(
+    family: OutcomeFamily,
+    means: Float[Tensor, "votes parameters"],
+    root: Float[Tensor, "votes parameters parameters"],
+) -> Float[Tensor, "votes outcomes"]:
+    """Return log E[P(outcome)] by Gauss-Hermite quadrature."""
+    points, weights = hermegauss(_NODES)
+    weights = weights / weights.sum()
+    total = torch.zeros(len(means), len(family.outcomes), dtype=torch.float64)
+    for at in product(range(_NODES), repeat=means.shape[1]):
+        inputs = means + root @ torch.from_numpy(points[list(at)])
+        total += float(np.prod(weights[list(at)])) * family.log_probs(*inputs.unbind(1)).exp()
+    return total.clamp_min(1e-300).log()
