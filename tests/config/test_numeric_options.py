@@ -31,6 +31,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "leaderboard": ("votes={votes}",),
     "calibrate": ("model_path={run}/checkpoint", "votes={votes}"),
     "fit_costs": ("model_path={run}/checkpoint", "scores={scores}"),
+    "posterior": ("model_path={run}/checkpoint", "votes={votes}"),
     "insight": ("model_path={run}/checkpoint", "dataset={votes}", "embedding=null"),
     "route_eval": ("model_path={run}/checkpoint", "scores={scores}"),
     "explore": ("model_path={run}/checkpoint",),
