@@ -6,7 +6,7 @@
 
 Each side runs in its own process. Files are written to ``--folder`` once, and used again.
 
-    python benchmarks/large_tables.py --folder <scratch> [--votes 100000000] [--fits 10000000] [--prompts 5000000]
+    python benchmarks/large_tables.py [--folder <scratch>] [--votes 100000000] [--fits 10000000] [--prompts 5000000]
 """
 
 import argparse
@@ -15,6 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from figures import Figure, save
 
 MODELS, BLOCK, GROUP = 300, 1_000_000, 500_000
 WINNERS = ["model_a", "model_b", "tie", "tie (bothbad)"]
@@ -189,15 +191,22 @@ def measure(side: str, path: Path, size: int) -> dict[str, Any]:
     return result
 
 
-def compare_leaderboards(folder: Path, size: int, fits: int) -> None:
+def compare_leaderboards(folder: Path, size: int, fits: int) -> list[Figure]:
     path = folder / f"votes-{size}.parquet"
     write(path, size, with_prompts=False)
     print(f"{path.stat().st_size / 1e6:.0f} MB of parquet, {pq.ParquetFile(path).num_row_groups} row groups")
+    rates, peaks = {}, {}
     for side, (module, _) in SIDES.items():
         if not find_spec(module):
             continue
-        whole = side != "pandas + arena-rank, leaderboard"
-        measure(side, path, size if whole else min(fits, size))
+        votes = size if side != "pandas + arena-rank, leaderboard" else min(fits, size)
+        found = measure(side, path, votes)
+        rates[side], peaks[side] = votes / found["seconds"], found["mb"]
+    ours, what = next(iter(SIDES)), f"{size:,} votes over {MODELS} LLMs to a leaderboard with intervals"
+    return [
+        Figure(f"{what}{part}", unit, values.pop(ours), values)
+        for part, unit, values in (("", "votes/s", rates), (": peak", "MB", peaks))
+    ]
 
 
 def compare_starts(folder: Path, size: int, fits: int) -> None:
@@ -213,24 +222,25 @@ def compare_starts(folder: Path, size: int, fits: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the files are written")
+    parser.add_argument("--folder", type=Path, help="where the files are written; by default they are removed")
     parser.add_argument("--votes", type=int, default=100_000_000, help="without prompts; 0: none")
     parser.add_argument(
         "--fits", type=int, default=10_000_000, help="votes that pandas and arena-rank get; a tenth with prompts"
     )
     parser.add_argument("--prompts", type=int, default=5_000_000, help="votes with prompts; 0: none")
+    parser.add_argument("--json", help="file for the figures without prompts, for benchmarks/report.py")
     parser.add_argument("--side", choices=[*SIDES, *STARTS], help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:
         return run_side(args.side, args.path, args.votes)
-    if args.folder is None:
-        parser.error("give a folder for the files: --folder")
-    args.folder.mkdir(parents=True, exist_ok=True)
-    if args.votes:
-        compare_leaderboards(args.folder, args.votes, args.fits)
-    if args.prompts:
-        compare_starts(args.folder, args.prompts, args.fits // 10)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        if args.votes:
+            save(args.json, compare_leaderboards(folder, args.votes, args.fits))
+        if args.prompts:
+            compare_starts(folder, args.prompts, args.fits // 10)
     return None
 
 

@@ -50,6 +50,7 @@ JOBS = {
     "startup": Job("Starting, and memory", "startup.py", ("--rounds", "1")),
     "load": Job("Reading votes", "load_votes.py"),
     "leaderboards": Job("Leaderboards from votes and rankings", "leaderboards.py", ("--skip-scale",), ("upstream",)),
+    "large": Job("Tables that do not fit in memory", "large_tables.py", ("--prompts", "0")),
     "training": Job("Training", "train_throughput.py"),
     "encoders": Job("Encoders on a processor", "encoders.py", ("--dtype", "float32"), ("peer-python",)),
     "endpoint": Job("Scores over HTTP", "endpoint.py", ("--one",), ("upstream", "upstream-python")),
