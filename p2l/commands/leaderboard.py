@@ -18,6 +18,7 @@ from p2l.composition.config_objects import make
 from p2l.console import table_console
 from p2l.data.battle_counts import BattleCounts
 from p2l.data.categories import find_category
+from p2l.data.vote_checks import name_doubts
 from p2l.data.winner_labels import WinnerMap
 from p2l.errors import DataError
 from p2l.files import whole_file, write_whole
@@ -99,6 +100,8 @@ class LeaderboardJob:
                 log.warning("category %s is left out: %s", name, reason)
         if not fits:
             raise DataError("; ".join(f"category {name}: {reason}" for name, reason in left_out.items()))
+        for doubt in name_doubts({name for found in fits.values() for name in found.models}):
+            log.warning("%s", doubt)
         for name, found in fits.items():
             self._show(name, found)
         self._save(fits, left_out)

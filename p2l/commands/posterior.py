@@ -111,6 +111,8 @@ class PosteriorJob:
             winner_map=self.winner_map,
         )
         log.info("votes from %s: %s", source, skipped)
+        if not table.weight.any():
+            raise DataError(f"{source}: all votes have weight 0, so that they tell nothing; expected some above 0")
         return with_evidence(VoteSplits(table), checkpoint.family).train
 
 

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2l.data.prompt_overlap import PromptOverlap
 from p2l.data.table_summary import RARE, connected_models, votes_of_models
@@ -32,23 +32,31 @@ def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
             f"{name}: the votes fall into {len(parts)} parts that never met, so that strengths compare within a part "
             f"only; outside the largest ({len(parts[0])} models): {others}"
         )
-    alike: dict[str, list[str]] = {}
-    for model in sorted(counts):
-        alike.setdefault(_plain(model), []).append(model)
-    if several := [" and ".join(names) for names in alike.values() if len(names) > 1]:
-        yield (
-            f"{name}: {len(several)} names differ only in case, spaces, hyphens or the way their characters are "
-            f"encoded, and each is a model of its own: "
-            f"{shown_names(several)}"
-        )
+    yield from (f"{name}: {doubt}" for doubt in name_doubts(counts))
     if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:
         yield f"{name}: {len(rare)} of {len(counts)} models have fewer than {RARE} votes: {shown_names(rare)}"
 
 
+def name_doubts(names: Iterable[str]) -> Iterator[str]:
+    """Yield a doubt if names of models look like two spellings of one."""
+    alike: dict[str, list[str]] = {}
+    for model in sorted(names):
+        alike.setdefault(_plain(model), []).append(model)
+    if several := [" and ".join(same) for same in alike.values() if len(same) > 1]:
+        yield (
+            f"{len(several)} names differ only in case, spaces, hyphens, the way their characters are encoded or a "
+            f"final .0, and each is a model of its own: {shown_names(several)}"
+        )
+
+
 def _plain(name: str) -> str:
-    """Return a name in lower case, without spaces, hyphens and invisible characters, the others in one encoding."""
+    """Return a name in lower case, without spaces, hyphens and invisible characters, the others in one encoding.
+
+    Of a whole number that a gap made a float, such as 100.0, the number.
+    """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return re.sub(r"[\s_]+", "", "".join(letter for letter in folded if unicodedata.category(letter) not in _UNSEEN))
+    seen = "".join(letter for letter in folded if unicodedata.category(letter) not in _UNSEEN)
+    return re.sub(r"^(\d+)\.0+$", r"\1", re.sub(r"[\s_]+", "", seen))
 
 
 def split_doubts(tables: Mapping[str, VoteTable]) -> Iterator[str]:

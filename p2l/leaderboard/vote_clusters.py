@@ -15,9 +15,16 @@ def cluster_codes(values: np.ndarray, name: str) -> Int64[np.ndarray, " votes"]:
     """Return the cluster of each vote, numbered from 0.
 
     Raises DataError if a vote has no cluster (None, NaN or blank), or if all votes are of one: votes without a known
-    cluster would count as a single one, and the intervals would be far too narrow.
+    cluster would count as a single one, and the intervals would be far too narrow. So too if ids are floats too large
+    to be exact.
     """
     codes, distinct = factorize(pd.Series(values))
+    rounded = [value for value in distinct if isinstance(value, (float, np.floating)) and abs(value) >= 2.0**53]
+    if rounded:
+        raise DataError(
+            f"{name}: the id {rounded[0]!r} was rounded before p2l read it, so that different ids are one cluster; "
+            "give the column as text or integers"
+        )
     gaps = np.flatnonzero(np.array([is_missing(value) for value in distinct], dtype=bool)[codes])
     if gaps.size:
         first = ", ".join(map(str, gaps[:3]))

@@ -46,7 +46,7 @@ def load_posterior(
         return None
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name].astype(np.float64) for name in _ARRAYS}
+            arrays = {name: _real(file[name]) for name in _ARRAYS}
             numbers = {name: float(file[name]) for name in _NUMBERS}
             named, beside = [str(name) for name in file["models"]], str(file["beside"])
             report = json.loads(str(file["report"]))
@@ -65,6 +65,12 @@ def load_posterior(
     )
 
 
+def _real(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind != "f":
+        raise ValueError(f"expected real numbers, found {values.dtype}")
+    return values.astype(np.float64)
+
+
 def _problem(
     arrays: Mapping[str, np.ndarray], numbers: Mapping[str, float], hidden_size: int, num_outputs: int
 ) -> str | None:
@@ -81,4 +87,7 @@ def _problem(
         return "holds negative information or a negative variance"
     if numbers["scale"] <= 0:
         return "holds a scale that is not above 0"
+    level = arrays["level_covariance"]
+    if np.linalg.eigvalsh((level + level.T) / 2).min() < -1e-5 * max(np.abs(level).max(), 1e-30):
+        return "holds a level_covariance that is no covariance: a variance is negative"
     return None

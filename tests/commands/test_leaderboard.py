@@ -142,3 +142,18 @@ def test_counts_of_votes_are_integers_unless_weighted(tmp_path: Path) -> None:
     counts = pd.concat([decisive["model_a"], decisive["model_b"]]).value_counts()
     assert fit(frame, "bt").table().set_index("model")["votes"].to_dict() == counts.to_dict()
     assert fit(frame.assign(weight=0.3), "bt").table()["votes"].dtype == np.float64
+
+
+def test_two_spellings_of_a_name_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = write_votes(tmp_path / "votes.parquet")
+    names = sorted(set(frame["model_a"]))
+    new = (
+        frame["model_a"]
+        .replace({names[0]: "100"})
+        .where(frame.index % 2 == 0, frame["model_a"].replace({names[0]: "100.0"}))
+    )
+    frame.assign(model_a=new, model_b=frame["model_b"].replace({names[0]: "100"})).to_csv(
+        tmp_path / "votes.csv", index=False
+    )
+    LeaderboardJob(str(tmp_path / "votes.csv"), "grk", str(tmp_path / "out")).run()
+    assert "100 and 100.0" in caplog.text and "each is a model of its own" in caplog.text

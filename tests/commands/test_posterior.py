@@ -113,3 +113,15 @@ def test_without_validation_votes_the_intervals_say_that_they_are_unchecked(
     found = PosteriorJob(tables[0], str(tmp_path / "out")).run(tiny_checkpoint)
     assert "no held-out vote has checked the intervals" in caplog.text
     assert "votes" not in found.recipe["posterior"] and "low" in found.rank("hello").table()
+
+
+@pytest.mark.parametrize("part", ["votes", "val"])
+def test_votes_without_weight_are_refused(
+    tiny_checkpoint: Checkpoint, tables: tuple[str, str], tmp_path: Path, part: str
+) -> None:
+    paths = dict(zip(("votes", "val"), tables, strict=True))
+    pd.read_parquet(paths[part]).assign(weight=0.0).to_parquet(tmp_path / "zero.parquet")
+    paths[part] = str(tmp_path / "zero.parquet")
+    with pytest.raises(DataError, match=r"zero.parquet: all votes have weight 0"):
+        PosteriorJob(output_dir=str(tmp_path / "out"), **paths).run(tiny_checkpoint)
+    assert not (tmp_path / "out").exists()

@@ -101,6 +101,9 @@ def test_names_that_differ_in_spelling_alone_are_a_doubt() -> None:
     doubts = " ".join(table_doubts("train", table(*pairs)))
     assert "1 names differ only in case, spaces, hyphens" in doubts and "GPT 4 and gpt-4 and gpt_4" in doubts
     assert "names differ" not in " ".join(table_doubts("train", table(("p", "a-1.5", "a-15", "tie"))))
+    floats = " ".join(table_doubts("train", table(("p", "100.0", "300", "tie"), ("p", "100", "4.5", "tie"))))
+    assert "100 and 100.0" in floats
+    assert "names differ" not in " ".join(table_doubts("train", table(("p", "v4.0", "v4", "tie"))))
 
 
 @pytest.mark.parametrize(

@@ -234,6 +234,13 @@ def test_one_class_of_votes_is_a_fit_with_a_note() -> None:
     assert np.isfinite(ends).all() and (ends[:, 1] - ends[:, 0]).min() > 2  # two votes say little
 
 
+@pytest.mark.parametrize("first", [2.0**53, 1e17])
+def test_cluster_ids_that_were_rounded_are_refused(first: float) -> None:
+    ids = np.arange(len(frame(MIXED)), dtype=float) * 2 + first
+    with pytest.raises(DataError, match=r"was rounded before p2l read it"):
+        fit(frame(MIXED).assign(session=ids), BT_TIE, cluster="session")
+
+
 def test_rows_that_are_no_battles_take_their_clusters_with_them(caplog: pytest.LogCaptureFixture) -> None:
     votes = pd.concat([frame(MIXED * 10), frame([("ant", "ant", "tie")])], ignore_index=True).assign(session=range(41))
     with caplog.at_level(logging.WARNING, "p2l"):

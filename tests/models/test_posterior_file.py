@@ -107,6 +107,8 @@ def test_a_posterior_of_other_models_is_refused(tiny_checkpoint: Checkpoint, tmp
         ("curvature", np.full(32, -1, dtype=np.float32), "negative"),
         ("centre", np.zeros(31, dtype=np.float32), r"shape \(31,\)"),
         ("scale", np.array(0.0), "negative|above 0"),
+        ("level_covariance", -np.eye(5, dtype=np.float32), "no covariance"),
+        ("centre", np.zeros(32, dtype=np.complex64), "expected real numbers"),
     ],
 )
 def test_damaged_numbers_are_refused(
