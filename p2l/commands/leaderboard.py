@@ -164,10 +164,8 @@ class LeaderboardJob:
         log.info("leaderboards: %s", folder)
 
     def _show(self, name: str, found: LeaderboardFit) -> None:
-        console, shown = (
-            table_console(),
-            Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes"),
-        )
+        console = table_console()
+        shown = Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes")
         for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", "votes"):
             shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
         for row in found.table(self.level).head(self.top).itertuples():

@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float64, Int64
 from p2l.errors import DataError
 from p2l.options import check_level
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking import ELO_POINTS_PER_NAT, leaderboard_table, pair_outcomes
+from p2l.ranking import leaderboard_table, pair_outcomes
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
+from p2l.ranking.leaderboard_intervals import COLUMNS_WITH_INTERVALS, interval_table
 from p2l.ranking.pair_outcomes import find_model
 from p2l.ranking.prompt_leaderboards import best_models
-from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.statistics.intervals import intervals
 from p2l.types import Ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLUMNS = ["rank", "rank_best", "rank_worst", "model", "coef", "low", "high", "elo", "elo_low", "elo_high"]
-_COLUMNS += ["win_rate", "votes"]
+_COLUMNS = [*COLUMNS_WITH_INTERVALS, "votes"]
 _LARGEST_EXACT = 2.0**53
 
 
@@ -76,17 +76,10 @@ class LeaderboardFit:
         coefs = self.ranking.coefs.numpy()[voted]
         covariance = self.covariance[np.ix_(voted, voted)]
         samples = None if self.samples is None else self.samples[:, voted]
-        low, high = intervals(coefs, covariance, samples, level)
-        best, worst = rank_ranges(coefs, covariance, samples, level)
-        elo_low, elo_high = _elo_intervals(coefs, covariance, samples, level)
         models = [self.models[i] for i in voted]
-        more = pd.DataFrame(
-            {
-                "model": models,
-                **{"low": low, "high": high, "elo_low": elo_low, "elo_high": elo_high},
-                **{"rank_best": best, "rank_worst": worst, "votes": _counts(self.votes[voted])},
-                **{"component": self.component[voted], "identified": self.identified[voted]},
-            }
+        about = {"component": self.component[voted], "identified": self.identified[voted]}
+        more = interval_table(coefs, covariance, level, samples=samples).assign(
+            model=models, votes=_counts(self.votes[voted]), **about
         )
         ranking = Ranking(torch.from_numpy(coefs), self.ranking.eta)
         table = leaderboard_table(models, ranking, self.family).merge(more, on="model")
@@ -152,13 +145,3 @@ def _counts(votes: Float64[np.ndarray, " models"]) -> np.ndarray:
     """Return whole numbers as integers: the votes have no weights, or weights that floats count exactly."""
     is_whole = (votes == np.rint(votes)).all() and (votes <= _LARGEST_EXACT).all()
     return votes.astype(np.int64) if is_whole else votes
-
-
-def _elo_intervals(
-    coefs: np.ndarray, covariance: np.ndarray, samples: np.ndarray | None, level: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return intervals of the points above the mean; in grounded families they differ from those of the coefs."""
-    centre = np.eye(len(coefs)) - 1 / len(coefs)
-    above = None if samples is None else samples @ centre
-    low, high = intervals(centre @ coefs, centre @ covariance @ centre, above, level)
-    return low * ELO_POINTS_PER_NAT, high * ELO_POINTS_PER_NAT

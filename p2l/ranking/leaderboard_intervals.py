@@ -32,19 +32,24 @@ _DRAWS = 4_000  # of the outputs of a pair
 
 
 def interval_table(
-    coefs: Float64[np.ndarray, " models"], covariance: Float64[np.ndarray, "models models"], level: float
+    coefs: Float64[np.ndarray, " models"],
+    covariance: Float64[np.ndarray, "models models"],
+    level: float,
+    *,
+    samples: Float64[np.ndarray, "resamples models"] | None = None,
+    quantile: float | None = None,
 ) -> pd.DataFrame:
     """Return ``INTERVAL_COLUMNS`` of each model.
 
     ``low`` and ``high`` are those of the coefficient, ``elo_low`` and ``elo_high`` of the points above the mean model:
-    each holds with probability ``level``. ``rank_best`` and ``rank_worst`` hold for all models at once: all pairs are
-    compared with ``all_pairs_quantile``.
+    each holds with probability ``level``; in grounded families the two differ. ``samples`` of a bootstrap and
+    ``quantile``: as in ``rank_ranges``.
     """
-    low, high = intervals(coefs, covariance, None, level)
+    low, high = intervals(coefs, covariance, samples, level)
     centre = np.eye(len(coefs)) - 1 / len(coefs)
-    elo_low, elo_high = intervals(centre @ coefs, centre @ covariance @ centre, None, level)
-    quantile = all_pairs_quantile(level, len(coefs))
-    best, worst = rank_ranges(coefs, covariance, None, level, quantile)
+    above = None if samples is None else samples @ centre
+    elo_low, elo_high = intervals(centre @ coefs, centre @ covariance @ centre, above, level)
+    best, worst = rank_ranges(coefs, covariance, samples, level, quantile)
     elo = {"elo_low": elo_low * ELO_POINTS_PER_NAT, "elo_high": elo_high * ELO_POINTS_PER_NAT}
     return pd.DataFrame({"low": low, "high": high, **elo, "rank_best": best, "rank_worst": worst})
 
@@ -75,13 +80,18 @@ def outcome_intervals(
 def with_intervals(
     table: pd.DataFrame, models: Sequence[str], ranking: Ranking, posterior: HeadPosterior, level: float
 ) -> pd.DataFrame:
-    """Add ``INTERVAL_COLUMNS`` to the table of one prompt; those of a group are within the group."""
+    """Add ``INTERVAL_COLUMNS`` to the table of one prompt; those of a group are within the group.
+
+    ``rank_best`` and ``rank_worst`` hold for all models at once: pairs are compared with ``all_pairs_quantile``.
+    """
     coefs, covariance = to_numpy(ranking.coefs), coef_covariance(ranking, posterior)
     position = {name: at for at, name in enumerate(models)}
     groups = [table] if "group" not in table else [rows for _, rows in table.groupby("group", sort=False)]
     found = []
     for rows in groups:
         at = [position[name] for name in rows["model"]]
-        found.append(interval_table(coefs[at], covariance[np.ix_(at, at)], level).set_axis(rows.index))
+        at_once = all_pairs_quantile(level, len(at))
+        own = interval_table(coefs[at], covariance[np.ix_(at, at)], level, quantile=at_once)
+        found.append(own.set_axis(rows.index))
     joined = table.join(pd.concat(found))
     return joined[[*COLUMNS_WITH_INTERVALS, *(name for name in joined if name not in COLUMNS_WITH_INTERVALS)]]

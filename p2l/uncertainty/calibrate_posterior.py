@@ -37,12 +37,16 @@ def calibrated(
     states = posterior.states(hidden)
     grid = {(scale, share): 0.0 for scale in SCALES for share in RESIDUALS}
     unit = float(posterior.curvature.sum())
-    candidates = {at: replace(posterior, scale=at[0], residual=at[1] * unit) for at in grid}
+    plain, prior = (
+        replace(posterior, scale=1.0, residual=0.0),
+        posterior.output_directions @ posterior.output_directions.T,
+    )
     for gradient, information, state in _prompts(_one_vote_a_pair(votes), ranking, states, family):
-        for at, candidate in candidates.items():
-            grid[at] += _log_evidence(gradient, information, candidate.covariance(state))
+        own = plain.covariance(state)
+        for scale, share in grid:
+            grid[scale, share] += _log_evidence(gradient, information, scale * own + share * unit * prior)
     scale, share = max(grid, key=lambda at: grid[at] + _log_prior(*at))
-    chosen = candidates[scale, share]
+    chosen = replace(posterior, scale=scale, residual=share * unit)
     losses = [
         predictive_log_loss(one, votes, ranking, states, family).sum() / votes.weight.sum()
         for one in (replace(posterior, scale=0.0, residual=0.0), posterior, chosen)

@@ -150,14 +150,13 @@ def posterior_of(
     told = keep @ found.outputs @ keep / found.dispersion
     axes = Axes.of(prior.covariance, told)
     curvature_of = ((found.covariance @ prior.features.directions) * prior.features.directions).sum(0)
-    spread = _spread(level, found, num_models)
     return HeadPosterior(
         centre=found.centre,
         directions=prior.features.directions,
         curvature=curvature_of,
         output_directions=keep @ axes.directions,
         output_information=axes.information,
-        level_covariance=keep @ np.linalg.inv(told + np.eye(len(keep)) / spread) @ keep,
+        level_covariance=keep @ np.linalg.inv(told + np.eye(len(keep)) / prior.spread) @ keep,
         scale=1.0,
         residual=RESIDUAL * float(curvature_of.sum()),
         num_models=num_models,
