@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from io import TextIOBase
 from typing import Any, TextIO
@@ -13,7 +13,8 @@ import pandas as pd
 
 
 def write_json_table(frame: pd.DataFrame, file: TextIO | TextIOBase, *, lines: bool) -> None:
-    """Write one object a row: a line each, or as one list. Missing values and NaN become null, times ISO 8601.
+    """Write one object a row: a line each, or as one list. Missing values, NaN and infinity become null, times and
+    durations ISO 8601.
 
     Raises ``TypeError``, ``ValueError`` or ``RecursionError`` for values that JSON cannot hold, such as bytes that are
     not UTF-8.
@@ -45,4 +46,6 @@ def json_value(value: Any) -> Any:
         return None
     if isinstance(value, (date, time)):
         return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return pd.Timedelta(value).isoformat()
     return str(value) if isinstance(value, Decimal) else value

@@ -1,7 +1,6 @@
 """Rank the prompts of a data set and write it with coefs and eta; ``p2l.eval`` of the published code."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
@@ -26,17 +24,16 @@ from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
-from p2l.json_output import json_value, write_json_table
 from p2l.models import Checkpoint
 from p2l.models.prompt_states import PromptStates, backend_states, states_without_padding
 from p2l.options import check_choice, check_count, check_number
 from p2l.prediction.predict_module import PredictModule, SaveParts
+from p2l.prediction.prediction_file import FORMATS, check_columns_fit, write_table
 from p2l.prediction.prediction_parts import PredictionParts
 from p2l.types import Backend
 
 log = logging.getLogger(__name__)
 
-FORMATS = (".parquet", ".json", ".jsonl", ".csv")
 PREDICTED = ("coefs", "eta", "costs", "last_hidden_state")
 NAMED = ("models", "top_model", "ranks")
 WARNING = "warning"  # a column that only predictions of such a checkpoint have
@@ -111,16 +108,8 @@ class PredictionJob:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
         prompts = with_text_prompts(frame[[self.column]].set_axis(["prompt"], axis=1))["prompt"]
         frame = frame.assign(**{self.column: _of_one_type(prompts)})
-        if self.output.endswith(".parquet"):
-            self._check_types(frame)  # before the prediction, which takes long
+        check_columns_fit(frame, Path(self.output), self.dataset)  # before the prediction, which takes long
         return frame
-
-    def _check_types(self, frame: pd.DataFrame) -> None:
-        try:
-            pa.Table.from_pandas(frame)
-        except pa.ArrowException as error:
-            reason = " ".join(str(part) for part in error.args)
-            raise DataError(f"{self.dataset} does not fit a parquet file: {reason}; give output=<file>.jsonl") from None
 
     def _describe(self, frame: pd.DataFrame) -> dict[str, object]:
         text = frame[self.column].astype(str).str.cat(sep="\0").encode("utf-8", "replace")
@@ -167,14 +156,7 @@ class PredictionJob:
                 column[known] = predictions[name].to_numpy(dtype=object)[rows[known]]
                 frame[name] = column if name != "eta" else pd.Series(column, index=frame.index).astype("Float32")
         with whole_file(path) as part:
-            if path.suffix == ".parquet":
-                frame.to_parquet(part, index=False)
-                return
-            with part.open("x", encoding="utf-8", newline="") as file:
-                if path.suffix == ".csv":
-                    frame.apply(lambda column: column.map(_csv_cell)).to_csv(file, index=False)
-                else:
-                    write_json_table(frame, file, lines=path.suffix == ".jsonl")
+            write_table(frame, part, path.suffix)
 
 
 def _with_names(predictions: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
@@ -185,13 +167,6 @@ def _with_names(predictions: pd.DataFrame, models: Sequence[str]) -> pd.DataFram
         top_model=[models[best] for best in coefs.argmax(axis=1)],
         ranks=[(1 + (row[None] > row[:, None]).sum(axis=1)).tolist() for row in coefs],
     )
-
-
-def _csv_cell(value: object) -> object:
-    """Return lists and dicts as JSON, and anything else as it is."""
-    if isinstance(value, (list, tuple, dict, np.ndarray)):
-        return json.dumps(json_value(value), ensure_ascii=False)
-    return value
 
 
 def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:

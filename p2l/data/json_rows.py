@@ -65,7 +65,7 @@ def _check_rows(frame: pd.DataFrame, path: Path) -> None:
 def exact_frame(rows: RowsOf, has_minus_zero: Callable[[], bool], text_columns: Sequence[str]) -> pd.DataFrame:
     """Return a table of rows, parsed as fast as the exactness of their numbers allows."""
     frame = frame_of_rows(rows(fast=True))
-    if any((np.abs(_floats(frame[name])) >= _LARGEST_INTEGER).any() for name in frame.columns):
+    if any(_may_be_rounded(frame[name]) for name in frame.columns):
         frame = frame_of_rows(rows())
     texts = [name for name in text_columns if name in frame.columns]
     literal = [name for name in texts if _floats(frame[name]).size]
@@ -121,6 +121,21 @@ def _floats(column: pd.Series) -> Float64[np.ndarray, " floats"]:
         found = [v for v in column.tolist() if isinstance(v, float)] if column.dtype == object else []
         values = np.array(found, dtype=float)
     return values[~np.isnan(values)]
+
+
+def _may_be_rounded(column: pd.Series) -> bool:
+    """Return whether a column holds a float, at any depth, that orjson may have read from a larger integer."""
+    if column.dtype == object:
+        return _holds_large_float(column.tolist())
+    return bool((np.abs(_floats(column)) >= _LARGEST_INTEGER).any())
+
+
+def _holds_large_float(value: object) -> bool:
+    if type(value) is dict:
+        return any(map(_holds_large_float, value.values()))
+    if type(value) is list:
+        return any(map(_holds_large_float, value))
+    return type(value) is float and abs(value) >= _LARGEST_INTEGER
 
 
 def _has_zero(column: pd.Series) -> bool:

@@ -1,19 +1,25 @@
 """The prediction job: a data set in, the same with coefs and eta out; interrupted runs go on."""
 
 import json
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lightning import Trainer
 
 from p2l.commands.predict import PredictionJob
 from p2l.data.prompt_encoder import PromptFormat
+from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.models.predictor import predict
+from p2l.prediction.prediction_file import FORMATS, check_columns_fit, write_table
 from p2l.prediction.prediction_parts import PredictionParts
 from tests.models.test_cost_file import with_costs
 from tests.running import run_script
@@ -212,10 +218,75 @@ def test_bad_options_are_named(dataset, tiny_checkpoint, tmp_path):
         run(PredictionJob(str(taken), str(tmp_path / "o.parquet")), tiny_checkpoint)
 
 
+COLUMNS = {
+    "id beside a gap": pa.array([2**53 + 1, None]),
+    "large number": pa.array([2**63 - 1, None]),
+    "category beside a gap": pa.array([2**53 + 1, None]).dictionary_encode(),
+    "bool": pa.array([True, None]),
+    "date": pa.array([date(1, 1, 1), None]),
+    "time": pa.array([datetime(3000, 1, 1, 0, 0, 0, 1), None], pa.timestamp("us")),
+    "duration": pa.array([timedelta(days=400, microseconds=5), None]),
+    "price": pa.array([Decimal("12345678901234567.90"), None]),
+    "nested": pa.array([{"a": 2**60 + 1, "b": [1, None]}, None]),
+    "text": pa.array(["a\rb", "007"]),
+    "bytes": pa.array([b"abc", None]),
+    "float": pa.array([0.1, None], pa.float32()),
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("name", COLUMNS)
+def test_what_was_read_is_what_is_written(name, suffix, tmp_path):
+    column = COLUMNS[name]
+    pq.write_table(pa.table({"prompt": ["hi", "ho"], "x": column}), tmp_path / "in.parquet")
+    frame = read_table(tmp_path / "in.parquet")
+    output = tmp_path / f"out{suffix}"
+    check_columns_fit(frame, output, "in.parquet")
+    write_table(frame, output, suffix)
+    if suffix == ".parquet":
+        assert pq.read_table(output)["x"].to_pylist() == column.to_pylist()
+        return
+    shown = {
+        "bool": "True",
+        "date": "0001-01-01",
+        "time": "3000-01-01 00:00:00.000001",
+        "duration": "400 days 00:00:00.000005",
+        "nested": '{"a": 1152921504606846977, "b": [1, null]}',
+        "bytes": "abc",
+    }
+    found = read_table(output)["x"].tolist()
+    if suffix == ".csv":
+        assert found[0] == shown.get(name, str(column[0].as_py())) or float(found[0]) == pytest.approx(0.1)
+        assert name == "text" or pd.isna(found[1])
+        return
+    shown |= {"time": "3000-01-01T00:00:00.000001", "duration": "P400DT0H0M0.000005S"}
+    expected = shown[name] if name in ("date", "time", "duration", "bytes") else column[0].as_py()
+    assert found[0] == (str(expected) if name == "price" else expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "suffix", "advice"),
+    [
+        ("1180591620717411303424", "parquet", r"output=<file>\.jsonl"),
+        ("{}", "parquet", r"output=<file>\.jsonl"),
+        ("Infinity", "jsonl", r"output=<file>\.parquet"),
+        ('{"a": [-Infinity]}', "json", r"output=<file>\.parquet"),
+    ],
+)
+def test_a_value_that_a_format_cannot_hold_is_said_before_anything_is_predicted(
+    value, suffix, advice, tiny_checkpoint, tmp_path
+):
+    path = tmp_path / "in.jsonl"
+    path.write_text(f'{{"prompt": "hi", "x": {value}}}\n')
+    with pytest.raises(DataError, match=f"column x, does not fit a {suffix} file.*{advice}"):
+        run(PredictionJob(str(path), str(tmp_path / f"o.{suffix}")), tiny_checkpoint)
+    assert not (tmp_path / f"o.{suffix}.parts").exists()
+
+
 def test_what_parquet_cannot_hold_is_said_before_anything_is_predicted(tiny_checkpoint, tmp_path):
     path = tmp_path / "mixed.jsonl"
     path.write_text('{"prompt": "hi", "x": 1}\n{"prompt": "there", "x": [1]}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"does not fit a parquet file.*output=<file>\.jsonl"):
+    with pytest.raises(DataError, match=r"mixed.jsonl, column x, does not fit a parquet file.*output=<file>\.jsonl"):
         run(PredictionJob(str(path), str(tmp_path / "o.parquet")), tiny_checkpoint)
     assert not (tmp_path / "o.parquet.parts").exists()
 

@@ -87,6 +87,11 @@ def test_half_a_surrogate_pair_does_not_stop_the_reader(tmp_path: Path) -> None:
     assert parse_json('{"\\udc00": ["\\udc00", 1, null]}') == {"\ufffd": ["\ufffd", 1, None]}
 
 
+def test_integers_too_large_for_64_bits_are_exact_at_any_depth(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "deep": [{"n": -18446744073709551617}]}\n{"id": 2, "deep": []}\n')
+    assert read_table(str(tmp_path / "a.jsonl"))["deep"].tolist() == [[{"n": -18446744073709551617}], []]
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r", "\n\n"])
 def test_json_lines_keep_what_only_the_exact_reader_knows(tmp_path: Path, ends: str) -> None:
     lines = [
