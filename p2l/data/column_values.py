@@ -1,6 +1,7 @@
 """Columns of a table as arrays: strings by their distinct values, and numbers."""
 
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ from jaxtyping import Bool, Float64, Int64
 
 from p2l.errors import DataError
 
-_LARGEST_EXACT_FLOAT = 2.0**53
+_FIRST_ROUNDED = 2.0**53  # this float may have been the next integer
+# as floats are written: 9007199254740992.0, and 1e+17 of any size, 1.23457E+11 of a spreadsheet included; 1e17 may be
+# the digits of a hash
+_WRITTEN_FLOAT, _WITH_EXPONENT = re.compile(r"[+-]?\d+\.0+"), re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,29 @@ def text_of(value: object) -> str | None:
     if isinstance(value, bytes):
         return decoded(value).strip() or None
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        if abs(value) > _LARGEST_EXACT_FLOAT:
+        if is_rounded(value):
             raise DataError(f"the id {value!r} was rounded before p2l read it; give the column as text or integers")
         return str(int(value))
     return str(value).strip() or None
+
+
+def is_rounded(value: object) -> bool:
+    """Return whether an id is an integer that was rounded to a float, or the text of one."""
+    if isinstance(value, str):
+        text = value.strip()
+        return bool(_WITH_EXPONENT.fullmatch(text)) or (
+            bool(_WRITTEN_FLOAT.fullmatch(text)) and is_rounded(float(text))
+        )
+    return isinstance(value, (float, np.floating)) and abs(value) >= _FIRST_ROUNDED
+
+
+def check_exact_ids(distinct: Iterable[object], name: str) -> None:
+    """Raise ``DataError``, naming the column, if an id was rounded: different ids have become one."""
+    if (rounded := next((value for value in distinct if is_rounded(value)), None)) is not None:
+        raise DataError(
+            f"{name}: the id {rounded!r} was rounded before p2l read it, so that different ids may have become one; "
+            "give the column as text or integers"
+        )
 
 
 def decoded(value: bytes) -> str:

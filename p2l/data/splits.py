@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
+from p2l.data.column_values import check_exact_ids
 from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
@@ -104,7 +105,9 @@ def _conversations(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     conversation = frame["conversation_id"]
     blank = conversation.map(lambda value: isinstance(value, str) and not value.strip())
     _check_no_gaps(conversation.mask(blank.astype(bool)), "conversation_id")
-    return pd.factorize(conversation)[0]
+    codes, distinct = pd.factorize(conversation)
+    check_exact_ids(distinct, "conversation_id")
+    return codes
 
 
 def _check_no_gaps(column: pd.Series, name: str) -> None:

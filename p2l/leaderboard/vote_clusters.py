@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from p2l.data.column_values import factorize
+from p2l.data.column_values import check_exact_ids, factorize
 from p2l.errors import DataError
 
 FEW_CLUSTERS = 20  # below, sandwich and bootstrap are known to be too narrow (Cameron and Miller 2015, section VI)
@@ -15,16 +15,10 @@ def cluster_codes(values: np.ndarray, name: str) -> Int64[np.ndarray, " votes"]:
     """Return the cluster of each vote, numbered from 0.
 
     Raises DataError if a vote has no cluster (None, NaN or blank), or if all votes are of one: votes without a known
-    cluster would count as a single one, and the intervals would be far too narrow. So too if ids are floats too large
-    to be exact.
+    cluster would count as a single one, and the intervals would be far too narrow. So too if ids were rounded.
     """
     codes, distinct = factorize(pd.Series(values))
-    rounded = [value for value in distinct if isinstance(value, (float, np.floating)) and abs(value) >= 2.0**53]
-    if rounded:
-        raise DataError(
-            f"{name}: the id {rounded[0]!r} was rounded before p2l read it, so that different ids are one cluster; "
-            "give the column as text or integers"
-        )
+    check_exact_ids(distinct, name)
     gaps = np.flatnonzero(np.array([is_missing(value) for value in distinct], dtype=bool)[codes])
     if gaps.size:
         first = ", ".join(map(str, gaps[:3]))

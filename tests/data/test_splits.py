@@ -88,6 +88,8 @@ def test_conversations_need_their_column() -> None:
         split_votes(bare, 0.5, "conversation")
     with pytest.raises(DataError, match="conversation_id is missing or unreadable in 2 votes"):
         split_votes(votes(4, conversation_id=["a", None, "b", None]), 0.5, "conversation")
+    with pytest.raises(DataError, match=r"conversation_id: the id '1e\+17' was rounded before"):
+        split_votes(votes(4, conversation_id=["a", "1e+17", "b", "c"]), 0.5, "conversation")
 
 
 def test_an_empty_side_is_an_error() -> None:

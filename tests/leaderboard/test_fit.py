@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -239,6 +240,22 @@ def test_cluster_ids_that_were_rounded_are_refused(first: float) -> None:
     ids = np.arange(len(frame(MIXED)), dtype=float) * 2 + first
     with pytest.raises(DataError, match=r"was rounded before p2l read it"):
         fit(frame(MIXED).assign(session=ids), BT_TIE, cluster="session")
+
+
+@pytest.mark.parametrize("text", ["9007199254740992.0", "1e+17", "1.8014398509481984E+16", "1.23457E+11", " 1e+17 "])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_cluster_ids_that_were_rounded_are_refused_as_text_too(text: str, suffix: str, tmp_path: Path) -> None:
+    votes = frame(MIXED)
+    table = votes.assign(session=[text if i == 3 else f"{i}.0" for i in range(len(votes))])
+    path = tmp_path / f"votes.{suffix}"
+    table.to_csv(path, index=False) if suffix == "csv" else table.to_json(path, orient="records", lines=True)
+    with pytest.raises(DataError, match=r"session: the id '[^']*' was rounded before p2l read it"):
+        fit(str(path), BT_TIE, cluster="session")
+
+
+def test_digits_of_a_hash_are_no_rounded_number() -> None:
+    votes = frame(MIXED)
+    fit(votes.assign(session=[f"12345e{i + 20}" for i in range(len(votes))]), BT_TIE, cluster="session")
 
 
 def test_rows_that_are_no_battles_take_their_clusters_with_them(caplog: pytest.LogCaptureFixture) -> None:
