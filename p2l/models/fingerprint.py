@@ -16,13 +16,16 @@ _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 @torch.no_grad()
 def fingerprint(network: nn.Module, encoder: PromptEncoder, models: Sequence[str], family: str) -> str:
     """Return two digests with a dot between: of what a ranking is of, the names and the family, and of what it depends
-    on, the encoding and the weights. Copies of a checkpoint have the same. Predicted costs belong to both.
+    on, the encoding and the weights. Copies of a checkpoint have the same. Predicted costs belong to both, and the
+    posterior to the second.
 
     The head is read in full. Of the other tensors, the sum of all bit patterns and a sample are read, since a digest of
     billions of bytes would delay the start: training changes the sum of a tensor, and a copy does not.
     """
     tokenizer = encoder.tokenizer
-    cost_head = getattr(network.get_submodule("head"), "cost_head", None)
+    cost_head, posterior_head = (
+        getattr(network.get_submodule("head"), name, None) for name in ("cost_head", "posterior_head")
+    )
     priced = [] if cost_head is None else [cost_head.facts(models).to_dict()]
     ranked = blake2b(json.dumps([family, *models, *priced]).encode(), digest_size=8)
     known = [encoder.format.to_dict(), tokenizer.chat_template, len(tokenizer), encoder.cls_token_id]
@@ -35,6 +38,9 @@ def fingerprint(network: nn.Module, encoder: PromptEncoder, models: Sequence[str
             digest.update(str(int(bits.sum(dtype=torch.int64))).encode())
             bits = bits[:: max(1, len(bits) // SAMPLE)]
         digest.update(bits.cpu().numpy().tobytes())
+    if posterior_head is not None:
+        for name, numbers in posterior_head.posterior.numbers().items():
+            digest.update(f"{name} {numbers.shape}".encode() + numbers.tobytes())
     return f"{ranked.hexdigest()}.{digest.hexdigest()}"
 
 

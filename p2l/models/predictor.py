@@ -27,6 +27,7 @@ from p2l.models.prompt_states import WARM_UP, PromptStates, backend_states, stat
 from p2l.models.row_decoder import RowDecoder
 from p2l.options import check_choice
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Backend, Ranking
 
 
@@ -82,6 +83,11 @@ class Predictor:
     def cost_facts(self) -> CostFacts | None:
         """What is known about the predicted costs; None if the checkpoint predicts none."""
         return None if self._head.cost_head is None else self._head.cost_head.facts(self.models)
+
+    @property
+    def posterior(self) -> HeadPosterior | None:
+        """As in ``Checkpoint``."""
+        return None if self._head.posterior_head is None else self._head.posterior_head.posterior
 
     @property
     def pads(self) -> bool:

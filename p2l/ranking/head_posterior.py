@@ -1,6 +1,6 @@
 """What the votes leave open about the coefficients of a prompt: a Gaussian posterior of the head's weights."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,11 @@ class HeadPosterior:
             output_directions=factors[:, None] * self.output_directions,
             level_covariance=np.outer(factors, factors) * self.level_covariance,
         )
+
+    def numbers(self) -> dict[str, Float64[np.ndarray, "..."]]:
+        """Return all numbers that intervals depend on, by name."""
+        named = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "report"}
+        return {name: np.asarray(value, dtype=np.float64) for name, value in named.items()}
 
     def __repr__(self) -> str:
         size = f"{len(self.output_information)} outputs, {len(self.curvature)} hidden units"

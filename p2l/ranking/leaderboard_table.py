@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from p2l.arrays import to_numpy
@@ -59,6 +60,15 @@ def members_of(models: Sequence[str], groups: Groups) -> dict[str, list[str]]:
     for name in models:
         found[group_of.get(name, NO_GROUP)].append(name)
     return {group: names for group, names in found.items() if names}
+
+
+def compared(models: Sequence[str], groups: Groups | None) -> Bool[np.ndarray, "models models"] | None:
+    """Return which pairs of models are of one group; None if all are."""
+    if not groups:
+        return None
+    group_of = {name: group for group, names in members_of(models, groups).items() for name in names}
+    own = np.array([group_of[name] for name in models])
+    return own[:, None] == own[None, :]
 
 
 def tables_by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -1,6 +1,6 @@
 """The critical value of all pairwise comparisons at once."""
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtr
@@ -8,7 +8,7 @@ from scipy.special import ndtr
 _GRID = np.linspace(-9.0, 9.0, 4001)
 
 
-@cache
+@lru_cache(maxsize=1_000)
 def all_pairs_quantile(level: float, num_models: int) -> float:
     """Return the multiple of a difference's standard error that all pairs of models stay within with P = ``level``.
 

@@ -1,11 +1,11 @@
 """Intervals of estimates: normal, Student's t, percentile, Wilson; and the ranks that they allow."""
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.special import ndtri, stdtr, stdtrit  # scipy.stats, which calls these, takes three times as long to load
 
-Estimates = Float64[np.ndarray, " models"]
-Covariance = Float64[np.ndarray, "models models"]
+Estimates = Float64[np.ndarray, "*batch models"]
+Covariance = Float64[np.ndarray, "*batch models models"]
 Samples = Float64[np.ndarray, "resamples models"]
 
 
@@ -54,38 +54,41 @@ def intervals(
     if samples is not None:
         low, high = percentiles(samples, level)
         return low, high
-    half = normal_quantile(level) * np.sqrt(np.maximum(np.diag(covariance), 0))
+    half = normal_quantile(level) * np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 0))
     return estimates - half, estimates + half
 
 
 def rank_ranges(
-    estimates: Estimates, covariance: Covariance, samples: Samples | None, level: float, quantile: float | None = None
-) -> tuple[Int64[np.ndarray, " models"], Int64[np.ndarray, " models"]]:
+    estimates: Estimates,
+    covariance: Covariance,
+    samples: Samples | None,
+    level: float,
+    quantile: float | None = None,
+    comparable: Bool[np.ndarray, "models models"] | None = None,
+) -> tuple[Int64[np.ndarray, "*batch models"], Int64[np.ndarray, "*batch models"]]:
     """Return the best and the worst rank of each model that the intervals of differences allow.
 
     The best rank is 1 + the number of models that are surely better; the worst is the number that are not surely worse.
     A model is surely better if the interval of the difference of the two coefficients at ``level`` lies above 0. What
     two models share (the same opponents, say) cancels in the difference. Pairs are not corrected for their number,
-    unless ``quantile``, which replaces the normal one, is that of all pairs at once (``all_pairs_quantile``).
+    unless ``quantile``, which replaces the normal one, is that of all pairs at once (``all_pairs_quantile``). Of two
+    models that are not ``comparable`` neither is surely better.
     """
     quantile = normal_quantile(level) if quantile is None else quantile
-    better = np.stack(
-        [_surely_above(i, estimates, covariance, samples, level, quantile) for i in range(len(estimates))]
-    )
-    return 1 + better.sum(axis=1), len(estimates) - better.sum(axis=0)
+    if samples is None:
+        better = _surely_better(estimates, covariance, quantile)
+    else:
+        better = np.stack([np.percentile(samples - one[:, None], 50 * (1 - level), axis=0) > 0 for one in samples.T])
+    if comparable is not None:
+        better &= comparable
+    return 1 + better.sum(axis=-1), estimates.shape[-1] - better.sum(axis=-2)
 
 
-def _surely_above(
-    model: int,
-    estimates: Estimates,
-    covariance: Covariance,
-    samples: Samples | None,
-    level: float,
-    quantile: float,
-) -> np.ndarray:
-    """Return which models are surely better than this one."""
-    if samples is not None:
-        return np.percentile(samples - samples[:, [model]], 50 * (1 - level), axis=0) > 0
-    variance = np.diag(covariance) + covariance[model, model] - 2 * covariance[model]
-    difference = estimates - estimates[model]
-    return difference > quantile * np.sqrt(np.maximum(variance, 0))
+def _surely_better(
+    estimates: Estimates, covariance: Covariance, quantile: float
+) -> Bool[np.ndarray, "*batch models models"]:
+    """Return, for each model (row), which models (columns) are surely better."""
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+    of_difference = variance[..., None, :] + variance[..., :, None] - 2 * covariance
+    difference = estimates[..., None, :] - estimates[..., :, None]
+    return difference > quantile * np.sqrt(np.maximum(of_difference, 0))

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from p2l.errors import ConfigError
-from p2l.outcomes import BT, GRK
+from p2l.outcomes import BT, FAMILIES, GRK, RK, OutcomeFamily
 from p2l.ranking import ELO_POINTS_PER_NAT, Leaderboard, Leaderboards
 from p2l.ranking.head_posterior import HeadPosterior
+from p2l.ranking.leaderboard_intervals import pair_intervals
 from p2l.types import Ranking
 
 MODELS = ("ant", "bee", "cow")
@@ -128,3 +129,20 @@ def test_the_posterior_follows_a_rescaled_head() -> None:
     )
     for name in ("low", "high", "elo_low", "elo_high"):
         np.testing.assert_allclose(doubled.table()[name], 2 * board.table()[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
+@pytest.mark.parametrize("spread", [0.3, 1.0, 60.0])
+def test_intervals_of_probabilities_are_the_quantiles_of_draws(family: OutcomeFamily, spread: float) -> None:
+    rng = np.random.default_rng(1)
+    size = 4 + family.num_eta
+    outputs, root = rng.normal(size=size), spread * rng.normal(size=(size, size)) / 2
+    outputs[4:] += 22.5 if family is RK else 0
+    pairs = np.array([[0, 1], [2, 3], [3, 0]])
+    draws = (outputs + rng.standard_normal((100_000, size)) @ root.T).T
+    with np.errstate(all="ignore"):
+        probs = np.exp(family.log_probs(draws[pairs[:, 0]], draws[pairs[:, 1]], draws[4] if family.num_eta else None))
+    found = pair_intervals(outputs, root @ root.T, family, pairs, 0.9)
+    np.testing.assert_allclose(found, np.percentile(probs, [5, 95], axis=1), atol=0.03)
+    wins = pair_intervals(outputs, root @ root.T, family, pairs, 0.9, num_outcomes=1)
+    np.testing.assert_array_equal(wins, found[..., :1])

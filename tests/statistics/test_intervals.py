@@ -61,3 +61,19 @@ def test_quantiles_and_p_values_are_those_of_scipy(level: float, number: int) ->
 def test_wilson_interval_of_nine_in_ten() -> None:
     low, high = wilson_interval(np.array([0.9]), np.array([10]))
     assert (low[0], high[0]) == pytest.approx((0.5958, 0.9821), abs=1e-4)
+
+
+def test_a_batch_gives_what_each_of_it_gives() -> None:
+    rng = np.random.default_rng(0)
+    estimates, root = rng.normal(size=(5, 4)), rng.normal(size=(5, 4, 4)) / 3
+    covariance = root @ root.swapaxes(1, 2)
+    for function in (intervals, rank_ranges):
+        together = np.stack(function(estimates, covariance, None, 0.9), axis=1)
+        alone = [function(*one, None, 0.9) for one in zip(estimates, covariance, strict=True)]
+        np.testing.assert_array_equal(together, alone)
+
+
+def test_models_that_were_not_compared_are_not_ranked() -> None:
+    apart = np.array([[True, True, False], [True, True, False], [False, False, True]])
+    best, worst = rank_ranges(ESTIMATES, np.diag([1e-6] * 3), None, 0.95, comparable=apart)
+    assert best.tolist() == [1, 2, 1] and worst.tolist() == [2, 3, 3]

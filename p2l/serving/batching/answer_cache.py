@@ -10,7 +10,7 @@ import numpy as np
 from p2l.recent_values import RecentValues
 from p2l.serving.batching.rank_request import Row
 
-# What an answer takes beside its coefficients and costs, and each further spelling of its prompt, estimated.
+# What an answer takes beside its arrays, and each further spelling of its prompt, estimated.
 ANSWER_BYTES, SPELLING_BYTES = 512, 256
 SPELLINGS = 4  # remembered for an answer, the newest
 

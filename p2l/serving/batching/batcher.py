@@ -265,9 +265,11 @@ class Batcher:
             raise ForwardError("the network's coefficients for this prompt are not finite")
         coefs = ranking.coefs.numpy()
         etas = [None] * len(items) if ranking.eta is None else ranking.eta.tolist()
-        costs = [None] * len(items) if ranking.costs is None else ranking.costs.numpy()
+        costs, states = (
+            [None] * len(items) if part is None else part.numpy() for part in (ranking.costs, ranking.states)
+        )
         for i, item in enumerate(items):
-            item.row = Row(coefs[i], etas[i], costs[i])
+            item.row = Row(coefs[i], etas[i], costs[i], states[i])
 
     def _fail_prompt(self, item: PendingPrompt, error: Exception) -> None:
         log.error("a prompt of %d tokens failed: %s: %s", item.tokens, type(error).__name__, error)

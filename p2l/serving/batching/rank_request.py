@@ -15,19 +15,20 @@ from p2l.types import Ranking
 
 
 class Row(NamedTuple):
-    """The ranking of one prompt: its coefficients, eta and costs."""
+    """The ranking of one prompt: its coefficients, eta, costs and state, as in ``Ranking``."""
 
     coefs: np.ndarray
     eta: float | None
     costs: np.ndarray | None = None
+    state: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
-        return self.coefs.nbytes + (0 if self.costs is None else self.costs.nbytes)
+        return sum(array.nbytes for array in (self.coefs, self.costs, self.state) if array is not None)
 
     def own(self) -> "Row":
         """Return a row with arrays of its own that cannot be changed, instead of views of a batch."""
-        return self._replace(coefs=_own(self.coefs), costs=None if self.costs is None else _own(self.costs))
+        return Row(_own(self.coefs), self.eta, *(None if x is None else _own(x) for x in (self.costs, self.state)))
 
 
 def _own(array: np.ndarray) -> np.ndarray:
@@ -148,10 +149,11 @@ def ranking_of(rows: Sequence[Row]) -> Ranking:
     coefs = torch.from_numpy(np.stack([row.coefs for row in rows]))
     eta = [row.eta for row in rows if row.eta is not None]
     costs = [row.costs for row in rows if row.costs is not None]
+    states = [row.state for row in rows if row.state is not None]
     return Ranking(
         coefs,
         torch.tensor(eta, dtype=torch.float32) if eta else None,
-        torch.from_numpy(np.stack(costs)) if costs else None,
+        *(torch.from_numpy(np.stack(parts)) if parts else None for parts in (costs, states)),
     )
 
 

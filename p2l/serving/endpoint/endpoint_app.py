@@ -133,13 +133,10 @@ def _add_scoring(
     async def leaderboards(body: LeaderboardsRequest, request: Request) -> Response:
         """The leaderboards of many prompts, by name."""
         predict_one.check(body.prompts)
-        predictor = service.batcher.predictor
-        view = LeaderboardView(body, predictor.models, predictor.family, predictor.cost_facts is not None)
+        view = LeaderboardView(body, service.batcher.predictor)
         rankings = await run_until_disconnect(request.receive, service.batcher.rank(body.prompts))
         # a long response takes milliseconds to build
-        shown = await asyncio.to_thread(view.show, rankings)
-        warning = {"warning": predictor.warning} if predictor.warning else {}
-        payload = {"family": predictor.family.name, "leaderboards": shown, **warning}
+        payload = await asyncio.to_thread(view.response, rankings)
         return json_response(payload, headers={MODEL_HEADER: service.identity})
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from p2l.errors import PromptError
 from p2l.serving.batching.batching_errors import ForwardError, OverloadedError, TimedOutError
-from p2l.serving.endpoint.leaderboard_view import NoCostsError, UnknownModelError
+from p2l.serving.endpoint.leaderboard_view import NoCostsError, NoPosteriorError, UnknownModelError
 from p2l.serving.endpoint.ranking_service import NotReadyError
 from p2l.serving.endpoint.schemas import LeaderboardsRequest
 from p2l.serving.http.api_error import ApiError, ClientLeftError
@@ -70,6 +70,7 @@ HANDLERS: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] =
     PromptError: _with_status(422),
     UnknownModelError: _with_status(422),
     NoCostsError: _with_status(422),
+    NoPosteriorError: _with_status(422),
     ForwardError: _with_status(500),
     TimedOutError: _with_status(504),
     OverloadedError: _overloaded,

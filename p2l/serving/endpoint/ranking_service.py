@@ -8,6 +8,8 @@ from p2l.cost_facts import CostFacts
 from p2l.data.prompt_encoder import Prompt
 from p2l.errors import P2LError
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
+from p2l.ranking.leaderboard_table import Groups
 from p2l.serving.endpoint.endpoint_metrics import EndpointMetrics
 from p2l.types import Ranking
 
@@ -18,7 +20,7 @@ class NotReadyError(P2LError):
 
 @runtime_checkable
 class RankedModels(Protocol):
-    """The models in the order of the coefficients; family and warning of the checkpoint, and facts about its costs."""
+    """What the app needs to know of a checkpoint, as in ``p2l.models.Checkpoint``."""
 
     @property
     def models(self) -> Sequence[str]: ...
@@ -28,6 +30,10 @@ class RankedModels(Protocol):
     def warning(self) -> str | None: ...
     @property
     def cost_facts(self) -> CostFacts | None: ...
+    @property
+    def groups(self) -> Groups | None: ...
+    @property
+    def posterior(self) -> HeadPosterior | None: ...
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """Schemas of requests and responses, with examples; the OpenAPI document is made from them."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -107,6 +107,20 @@ class LeaderboardsRequest(BaseModel):
     costs: Annotated[
         bool, Field(strict=True, description="Adds the expected cost of each model's answer.", examples=[False])
     ] = False
+    level: Annotated[
+        float | None,
+        Field(
+            ge=0.5,
+            le=0.99,
+            strict=True,
+            description="Probability of the intervals, 0.95 by default; an error if the checkpoint has no posterior.",
+            examples=[None],
+        ),
+    ] = None
+
+
+def _interval(text: str) -> Any:
+    return Field(description=f"Interval {text}. Missing if the checkpoint has no posterior.")
 
 
 class Entry(Wire):
@@ -122,6 +136,12 @@ class Entry(Wire):
         float | None,
         Field(description="Expected, in the unit of /models; null without a prediction, missing if not asked for."),
     ] = None
+    low: Annotated[float | None, _interval("of the coefficient, in nats: its lower end")] = None
+    high: Annotated[float | None, _interval("of the coefficient: its upper end")] = None
+    rank_best: Annotated[int | None, _interval("of the rank, for all models at once: the best")] = None
+    rank_worst: Annotated[int | None, _interval("of the rank: the worst")] = None
+    win_probability_low: Annotated[float | None, _interval("of win_probability; only with a reference")] = None
+    win_probability_high: Annotated[float | None, _interval("of win_probability; only with a reference")] = None
 
 
 class PairOutcome(Wire):
@@ -133,6 +153,9 @@ class PairOutcome(Wire):
         dict[str, float],
         Field(examples=[{"a wins": 0.5, "b wins": 0.2, "tie": 0.2, "both bad": 0.1}]),
     ]
+    intervals: Annotated[
+        dict[str, tuple[float, float]] | None, _interval("of each probability: lower and upper end")
+    ] = None
 
 
 class Leaderboard(Wire):
@@ -148,6 +171,7 @@ class LeaderboardsResponse(Wire):
 
     family: Annotated[str, Field(description="The likelihood family of the checkpoint.", examples=["grk"])]
     leaderboards: list[Leaderboard]
+    level: Annotated[float | None, _interval("probability of each interval")] = None
     warning: Annotated[
         str | None, Field(description="Why not to trust the checkpoint; missing if it beat one leaderboard for all.")
     ] = None

@@ -66,10 +66,12 @@ class EngineRanker:
     async def _row(self, ids: list[int]) -> Row:
         vector = await self._vector(ids)
         num_models, num_eta = len(self.predictor.models), self.predictor.family.num_eta
-        coefs, eta, costs = np.split(vector, [num_models, num_models + num_eta])
+        num_costs = 0 if self.predictor.head.cost_head is None else num_models
+        coefs, eta, costs, state = np.split(vector, np.cumsum([num_models, num_eta, num_costs]))
         if not (np.isfinite(coefs).all() and np.isfinite(eta).all()):
             raise ForwardError("the network's coefficients for this prompt are not finite")
-        return Row(coefs, float(eta[0]) if num_eta else None, costs if len(costs) else None)
+        more = (part if len(part) else None for part in (costs, state))
+        return Row(coefs, float(eta[0]) if num_eta else None, *more)
 
     async def _vector(self, ids: list[int]) -> np.ndarray:
         answers = self._engine.encode(tokens_input(ids), PoolingParams(task="embed"), uuid4().hex)

@@ -13,11 +13,12 @@ from p2l.heads import RankingHead
 
 
 class RankingPooler(Pooler):
-    """Maps the hidden state of each prompt's last token to its coefficients, eta and costs, as far as there are any.
+    """Maps the hidden state of each prompt's last token to its coefficients, eta, costs and state, as far as there are.
 
-    The pooled vector of a prompt is float32: one coefficient per model, then eta, then one cost per model. It is NaN
-    for a prompt that does not end in the CLS token, such as a text that vLLM tokenised itself: its hidden state is not
-    what the head was trained on. The task is "embed"; the vector is never normalised.
+    The pooled vector of a prompt is float32: one coefficient per model, then eta, then one cost per model, then the
+    state that the posterior reads. It is NaN for a prompt that does not end in the CLS token, such as a text that vLLM
+    tokenised itself: its hidden state is not what the head was trained on. The task is "embed"; the vector is never
+    normalised.
     """
 
     def __init__(self, head: RankingHead, cls_token_id: int) -> None:
@@ -34,8 +35,8 @@ class RankingPooler(Pooler):
         last = pooling_metadata.get_pooling_cursor().last_token_indices_gpu
         ranking = self.head(hidden_states[last])
         eta = [] if ranking.eta is None else [ranking.eta[:, None]]
-        costs = [] if ranking.costs is None else [ranking.costs]
-        vectors = torch.cat([ranking.coefs, *eta, *costs], dim=1)
+        more = [part for part in (ranking.costs, ranking.states) if part is not None]
+        vectors = torch.cat([ranking.coefs, *eta, *more], dim=1)
         last_ids = [int(ids[-1]) for ids in pooling_metadata.get_prompt_token_ids_cpu()]
         wrong = [i for i, last_id in enumerate(last_ids) if last_id != self._cls_token_id]
         if wrong:

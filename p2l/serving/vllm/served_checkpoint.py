@@ -17,18 +17,21 @@ from p2l.models.backbone import CHECKPOINT_FILES
 from p2l.models.checkpoint_reader import load_encoder, load_head
 from p2l.models.fingerprint import fingerprint
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
+from p2l.ranking.leaderboard_table import Groups
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ServedCheckpoint:
-    """Prompt encoder, head and names of a checkpoint; ``warning`` is that of ``Checkpoint``."""
+    """Prompt encoder, head and names of a checkpoint; ``warning`` and ``groups`` are those of ``Checkpoint``."""
 
     encoder: PromptEncoder
     head: RankingHead
     models: Sequence[str]
     warning: str | None
+    groups: Groups | None = None
 
     @property
     def family(self) -> OutcomeFamily:
@@ -38,6 +41,11 @@ class ServedCheckpoint:
     def cost_facts(self) -> CostFacts | None:
         """As in ``Predictor``."""
         return None if self.head.cost_head is None else self.head.cost_head.facts(self.models)
+
+    @property
+    def posterior(self) -> HeadPosterior | None:
+        """As in ``Predictor``."""
+        return None if self.head.posterior_head is None else self.head.posterior_head.posterior
 
     def fingerprint(self) -> str:
         """Return a digest of the model as ``Predictor.fingerprint``, of the head alone: training changes it always."""
@@ -79,7 +87,7 @@ def read_served_checkpoint(vllm_config: Any) -> ServedCheckpoint:
         log.warning("prompts are cut to %d tokens; %s takes %d", config.max_model_len, config.model,
                     encoder.format.max_length)  # fmt: skip
         encoder = load_encoder(folder, config.max_model_len)
-    return ServedCheckpoint(encoder, part.head, part.models, part.recipe.get("warning"))
+    return ServedCheckpoint(encoder, part.head, part.models, part.recipe.get("warning"), part.recipe.get("groups"))
 
 
 def _folder_of(vllm_config: Any) -> Path:
