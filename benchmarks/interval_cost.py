@@ -3,8 +3,8 @@
     python benchmarks/interval_cost.py [--requests 300]
 
 The checkpoint is the random 38M Qwen2 of ``benchmarks/endpoint.py`` with 100 LLMs and a random posterior. Both apps run
-in this process on one thread, without caches, in turns; figures are medians of its processor time. ``reference`` also asks for the
-probability of each LLM to win against one of them.
+in this process on one thread, without caches, in turns; figures are medians of its processor time. ``reference`` also
+asks for the probability of each LLM to win against one of them.
 """
 
 import argparse
