@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float64
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
@@ -23,8 +24,9 @@ from p2l.leaderboard import leaderboard_table, plot_intervals
 from p2l.models import Checkpoint, save_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint
 from p2l.new_models.new_model_votes import load_new_model_votes, votes_of_models
-from p2l.new_models.placement_notes import Notes, loss_notes, placement_notes
+from p2l.new_models.placement_notes import Notes, loss_notes, placement_notes, places, prompt_notes
 from p2l.new_models.row_fit import (
+    LEVEL_PENALTY,
     PENALTIES,
     Precision,
     PromptFeatures,
@@ -36,10 +38,15 @@ from p2l.new_models.row_fit import (
 from p2l.options import check_choice, check_count, check_level, check_share
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
-from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.statistics.intervals import intervals, normal_quantile, rank_ranges, student_quantile
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
+
+_COLUMNS = (
+    *("rank", "rank_best", "rank_worst", "model", "new", "identified", "coef", "low", "high"),
+    *("elo", "elo_low", "elo_high", "win_rate", "note"),
+)
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class AddModelsJob:
             winner_map=self.winner_map,
         )
         notes = placement_notes(votes, new, checkpoint.models, checkpoint.family)
+        placed = places(votes, new, checkpoint.models, checkpoint.family)
         log.info("%d votes on %d prompts with %s", len(votes), len(votes.prompts), ", ".join(new))
         if torch.cuda.is_available():
             checkpoint.model.to("cuda")
@@ -113,9 +121,11 @@ class AddModelsJob:
             seed=self.seed,
         )
         larger = extend_checkpoint(checkpoint, new, fitted.weight, fitted.bias)
-        doubts = loss_notes(fitted.held_out_of, checkpoint.family)
-        notes = {name: notes[name] + doubts[name] for name in new}
-        table = leaderboard_with(larger, reading, fitted, self.level, notes)
+        num_prompts = dict(zip(new, fitted.num_prompts.tolist(), strict=True))
+        more = (prompt_notes(num_prompts), loss_notes(fitted.held_out_of, checkpoint.family))
+        notes = {name: [*notes[name], *(note for doubts in more for note in doubts[name])] for name in new}
+        free = [name for name in new if not placed[name].bounded or num_prompts[name] == 1]
+        table = leaderboard_with(larger, reading, fitted, self.level, notes, free)
         self._write(larger, votes, fitted, table)
         return larger
 
@@ -130,7 +140,10 @@ class AddModelsJob:
         with write_whole(folder / "report.json") as file:
             json.dump(_report(checkpoint.family, votes, fitted, table, self.level), file, indent=1)
         for row in table[table["new"]].itertuples():
-            log.info("%s: rank %d to %d, %+.0f Elo points", row.model, row.rank_best, row.rank_worst, row.elo)
+            if row.identified:
+                log.info("%s: rank %d to %d, %+.0f Elo points", row.model, row.rank_best, row.rank_worst, row.elo)
+            else:
+                log.warning("%s: its place is not identified", row.model)
             if row.note:
                 log.warning("%s: %s", row.model, row.note)
         log.info("checkpoint: %s", folder / "checkpoint")
@@ -142,31 +155,45 @@ def leaderboard_with(
     fitted: RowFit,
     level: float = 0.95,
     notes: Notes | None = None,
+    free: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the mean coefficients over the prompts read, best first, with intervals of the fitted models.
 
-    Columns: rank, rank_best, rank_worst, model, new, coef, low, high (nats), elo, elo_low, elo_high (points above the
-    mean of the models), win_rate and note (why the place of a new model is doubtful; else empty). The known models are
-    taken as exact, so their own intervals are points.
+    Columns: rank, rank_best, rank_worst, model, new, identified, coef, low, high (nats), elo, elo_low, elo_high (points
+    above the mean of the models), win_rate and note (why the place of a new model is doubtful; else empty). The known
+    models are taken as exact, so their own intervals are points. Intervals of a model with votes on G prompts are
+    Student's with G - 1 degrees of freedom, and variances are multiplied by G / (G - 1). Models in ``free``, which the
+    votes do not place, are not identified: they have at least the interval of the prior, and may have any rank.
     """
     positions = [checkpoint.models.index(name) for name in fitted.models]
     num_models = len(checkpoint.models)
     coefs, covariance = np.zeros(num_models), np.zeros((num_models, num_models))
     before = reading.ranking.coefs.double().mean(0).numpy()
     coefs[: len(before)], coefs[positions] = before, fitted.coefs
-    covariance[np.ix_(positions, positions)] = fitted.covariance
+    covariance[np.ix_(positions, positions)] = _covariance(fitted, level, free)
     eta = None if reading.ranking.eta is None else reading.ranking.eta.double().mean()
     table = leaderboard_table(checkpoint.models, Ranking(torch.from_numpy(coefs), eta), checkpoint.family)
     low, high = intervals(coefs, covariance, None, level)
     best, worst = rank_ranges(coefs, covariance, None, level)
+    loose = np.isin(checkpoint.models, free)
+    best, worst = np.where(loose, 1, best), np.where(loose, num_models, worst)
     new = np.isin(np.arange(num_models), positions)
-    more = pd.DataFrame({"model": list(checkpoint.models), "new": new, "low": low, "high": high})
+    more = pd.DataFrame({"model": list(checkpoint.models), "new": new, "identified": ~loose, "low": low, "high": high})
     table = table.merge(more.assign(rank_best=best, rank_worst=worst), on="model")
     for end in ("low", "high"):
         table[f"elo_{end}"] = table["elo"] + (table[end] - table["coef"]) * ELO_POINTS_PER_NAT
-    columns = ["rank", "rank_best", "rank_worst", "model", "new", "coef", "low", "high", "elo", "elo_low", "elo_high"]
     table["note"] = ["; ".join((notes or {}).get(model, [])) for model in table["model"]]
-    return table[[*columns, "win_rate", "note"]]
+    return table[list(_COLUMNS)]
+
+
+def _covariance(fitted: RowFit, level: float, free: Sequence[str]) -> Float64[np.ndarray, "models models"]:
+    """Return the covariance that gives the intervals of ``leaderboard_with`` with the normal quantile of ``level``."""
+    prompts = np.maximum(fitted.num_prompts, 2)
+    wider = np.array([student_quantile(level, number) for number in prompts.tolist()]) / normal_quantile(level)
+    wider *= np.sqrt(prompts / (prompts - 1))
+    least = np.where(np.isin(fitted.models, free), LEVEL_PENALTY**-0.5, 0)
+    wider = np.maximum(wider, least / np.sqrt(np.diag(fitted.covariance)))
+    return fitted.covariance * np.outer(wider, wider)
 
 
 def _picture(table: pd.DataFrame, title: str, level: float) -> Figure:

@@ -25,7 +25,7 @@ from p2l.types import Ranking
 
 Precision = Literal["float32", "bfloat16"]
 PENALTIES = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
-_LEVEL_PENALTY = 0.04  # 1 / 5^2: prior standard deviation of 5 nats around the mean coefficient of known models
+LEVEL_PENALTY = 0.04  # 1 / 5^2: prior standard deviation of 5 nats around the mean coefficient of known models
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,9 @@ class RowFit:
         models: names of the LLMs.
         weight, bias: their rows.
         coefs: mean coefficient of each (nats) over the prompts of the votes.
-        covariance: sandwich covariance of ``coefs``, clustered by prompt; known rows are taken as exact.
+        covariance: of ``coefs``, clustered by prompt, and at least that of the expected information; known rows are
+            taken as exact.
+        num_prompts: distinct prompts with votes on each.
         penalty: penalty of the coordinates, chosen by cross-validation.
         held_out: penalty -> held-out log loss (nats a vote), for all penalties tried.
         held_out_of: the same of each model's own votes, at the chosen penalty.
@@ -57,6 +59,7 @@ class RowFit:
     bias: Float64[np.ndarray, " models"]
     coefs: Float64[np.ndarray, " models"]
     covariance: Float64[np.ndarray, "models models"]
+    num_prompts: Int64[np.ndarray, " models"]
     penalty: float
     held_out: dict[float, float]
     held_out_of: dict[str, float]
@@ -109,7 +112,8 @@ def fit_rows(
         folds: number of folds of the cross-validation.
         seed: seed of the folds.
 
-    Raises ``ConfigError`` if a penalty is not positive, there are fewer than 2 folds, or no known model is left.
+    Raises ``ConfigError`` if a penalty is not positive, there are fewer than 2 folds, or no known model is left, and
+    ``DataError`` if the fit does not converge.
     """
     check_row_options(penalties, folds, seed)
     prior = _prior(head, known, features, new)
@@ -125,7 +129,8 @@ def fit_rows(
         weight=rows[:, :-1],
         bias=rows[:, -1],
         coefs=rows[:, :-1] @ features.inputs.mean(axis=0) + rows[:, -1] - features.gamma.mean(),
-        covariance=evidence.covariance(found, penalty)[np.ix_(levels, levels)],
+        covariance=evidence.covariance_of(levels, found, penalty),
+        num_prompts=evidence.prompts_of_models(len(new)),
         penalty=float(penalties[best]),
         held_out=dict(zip(map(float, penalties), (losses.sum(axis=1) / evidence.shares.sum()).tolist(), strict=True)),
         held_out_of=_of_models(new, evidence, losses[best]),
@@ -197,7 +202,7 @@ def _design(
 
 def _penalty(penalty: float, num_new: int, evidence: RowLikelihood) -> Float64[np.ndarray, " parameters"]:
     of_a_model = np.full(evidence.design_a.shape[1] // num_new, float(penalty))
-    of_a_model[0] = _LEVEL_PENALTY
+    of_a_model[0] = LEVEL_PENALTY
     return np.tile(of_a_model, num_new)
 
 
@@ -220,10 +225,8 @@ def _held_out_losses(
 
 def _of_models(new: Sequence[str], evidence: RowLikelihood, losses: Float64[np.ndarray, " votes"]) -> dict[str, float]:
     """Return the mean loss (nats a vote) of the votes that each new model took part in."""
-    size = evidence.design_a.shape[1] // len(new)
     held_out = {}
     for i, name in enumerate(new):
-        columns = slice(i * size, (i + 1) * size)
-        votes = np.diff(evidence.design_a[:, columns].indptr) + np.diff(evidence.design_b[:, columns].indptr) > 0
+        votes = evidence.votes_of_model(i, len(new))
         held_out[name] = float(losses[votes].sum() / evidence.shares[votes].sum())
     return held_out

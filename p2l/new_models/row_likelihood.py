@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix, diags_array
 from torch import Tensor
 
+from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
 
 _TOLERANCE = 1e-8  # of the gradient, a vote
+_LARGEST_GRADIENT = 1e-4  # a vote, at the end: rounding stops some fits above the tolerance
 
 Parameters = Float64[np.ndarray, " parameters"]
 Square = Float64[np.ndarray, "parameters parameters"]
@@ -56,7 +58,10 @@ class RowLikelihood:
         return self._by_vote(self._points(parameters)).detach().numpy()
 
     def fit(self, penalty: Parameters, start: Parameters) -> Parameters:
-        """Minimise -sum log P(votes) + penalty . parameters ^ 2 / 2 by a trust-region Newton method."""
+        """Minimise -sum log P(votes) + penalty . parameters ^ 2 / 2 by a trust-region Newton method.
+
+        Raises ``DataError`` if it does not converge.
+        """
         total = max(float(self.shares.sum()), 1.0)
 
         def value(x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -72,6 +77,12 @@ class RowLikelihood:
             method="trust-exact",
             options={"gtol": _TOLERANCE},
         )
+        slope = float(np.abs(found.jac).max())
+        if not slope <= _LARGEST_GRADIENT:
+            raise DataError(
+                f"the rows of the new models do not converge: the gradient is {slope:.1e} a vote after {found.nit} "
+                f"steps, expected at most {_LARGEST_GRADIENT:g} ({found.message}); give more votes or larger penalties"
+            )
         return np.asarray(found.x, dtype=np.float64)
 
     def hessian(self, parameters: Parameters, penalty: Parameters) -> Square:
@@ -97,6 +108,29 @@ class RowLikelihood:
         meat = np.asarray((of_prompts.T @ of_prompts).toarray()) + np.diag(penalty)
         hessian = self.hessian(parameters, penalty)
         return np.linalg.solve(hessian, np.linalg.solve(hessian, meat).T)
+
+    def covariance_of(
+        self, levels: Int64[np.ndarray, " models"], parameters: Parameters, penalty: Parameters
+    ) -> Float64[np.ndarray, "models models"]:
+        """Return the sandwich covariance of some parameters, each with at least the variance of H^-1.
+
+        The gradients of votes that all have one outcome are near 0, and so is their sandwich.
+        """
+        sandwich = self.covariance(parameters, penalty)[np.ix_(levels, levels)]
+        expected = np.diag(np.linalg.inv(self.hessian(parameters, penalty)))[levels]
+        wider = np.sqrt(np.maximum(1, expected / np.diag(sandwich)))
+        return sandwich * np.outer(wider, wider)
+
+    def votes_of_model(self, model: int, num_models: int) -> Bool[np.ndarray, " votes"]:
+        """Mark the votes that a new model took part in."""
+        size = self.design_a.shape[1] // num_models
+        columns = slice(model * size, (model + 1) * size)
+        return np.diff(self.design_a[:, columns].indptr) + np.diff(self.design_b[:, columns].indptr) > 0
+
+    def prompts_of_models(self, num_models: int) -> Int64[np.ndarray, " models"]:
+        """Return the number of prompts that each new model has votes on."""
+        of_votes = (self.prompt_index[self.votes_of_model(i, num_models)] for i in range(num_models))
+        return np.array([len(np.unique(prompts)) for prompts in of_votes])
 
     def _points(self, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Return the two coefficients of every vote."""

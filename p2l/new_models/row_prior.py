@@ -38,9 +38,12 @@ class RowPrior:
         slope = np.zeros_like(mean_features)
         if len(levels) >= _LEVELS_TO_REGRESS and apart.any():
             slope = apart @ rows / (apart @ apart)
-        _, spread, directions = np.linalg.svd(rows - np.outer(apart, slope), full_matrices=False)
-        kept = spread > _SMALLEST_SPREAD * np.linalg.norm(rows)
-        scaled = directions[kept] * spread[kept, None] / np.sqrt(max(1, len(levels) - 1))
+        # in units of each weight's own spread: a feature of 1e-32 has weights of 1e30, which would hide all others
+        unit = np.linalg.norm(rows, axis=0)
+        unit[unit == 0] = 1.0
+        _, spread, directions = np.linalg.svd((rows - np.outer(apart, slope)) / unit, full_matrices=False)
+        kept = spread > _SMALLEST_SPREAD * np.linalg.norm(rows / unit)
+        scaled = directions[kept] * unit * spread[kept, None] / np.sqrt(max(1, len(levels) - 1))
         weights = np.vstack([weight.mean(axis=0), slope, scaled])
         biases = np.concatenate([[levels.mean(), 1.0], np.zeros(len(scaled))]) - weights @ mean_features
         stacked = np.column_stack([weights, biases])

@@ -85,6 +85,44 @@ def test_votes_among_new_models_alone_are_refused(tiny_checkpoint, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def table_of(votes: pd.DataFrame, checkpoint, folder) -> pd.DataFrame:
+    votes.to_parquet(folder / "votes.parquet")
+    AddModelsJob(str(folder / "votes.parquet"), str(folder)).run(checkpoint)
+    return pd.read_csv(folder / "leaderboard.csv", keep_default_na=False).set_index("model")
+
+
+@pytest.mark.parametrize("case", ["one prompt", "no chain of votes", "wins only"])
+def test_a_place_that_the_votes_do_not_give_is_not_identified(case, tiny_checkpoint, tmp_path, caplog):
+    frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models))
+    rng = np.random.default_rng(3)
+    frame["winner"] = [OUTCOMES[i].value for i in rng.integers(3, size=len(frame))]
+    doubtful = frame["model_a"] == "bad"
+    if case == "one prompt":
+        frame.loc[doubtful, "prompt"] = PROMPTS[0]
+    elif case == "no chain of votes":
+        frame.loc[doubtful, "model_b"] = "worse"
+    else:
+        frame.loc[doubtful, "winner"] = "model_a"
+    table = table_of(frame, tiny_checkpoint, tmp_path)
+    bad = table.loc["bad"]
+    assert (bad["rank_best"], bad["rank_worst"], bad["identified"]) == (1, len(table), False)
+    assert bad["high"] - bad["low"] > 2 * 1.95 * 5  # at least the prior's, whose deviation is 5 nats
+    assert "bad: its place is not identified" in caplog.text and bad["note"]
+    assert table.loc["good", "identified"] and table.loc["good", "high"] - table.loc["good", "low"] < 3
+
+
+def test_a_model_that_always_tied_has_the_interval_that_its_number_of_votes_gives(tiny_checkpoint, tmp_path):
+    """The gradient of each tie is near 0, and so was the interval."""
+    frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models))
+    frame = frame[frame["model_a"] == "good"].assign(winner="tie")
+    width = []
+    for times in (1, 4):
+        table = table_of(pd.concat([frame] * times), tiny_checkpoint, tmp_path)
+        width.append(table.loc["good", "high"] - table.loc["good", "low"])
+    # information of a tie about a difference of 0: below that of a fair win or loss, 1/4
+    assert width[0] > 2 * 1.96 / np.sqrt(len(frame) / 2) and width[1] == pytest.approx(width[0] / 2, rel=0.1)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_refit_changes_no_other_row(tiny_checkpoint, tmp_path, precision):
     frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", ["beta", "delta", "gamma"]))

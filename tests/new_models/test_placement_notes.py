@@ -7,7 +7,7 @@ import pytest
 
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
-from p2l.new_models.placement_notes import loss_notes, placement_notes
+from p2l.new_models.placement_notes import loss_notes, placement_notes, prompt_notes
 from p2l.new_models.row_fit import fit_rows
 from p2l.outcomes import BT, FAMILIES, GRK, RK
 from tests.new_models.world import NEW, draw_votes, make_world
@@ -91,3 +91,9 @@ def test_the_held_out_loss_of_each_model(penalties) -> None:
         world.head, world.known, VoteTable.from_frame(coin, world.models), world.features, NEW, penalties=penalties
     )
     assert min(noise.held_out_of.values()) > max(found.held_out_of.values())
+
+
+def test_votes_on_few_prompts_are_noted() -> None:
+    found = prompt_notes({"one": 1, "few": 19, "many": 20})
+    assert "all its votes are on one prompt" in found["one"][0] and "votes on 19 prompts only" in found["few"][0]
+    assert found["many"] == []

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array
 
+from p2l.errors import DataError
 from p2l.new_models.row_likelihood import RowLikelihood
 from p2l.outcomes import BT, FAMILIES, OutcomeFamily
 
@@ -72,3 +75,11 @@ def test_without_evidence_the_prior_stands():
     found = evidence.fit(penalty, np.array([1.0]))
     np.testing.assert_allclose(found, 0, atol=1e-6)
     np.testing.assert_allclose(evidence.covariance(found, penalty), 1e-9, rtol=1e-3)
+
+
+def test_a_fit_that_does_not_converge_is_an_error():
+    """Units that lie 30 orders of magnitude apart leave no step that improves."""
+    evidence = make_evidence(BT)
+    broken = replace(evidence, design_a=evidence.design_a @ diags_array([1.0, 1e13, 1e30, 1e30]))
+    with pytest.raises(DataError, match=r"do not converge: the gradient is .* a vote .*larger penalties"):
+        broken.fit(np.ones(PARAMETERS), np.zeros(PARAMETERS))

@@ -45,3 +45,13 @@ def test_one_known_model_gives_its_row_and_a_level():
     weight, bias = known_rows(1)
     prior = RowPrior.of_rows(weight, bias, MEAN)
     np.testing.assert_allclose(prior.rows(np.array([[0.7]]))[0], [*weight[0], bias[0] + 0.7])
+
+
+def test_a_feature_that_is_almost_always_zero_hides_no_other():
+    """Weights of 1e30 on a feature of 1e-32 are as good as those of another scale."""
+    weight, bias = known_rows()
+    scale = np.array([1.0, 1e30, 1e-6, 1.0])
+    plain, scaled = RowPrior.of_rows(weight, bias, MEAN), RowPrior.of_rows(weight * scale, bias, MEAN / scale)
+    assert scaled.num_coordinates == plain.num_coordinates == 5
+    covariance, other = (prior.directions[:-1] @ prior.directions[:-1].T for prior in (plain, scaled))
+    np.testing.assert_allclose(other / np.outer(scale, scale), covariance, rtol=1e-9, atol=1e-12)
