@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
+import numpy as np
+
 _NUMBER_STARTS = set("0123456789+-−–.")
 
 
@@ -96,3 +98,27 @@ def whisker(value: float, low: float, high: float, scale: tuple[float, float], *
     parts.append(at("b", f"left:{place(value):.2f}%"))
     sign = "" if zero is None else ".up" if known and low > zero else ".down" if known and high < zero else ".flat"
     return tag(f"div.whisker{sign}", *parts)
+
+
+def rank_range(best: int, worst: int) -> str:
+    """Return the range of a rank; one number if the intervals allow no other."""
+    return str(best) if best == worst else f"{best}–{worst}"
+
+
+def interval_text(low: float, high: float, digits: int, *, plus: bool = True) -> str:
+    """Return both ends; a dash for an unknown interval (NaN)."""
+    return "–" if low != low else f"{signed(low, digits, plus=plus)} to {signed(high, digits, plus=plus)}"
+
+
+def signed(number: float, digits: int, *, plus: bool = True) -> str:
+    """Format a number with ``digits`` decimals; zero has no sign."""
+    number = round(number, digits) + 0.0
+    return f"{number:{'+' if plus and number else ''}.{digits}f}"
+
+
+def scale_of(*values: object) -> tuple[float, float]:
+    """Return the range of all values, with a small margin."""
+    every = np.concatenate([np.atleast_1d(np.asarray(some, dtype=np.float64)) for some in values])
+    low, high = np.nanmin(every), np.nanmax(every)
+    room = 0.04 * (high - low) or 1.0
+    return float(low - room), float(high + room)

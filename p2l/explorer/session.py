@@ -10,10 +10,11 @@ import pandas as pd
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.explorer.costs import Costs, costs_view
 from p2l.explorer.prices import Prices
-from p2l.explorer.views import comparison_view, leaderboard_view, message, pair_view
+from p2l.explorer.views import LEVEL, comparison_view, leaderboard_view, message, pair_view
 from p2l.html import Html, join, tag
-from p2l.leaderboard import leaderboard_table
 from p2l.models.predictor import Predictor
+from p2l.ranking import Leaderboard
+from p2l.ranking.leaderboard_intervals import change_intervals, outcome_intervals
 from p2l.ranking.leaderboard_table import members_of
 from p2l.types import Ranking
 
@@ -31,7 +32,7 @@ class RankedPrompt:
         prompt: the prompt.
         num_tokens: tokens that the network read.
         ranking: coefs of the LLMs in the order of the checkpoint.
-        table: the ``leaderboard_table`` of the ranking.
+        table: that of the ranking, with intervals if the checkpoint has a posterior.
         order: indices of the LLMs in the rows of the table.
     """
 
@@ -87,14 +88,16 @@ class Explorer:
         encoded = self.predictor.encode(typed)
         with self._lock:
             rankings = self.predictor.forward([encoded[i] for i in range(len(encoded))])
-        etas = [None] * len(typed) if rankings.eta is None else list(rankings.eta)
+        each = (rankings.map(lambda x: x[i]) for i in range(len(typed)))  # noqa: B023
         return tuple(
-            self._ranked(prompt, int(length), Ranking(coefs, eta))
-            for prompt, length, coefs, eta in zip(typed, encoded.lengths, rankings.coefs, etas)
+            self._ranked(prompt, int(length), ranking)
+            for prompt, length, ranking in zip(typed, encoded.lengths, each, strict=True)
         )
 
     def _ranked(self, prompt: Prompt, num_tokens: int, ranking: Ranking) -> RankedPrompt:
-        table = leaderboard_table(self.predictor.models, ranking, self.predictor.family, self.predictor.groups)
+        own = self.predictor
+        board = Leaderboard(own.models, ranking, own.family, groups=own.groups, posterior=own.posterior)
+        table = board.table(level=LEVEL)
         place = {name: i for i, name in enumerate(self.predictor.models)}
         return RankedPrompt(prompt, num_tokens, ranking, table, tuple(place[name] for name in table["model"]))
 
@@ -118,14 +121,19 @@ class Explorer:
         return Views(
             join((heading, leaderboard_view(tables[0], controls.top, controls.search))),
             self._pair(ranked, controls),
-            self._comparison(tables, controls),
+            self._comparison(ranked, controls),
             join((heading, self._costs(ranked[0], controls.budget))),
         )
 
-    def _comparison(self, tables: Sequence[pd.DataFrame], controls: Controls) -> Html:
-        if len(tables) < 2:
+    def _comparison(self, ranked: Sequence[RankedPrompt], controls: Controls) -> Html:
+        if len(ranked) < 2:
             return message(_NOTHING)
-        return comparison_view(tables[0], tables[1], controls.top, controls.search)
+        first, second, own = *ranked, self.predictor
+        ends = None
+        if own.posterior is not None:
+            rankings = (first.ranking, second.ranking)
+            ends = change_intervals(own.models, rankings, own.posterior, LEVEL, own.groups)
+        return comparison_view(first.table, second.table, controls.top, controls.search, ends)
 
     def _pair(self, ranked: Sequence[RankedPrompt], controls: Controls) -> Html:
         family, names = self.predictor.family, self.predictor.models
@@ -137,7 +145,11 @@ class Explorer:
             for one in ranked
         ]
         titles = [_name(i, len(ranked)) for i in range(len(ranked))]
-        return pair_view((names[a], names[b]), family.outcomes, dict(zip(titles, probs, strict=True)))
+        posterior = self.predictor.posterior
+        ends = [
+            outcome_intervals(one.ranking, family, posterior, a, b, LEVEL) for one in ranked if posterior is not None
+        ]
+        return pair_view((names[a], names[b]), family.outcomes, dict(zip(titles, probs, strict=True)), ends)
 
     def _costs(self, ranked: RankedPrompt, budget: float) -> Html:
         if self.prices is None:

@@ -4,10 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from p2l.html import Html, join, scrolling, tag
+from p2l.html import Html, interval_text, join, rank_range, scale_of, scrolling, signed, tag, whisker
 from p2l.ranking.leaderboard_table import tables_by_group
 
 _CLASSES = ("a", "b", "tie", "bad")  # CSS classes of the outcomes of a family
+LEVEL = 0.95  # of the intervals
+INTERVALS = (
+    f"Rank: the ranks that are possible, for all LLMs at once. Line: the {LEVEL:.0%} interval of one LLM's points, "
+    "which the votes of the training leave open."
+)
 _FITS = 0.08  # a smaller segment of a bar has no room for its percentage
 
 
@@ -28,16 +33,44 @@ def leaderboard_view(table: pd.DataFrame, top: int, search: str = "") -> Html:
     """Return the ``top`` matching rows of a ``leaderboard_table``, of each group if any, with bars of win rates."""
     if find_models(table, search).empty:
         return _no_match(search)
-    views = []
+    sure, views = "elo_low" in table, []
     for group, rows in tables_by_group(table).items():
         if len(found := find_models(rows, search)):
-            views += [tag("h4", group) if group else Html(), _rows_view(found.head(top), len(rows))]
-    text = "Win rate: against the other LLMs, ties as half. Elo: points above the mean LLM; coef: in nats."
-    return join((*views, message(text)))
+            view = _intervals_view(rows, found.head(top)) if sure else _rows_view(found.head(top))
+            some = f"{min(top, len(found))} of {len(rows)} LLMs." if min(top, len(found)) < len(rows) else ""
+            views += [tag("h4", group) if group else Html(), view, message(some) if some else Html()]
+    about = INTERVALS if sure else "Coef: in nats."
+    return join(
+        (*views, message(f"Win rate: against the other LLMs, ties as half. Elo: points above the mean LLM. {about}"))
+    )
 
 
-def _rows_view(shown: pd.DataFrame, total: int) -> Html:
-    """Return rows of a ``leaderboard_table`` that has ``total``."""
+def _intervals_view(table: pd.DataFrame, shown: pd.DataFrame) -> Html:
+    """Return rows of a table with intervals, and how much of the order is sure."""
+    scale = scale_of(table["elo_low"], table["elo_high"])
+    rows = [
+        tag(
+            "tr",
+            tag("td.number", rank_range(row.rank_best, row.rank_worst)),
+            tag("td.name", row.model),
+            tag("td.bar", whisker(row.elo, row.elo_low, row.elo_high, scale)),
+            tag("td.number", signed(row.elo, 0)),
+            tag("td.number.wide", interval_text(row.elo_low, row.elo_high, 0)),
+            tag("td.number.wide", f"{row.win_rate:.1%}"),
+        )
+        for row in shown.itertuples()
+    ]
+    head = _head(
+        ("rank", "number"), ("LLM", ""), ("", "bar"), ("Elo", "number"), (f"{LEVEL:.0%}", "wide"), ("win rate", "wide")
+    )
+    first, sure, pairs = (table["rank_best"] == 1).sum(), (table["rank_best"] - 1).sum(), len(table) * (len(table) - 1)
+    may = f"{first} LLMs may be first" if first > 1 else f"{table['model'].iloc[0]} is surely first"
+    text = f"{may}; the order of {sure:,} of {pairs // 2:,} pairs is sure."
+    return join((_table(head, rows), message(text)))
+
+
+def _rows_view(shown: pd.DataFrame) -> Html:
+    """Return rows of a ``leaderboard_table``."""
     rows = [
         tag(
             "tr",
@@ -51,13 +84,19 @@ def _rows_view(shown: pd.DataFrame, total: int) -> Html:
         for row in shown.itertuples()
     ]
     head = _head(("#", "number"), ("LLM", ""), ("", "bar"), ("win rate", "number"), ("Elo", "number"), ("coef", "wide"))
-    return join((_table(head, rows), message(f"{len(rows)} of {total} LLMs.") if len(rows) < total else Html()))
+    return _table(head, rows)
 
 
-def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[str, Sequence[float]]) -> Html:
+def pair_view(
+    names: tuple[str, str],
+    outcomes: Sequence[str],
+    probs: Mapping[str, Sequence[float]],
+    ends: Sequence[Mapping[str, tuple[float, float]]] = (),
+) -> Html:
     """Return the outcome probabilities of two LLMs, one bar a prompt; ``probs`` maps titles to probabilities.
 
-    The first two outcomes, wins of the first and of the second LLM, are at the two ends of the bar.
+    The first two outcomes, wins of the first and of the second LLM, are at the two ends of the bar. ``ends``: for each
+    prompt the intervals of the probabilities, by outcome.
     """
     if names[0] == names[1]:
         return message("Choose two different LLMs.")
@@ -70,16 +109,36 @@ def pair_view(names: tuple[str, str], outcomes: Sequence[str], probs: Mapping[st
         heading = tag("h4", title) if len(probs) > 1 else ""
         bars += [heading, tag("div.stack", *segments, attributes={"role": "img", "aria-label": label})]
     legend = (
-        tag("li", tag(f"i.{_CLASSES[i]}"), labels[i], " ", tag("b", " → ".join(f"{p[i]:.1%}" for p in probs.values())))
+        tag(
+            "li",
+            tag(f"i.{_CLASSES[i]}"),
+            labels[i],
+            " ",
+            tag("b", " → ".join(f"{p[i]:.1%}" for p in probs.values())),
+            _ends_of(outcomes[i], ends),
+        )
         for i in order
     )
-    return join((*bars, tag("ul.legend", *legend)))
+    return join((*bars, tag("ul.legend", *legend), message(f"In brackets: {LEVEL:.0%} intervals.") if ends else Html()))
 
 
-def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search: str = "") -> Html:
-    """Return the ``top`` LLMs with the largest change of Elo points between two leaderboards, rising ones first."""
+def _ends_of(outcome: str, ends: Sequence[Mapping[str, tuple[float, float]]]) -> Html:
+    """Return the intervals of one outcome's probability on each prompt."""
+    texts = (interval_text(100 * one[outcome][0], 100 * one[outcome][1], 0, plus=False) for one in ends)
+    return tag("span.soft", f" [{' → '.join(texts)}]") if ends else Html()
+
+
+def comparison_view(
+    first: pd.DataFrame, second: pd.DataFrame, top: int, search: str = "", ends: pd.DataFrame | None = None
+) -> Html:
+    """Return the ``top`` LLMs with the largest change of Elo points between two leaderboards, rising ones first.
+
+    ``ends``: the interval of each change, ``change_intervals``.
+    """
     both = first[["model", "rank", "elo"]].merge(second[["model", "rank", "elo"]], on="model", suffixes=("", "_second"))
     both["change"] = both["elo_second"] - both["elo"]
+    if ends is not None:
+        both = both.merge(ends, on="model")
     found = find_models(both, search)
     if found.empty:
         return _no_match(search)
@@ -92,13 +151,20 @@ def comparison_view(first: pd.DataFrame, second: pd.DataFrame, top: int, search:
             tag("td.number", f"{row.rank} → {row.rank_second}", _arrow(row.rank - row.rank_second)),
             tag("td.bar", _change(row.change / largest)),
             tag("td.number", f"{row.change:+.0f}"),
+            *([] if ends is None else [tag("td.number.wide", interval_text(row.change_low, row.change_high, 0))]),
         )
         for row in most.sort_values("change", ascending=False, kind="stable").itertuples()
     ]
-    head = _head(("LLM", ""), ("rank", "number"), ("", "bar"), ("Elo", "number"))
+    head = _head(
+        *(("LLM", ""), ("rank", "number"), ("", "bar"), ("Elo", "number")),
+        *([] if ends is None else [(f"{LEVEL:.0%}", "wide")]),
+    )
     moved = int((both["rank"] != both["rank_second"]).sum())
     shown = f" Shown: the {len(rows)} largest changes of {len(found)} LLMs." if len(rows) < len(found) else ""
     text = f"Elo points, from the first prompt to the second; {moved} of {len(both)} LLMs change their rank.{shown}"
+    if ends is not None:
+        surely = int(((both["change_low"] > 0) | (both["change_high"] < 0)).sum())
+        text += f" The {LEVEL:.0%} interval of the change leaves out 0 for {surely}."
     return join((_table(head, rows), message(text)))
 
 

@@ -6,7 +6,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from p2l.html import Html, document, join, safe, sections, table, tag, tiles, whisker
+from p2l.html import (
+    Html,
+    document,
+    interval_text,
+    join,
+    rank_range,
+    safe,
+    scale_of,
+    sections,
+    signed,
+    table,
+    tag,
+    tiles,
+    whisker,
+)
 from p2l.insight.analysis import Insight, group_kinds
 from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.regression import BETTER, OVERALL, WORSE, RegressionTest
@@ -54,7 +68,7 @@ def _header(insight: Insight, title: str) -> Html:
 def _leaderboard(insight: Insight) -> Html:
     level = insight.questions.level
     found = insight.overall.table(level)
-    scale = _scale(found["elo_low"], found["elo_high"], found["elo"])
+    scale = scale_of(found["elo_low"], found["elo_high"], found["elo"])
     head = ("Rank", "LLM", _ends(scale), "Elo", "Interval", "Win rate")
 
     def part(some: pd.DataFrame) -> Html:
@@ -64,7 +78,7 @@ def _leaderboard(insight: Insight) -> Html:
                 safe(row["model"]),
                 whisker(row["elo"], row["elo_low"], row["elo_high"], scale),
                 f"{row['elo']:+.0f}",
-                _interval(row["elo_low"], row["elo_high"], 0),
+                interval_text(row["elo_low"], row["elo_high"], 0),
                 f"{row['win_rate']:.1%}",
             )
             for row in some.to_dict("records")
@@ -79,20 +93,18 @@ def _leaderboard(insight: Insight) -> Html:
 
 
 def _ranks(row: Mapping[str, Any]) -> str:
-    """Return the range of a rank; one number if the intervals allow no other."""
-    best, worst = row["rank_best"], row["rank_worst"]
-    return str(best) if best == worst else f"{best}–{worst}"
+    return rank_range(row["rank_best"], row["rank_worst"])
 
 
 def _ends(scale: tuple[float, float]) -> str:
     """Return the heading of a column of whiskers: the ends of its scale."""
-    return f"{_signed(scale[0], 0)} to {_signed(scale[1], 0)} Elo"
+    return f"{signed(scale[0], 0)} to {signed(scale[1], 0)} Elo"
 
 
 def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
     if found is None:
         return None
-    scale = _scale(found["low"], found["high"], found["difference"], 0.0)
+    scale = scale_of(found["low"], found["high"], found["difference"], 0.0)
     head = ("Rank", f"Rank {name}", "LLM", _ends(scale), "Elo", "Interval", "Verdict")
 
     def part(some: pd.DataFrame) -> Html:
@@ -112,14 +124,14 @@ def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
 def _difference(row: Any, scale: tuple[float, float]) -> tuple[Html, str, str]:
     """Return three cells of a row: picture, difference and interval."""
     picture = whisker(row.difference, row.low, row.high, scale, zero=0)
-    return picture, _signed(row.difference, 0), _interval(row.low, row.high, 0)
+    return picture, signed(row.difference, 0), interval_text(row.low, row.high, 0)
 
 
 def _strengths(insight: Insight) -> Html | None:
     if not insight.groups:
         return None
     found = insight.differences[insight.differences["model"].isin(insight.focus)]
-    scale = _scale(found["low"], found["high"], found["difference"], 0.0)
+    scale = scale_of(found["low"], found["high"], found["difference"], 0.0)
     head = ("Group", "Kind", "Prompts", _ends(scale), "Elo", "Interval", "Rank", "Verdict")
     ranks = {row["model"]: _ranks(row) for row in insight.overall.table(insight.questions.level).to_dict("records")}
     text = (
@@ -155,7 +167,7 @@ def _regression(insight: Insight) -> Html | None:
     if test is None:
         return None
     found = test.table
-    scale = _scale(found["low"], found["high"], found["score"], 0.5)
+    scale = scale_of(found["low"], found["high"], found["score"], 0.5)
     shares = [name for name in ("win", "lose", "tie", "both_bad") if name in found]
     titles = [name.replace("_", " ").capitalize() for name in shares]
     rows = [
@@ -164,7 +176,7 @@ def _regression(insight: Insight) -> Html | None:
             row["prompts"],
             whisker(row["score"], row["low"], row["high"], scale, zero=0.5),
             f"{row['score']:.1%}",
-            _interval(100 * row["low"], 100 * row["high"], 1, plus=False),
+            interval_text(100 * row["low"], 100 * row["high"], 1, plus=False),
             *(f"{row[name]:.0%}" for name in shares),
             _verdict(row["verdict"]),
         )
@@ -244,24 +256,6 @@ def _first_and_rest(found: pd.DataFrame, part: Callable[[pd.DataFrame], Html]) -
 
 def _verdict(verdict: str) -> Html:
     return tag(f"span.{VERDICT_CLASSES.get(verdict, 'soft')}", verdict)
-
-
-def _interval(low: float, high: float, digits: int, *, plus: bool = True) -> str:
-    return "–" if low != low else f"{_signed(low, digits, plus=plus)} to {_signed(high, digits, plus=plus)}"
-
-
-def _signed(number: float, digits: int, *, plus: bool = True) -> str:
-    """Format a number with ``digits`` decimals; zero has no sign."""
-    number = round(number, digits) + 0.0
-    return f"{number:{'+' if plus and number else ''}.{digits}f}"
-
-
-def _scale(*values: object) -> tuple[float, float]:
-    """Return the range of all values, with a small margin."""
-    every = np.concatenate([np.atleast_1d(np.asarray(some, dtype=np.float64)) for some in values])
-    low, high = np.nanmin(every), np.nanmax(every)
-    room = 0.04 * (high - low) or 1.0
-    return float(low - room), float(high + room)
 
 
 def _short(prompt: str) -> Html:

@@ -54,10 +54,16 @@ class HeadPosterior:
 
     def covariance(self, states: States) -> Float64[np.ndarray, "*prompts outputs outputs"]:
         """Return the covariance of the outputs."""
+        return self.scale * self.level_covariance + self._of_prompt(states, self.residual)
+
+    def change_covariance(self, first: States, second: States) -> Float64[np.ndarray, "*prompts outputs outputs"]:
+        """Return the covariance of the outputs of second prompts minus those of first ones: the level cancels."""
+        return self._of_prompt(second - first, 2 * self.residual)
+
+    def _of_prompt(self, states: States, residual: float) -> Float64[np.ndarray, "*prompts outputs outputs"]:
         open_ = 1 / (1 + self.curvature[:, None] * self.output_information)
-        variances = self.scale * (states**2 @ open_) + self.residual
-        of_prompt = (variances[..., None, :] * self.output_directions) @ self.output_directions.T
-        return self.scale * self.level_covariance + of_prompt
+        variances = self.scale * (states**2 @ open_) + residual
+        return (variances[..., None, :] * self.output_directions) @ self.output_directions.T
 
     def rescaled(self, scale: float, eta_scale: float) -> "HeadPosterior":
         """Return the posterior of ``scale`` coefs and ``eta_scale`` eta."""

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from p2l.arrays import to_numpy
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.head_posterior import HeadPosterior
-from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
+from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT, Groups, members_of
 from p2l.statistics.all_pairs import all_pairs_quantile
 from p2l.statistics.intervals import intervals, percentiles, rank_ranges
 from p2l.types import Ranking
@@ -121,6 +121,28 @@ def _normal_points(dimensions: int) -> Float64[np.ndarray, "dimensions points"]:
         ratio = (1 + ratio) ** (1 / (dimensions + 1))
     steps = ratio ** -np.arange(1.0, dimensions + 1)
     return ndtri((0.5 + steps[:, None] * np.arange(1, _POINTS + 1)) % 1)
+
+
+def change_intervals(
+    models: Sequence[str],
+    rankings: tuple[Ranking, Ranking],
+    posterior: HeadPosterior,
+    level: float,
+    groups: Groups | None = None,
+) -> pd.DataFrame:
+    """Return model, change_low and change_high: how the Elo points change from the first prompt to the second.
+
+    Those of a group are within the group.
+    """
+    first, second = rankings
+    change = to_numpy(second.coefs) - to_numpy(first.coefs)
+    covariance = posterior.change_covariance(to_numpy(first.states), to_numpy(second.states))
+    found = []
+    for names in members_of(models, groups or {}).values():
+        at = [list(models).index(name) for name in names]
+        ends = interval_table(change[at], covariance[np.ix_(at, at)], level)
+        found.append(pd.DataFrame({"model": names, "change_low": ends["elo_low"], "change_high": ends["elo_high"]}))
+    return pd.concat(found, ignore_index=True)
 
 
 def with_intervals(

@@ -5,10 +5,12 @@ import torch
 
 from p2l.errors import ConfigError
 from p2l.explorer import Controls, Explorer, Prices, read_prompt
+from p2l.html import interval_text, rank_range
 from p2l.models import Checkpoint
 from p2l.models.predictor import Predictor
 from p2l.outcomes import FAMILIES
 from tests.explorer.conftest import EVIL
+from tests.models.test_posterior_file import with_posterior
 
 READ = {
     "one turn": ("hi", False, "hi"),
@@ -97,3 +99,37 @@ def test_groups_that_were_never_compared_stand_apart(tiny_checkpoint: Checkpoint
     assert views.leaderboard.count("1 of 2 LLMs.") == 2 and f"{best} wins" in views.pair
     a, b = (grouped.models.index(name) for name in ("alpha", "beta"))
     assert "alpha and beta are of groups that were never compared" in explorer.views(ranked, Controls(a=a, b=b)).pair
+
+
+@pytest.fixture
+def sure(tiny_checkpoint: Checkpoint) -> Explorer:
+    return Explorer(Predictor(with_posterior(tiny_checkpoint)))
+
+
+def test_intervals_of_a_checkpoint_with_a_posterior(sure: Explorer, tiny_checkpoint: Checkpoint) -> None:
+    prompts = ["hi", "write a poem"]
+    ranked = sure.rank(prompts)
+    views = sure.views(ranked, Controls(top=2, a=0, b=3))
+    table = tiny_checkpoint.rank(prompts[0]).table()
+    first, second = table.to_dict("records")[:2]
+    for row in (first, second):
+        assert f'<td class="number">{rank_range(row["rank_best"], row["rank_worst"])}</td>' in views.leaderboard
+        assert interval_text(row["elo_low"], row["elo_high"], 0) in views.leaderboard
+    assert "2 of 4 LLMs." in views.leaderboard
+    assert f"the order of {(table['rank_best'] - 1).sum()} of 6 pairs is sure" in views.leaderboard
+    low, high = tiny_checkpoint.rank(prompts[1]).predict_interval("alpha", "gamma")["a wins"]
+    assert f"→ {100 * low:.0f} to {100 * high:.0f}]" in views.pair and "95% intervals" in views.pair
+    assert "The 95% interval of the change leaves out 0 for " in views.comparison
+
+
+def test_without_a_posterior_nothing_is_said_of_intervals(explorer: Explorer) -> None:
+    views = explorer.views(explorer.rank(["hi", "write a poem"]), Controls())
+    assert not [part for part in views if "interval" in part or "whisker" in part or "possible" in part]
+
+
+def test_intervals_of_groups_are_within_them(tiny_checkpoint: Checkpoint) -> None:
+    groups = {"north": ["alpha", "delta"], "south": ["beta", "gamma"]}
+    known = replace(with_posterior(tiny_checkpoint), recipe={**tiny_checkpoint.recipe, "groups": groups})
+    explorer = Explorer(Predictor(known))
+    views = explorer.views(explorer.rank(["hi", "write a poem"]), Controls())
+    assert views.leaderboard.count(" of 1 pairs is sure.") == 2

@@ -3,6 +3,7 @@
 import math
 import re
 
+import pandas as pd
 import pytest
 import torch
 
@@ -94,3 +95,18 @@ def test_names_are_text() -> None:
         pair_view((EVIL[0], EVIL[1]), BT.outcomes, {EVIL[0]: [0.5, 0.5]}),
     ):
         assert "<script" not in markup and "<img" not in markup and "&lt;script" in markup
+
+
+def test_ranks_and_the_order_that_is_sure() -> None:
+    three = table(4, 2, 1).assign(elo_low=[90.0, -40, -200], elo_high=[130.0, 40, -60], rank_best=[1, 1, 3])
+    markup = leaderboard_view(three.assign(rank_worst=[2, 2, 3]), top=10)
+    assert re.findall(r'<tr><td class="number">(.*?)</td>', markup) == ["1–2", "1–2", "3"]
+    assert "2 LLMs may be first; the order of 2 of 3 pairs is sure." in markup and "-40 to +40" in markup
+    first = leaderboard_view(three.assign(rank_best=[1, 2, 2], rank_worst=[1, 3, 3]), top=1)
+    assert "ant-8b is surely first" in first and "1 of 3 LLMs." in first
+
+
+def test_changes_have_intervals() -> None:
+    ends = pd.DataFrame({"model": NAMES[::-1], "change_low": [10.0, -5, -300], "change_high": [300.0, 5, -12]})
+    markup = comparison_view(table(4, 2, 1), table(1, 2, 4), top=10, ends=ends)
+    assert "leaves out 0 for 2." in markup and "-300 to -12" in markup

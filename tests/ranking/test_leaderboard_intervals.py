@@ -10,7 +10,7 @@ from p2l.errors import ConfigError
 from p2l.outcomes import BT, FAMILIES, GRK, RK, OutcomeFamily
 from p2l.ranking import ELO_POINTS_PER_NAT, Leaderboard, Leaderboards
 from p2l.ranking.head_posterior import HeadPosterior
-from p2l.ranking.leaderboard_intervals import pair_intervals
+from p2l.ranking.leaderboard_intervals import change_intervals, pair_intervals
 from p2l.types import Ranking
 
 MODELS = ("ant", "bee", "cow")
@@ -146,3 +146,27 @@ def test_intervals_of_probabilities_are_the_quantiles_of_draws(family: OutcomeFa
     np.testing.assert_allclose(found, np.percentile(probs, [5, 95], axis=1), atol=0.03)
     wins = pair_intervals(outputs, root @ root.T, family, pairs, 0.9, num_outcomes=1)
     np.testing.assert_array_equal(wins, found[..., :1])
+
+
+def test_what_two_prompts_share_cancels_in_the_change_between_them() -> None:
+    boards = [leaderboard((1.0, 2.0)), leaderboard((1.0, 2.0), coefs=(0.0, 3.0, -1.0))]
+    own, rankings = boards[0].posterior, (boards[0].ranking, boards[1].ranking)
+    same = change_intervals(MODELS, rankings, own, 0.95)
+    change = np.array([-2.0, 3.0, 1.0]) - 2 / 3
+    np.testing.assert_allclose(same["change_low"], change * ELO_POINTS_PER_NAT)
+    np.testing.assert_allclose(same["change_high"], change * ELO_POINTS_PER_NAT)
+    # draws of the head's weights, whose two prompts are (1, 2) and (4, -1), with a residual of each prompt
+    own = replace(own, residual=0.2)
+    rng, states = np.random.default_rng(0), np.array([[1.0, 2.0], [4.0, -1.0]])
+    deviation = np.sqrt(1 / (1 + own.curvature[:, None] * own.output_information))
+    weights = rng.standard_normal((50_000, 2, 4)) * deviation
+    errors = (states @ weights + np.sqrt(0.2) * rng.standard_normal((50_000, 2, 4))) @ own.output_directions.T
+    drawn = np.cov((errors[:, 1] - errors[:, 0]).T)
+    np.testing.assert_allclose(own.change_covariance(*states), drawn, atol=0.05)
+
+
+def test_changes_within_groups() -> None:
+    rankings = (leaderboard((1.0, 2.0)).ranking, leaderboard((0.0, 1.0), coefs=(5.0, 9.0, 9.0)).ranking)
+    found = change_intervals(MODELS, rankings, posterior(4), 0.95, {"one": ["ant", "cow"]}).set_index("model")
+    assert found.loc["bee"].tolist() == [0.0, 0.0]
+    assert found.loc["ant", "change_low"] == pytest.approx(-found.loc["cow", "change_high"])
