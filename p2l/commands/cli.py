@@ -32,7 +32,10 @@ SERVERS = {
     "router": "Serve an OpenAI-compatible router that picks the best model within a budget",
 }
 
-RANK = {"rank": "Rank the LLMs for one prompt"}
+PRINTED = {
+    "rank": "Rank the LLMs for one prompt",
+    "prices": "Show list prices of models, and what a router's configuration takes from them",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(name: str, arguments: list[str]) -> int:
     """Run a command that only prints; the exit status."""
     status = 0
-    if name in RANK:
+    if name == "rank":
         from p2l.commands.rank_prompt import main as rank
 
         status = rank(arguments)
+    elif name == "prices":
+        from p2l.commands.list_prices import main as prices
+
+        status = prices(arguments)
     elif name in ("--help", "-h", "help"):
         sys.stdout.write(_help())
     elif name == "--version":
@@ -95,7 +102,7 @@ def _serve(command: str, arguments: list[str]) -> int:
 
 
 def _help() -> str:
-    known = {**{name: introduction(name)[0] for name in CONFIGURED}, **SERVERS, **RANK}
+    known = {**{name: introduction(name)[0] for name in CONFIGURED}, **SERVERS, **PRINTED}
     lines = [f"  {name.replace('_', '-'):<12} {text}" for name, text in known.items()]
     head = ["usage: p2l COMMAND ...", "", "From preference votes to a model that turns any prompt into a leaderboard."]
     return "\n".join([*head, "", *lines, "", "p2l COMMAND --help lists the options of a command.", ""])
@@ -104,7 +111,7 @@ def _help() -> str:
 def _unknown(name: str) -> str:
     from difflib import get_close_matches
 
-    known = [command.replace("_", "-") for command in (*CONFIGURED, *SERVERS, *RANK)]
+    known = [command.replace("_", "-") for command in (*CONFIGURED, *SERVERS, *PRINTED)]
     meant = get_close_matches(name.replace("_", "-"), known, 1)
     hint = f"; did you mean {meant[0]}?" if meant else "."
     return f"p2l has no command {name}{hint} Commands: {', '.join(known)}\n"

@@ -14,13 +14,15 @@ from tests.docs.shown_code import PAGES
 from tests.running import ROOT
 
 EXAMPLES = sorted((ROOT / "docs" / "examples" / "router").glob("*.yaml"))
+NEEDED = {"litellm": ("litellm", "litellm"), "list_prices": ("prices", "genai_prices")}  # extra and module
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example_configurations_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch):
-    if path.stem == "litellm" and importlib.util.find_spec("litellm") is None:
-        pytest.skip("litellm is not installed (extra: litellm)")
+    extra, module = NEEDED.get(path.stem, ("serve", "aiohttp"))
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed (extra: {extra})")
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(router_command, "set_up_logs", lambda level: None)
     for name, value in KEYS.items():

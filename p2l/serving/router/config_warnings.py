@@ -4,6 +4,7 @@ import logging
 
 from p2l.serving.router.accounts.pricing import price_of
 from p2l.serving.router.accounts.token_usage import TokenUsage
+from p2l.serving.router.config.price_table import PriceTable
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.router_logs import event
 
@@ -19,6 +20,7 @@ def log_warnings(config: ServerConfig) -> None:
     for name, model in config.model_configs.items():
         if not model.predicts_cost:
             _warn_of_units(f"model_configs.{name}", model, _TYPICAL_ANSWER)
+    _warn_of_listed_prices(config)
     for name, model in config.embedding_configs.items():
         _warn_of_units(f"embedding_configs.{name}", model, _TYPICAL_EMBEDDING)
 
@@ -31,3 +33,21 @@ def _warn_of_units(place: str, model: ModelConfig, typical: TokenUsage) -> None:
             {"model": place, "cost": model.cost, "price_of_a_typical_answer": float(f"{price:.6g}")},
             level=logging.WARNING,
         )
+
+
+def _warn_of_listed_prices(config: ServerConfig) -> None:
+    """Log what the price table does not know, and its age, if a model takes its prices from there."""
+    listed = {name: one.prices.table for name, one in config.model_configs.items() if one.prices and one.prices.table}
+    if not listed:
+        return
+    table = PriceTable()
+    days = (table.today.date() - table.newest).days
+    if days > config.router.price_table_days:
+        event(
+            "the price table may be out of date: update the package genai-prices",
+            {"newest_price": table.newest.isoformat(), "days": days},
+            level=logging.WARNING,
+        )
+    for name, reference in listed.items():
+        for note in table.listed(reference).notes:
+            event("about a list price", {"model": name, "table": reference, "note": note}, level=logging.WARNING)

@@ -47,9 +47,9 @@ def actual_cost(model: ModelConfig, as_chat: Mapping[str, Any], tally: AnswerTal
 
 def price_of(model: ModelConfig, usage: TokenUsage) -> float:
     """Return the price of the tokens; the configured cost if the model has no prices."""
-    prices = model.prices
-    if prices is None:
+    if model.prices is None:
         return model.fixed_cost
+    prices = model.prices.of_prompt(usage.prompt)
     cached = prices.cached_input
     if cached is None:
         cached = prices.input * (_ANTHROPIC_CACHED if model.type == "anthropic" else 1.0)

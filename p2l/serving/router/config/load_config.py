@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from p2l.errors import ConfigError
+from p2l.serving.router.config.fill_in_prices import fill_in_prices
 from p2l.serving.router.config.read_section import Place, read_section
 from p2l.serving.router.config.server_config import ServerConfig
 from p2l.serving.router.config.strict_yaml import DuplicateNameError, load_yaml
@@ -23,4 +24,5 @@ def load_config(path: str | Path) -> ServerConfig:
     if isinstance(raw, dict):  # x-...: for anchors that other sections refer to
         for name in [name for name in raw if str(name).startswith("x-")]:
             del raw[name]
-    return read_section(ServerConfig, raw, Place(str(path)))
+    place = Place(str(path))
+    return read_section(ServerConfig, fill_in_prices(raw, place), place)

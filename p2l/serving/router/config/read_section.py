@@ -70,6 +70,11 @@ def read_section(cls: type[T], raw: object, where: Place) -> T:
         raise ConfigError(f"{where}: {error}") from None
 
 
+def read_text(raw: object, where: Place) -> str:
+    """Return text with its variables filled in; ConfigError if it is not text."""
+    return str(_value(raw, str, where))
+
+
 def _value(raw: object, kind: Any, where: Place) -> Any:
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):

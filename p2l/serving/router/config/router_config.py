@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from p2l.errors import ConfigError
+from p2l.serving.router.config.token_prices import TypicalTokens
 from p2l.serving.router.config.value_checks import check_is_file, check_not_negative
 
 
@@ -24,6 +25,8 @@ class RouterConfig:
         shrinkage: file of a ``Shrinkage`` that is applied to all scores.
         cost_unit: unit of all costs here, such as "dollars"; needed if some are predicted and some are numbers. It must
             be that of the predictions.
+        typical_tokens: mean lengths, from which the cost of a model with prices and without ``cost`` is computed.
+        price_table_days: start warns of a price table whose newest dated price is older.
         strict_models: whether a request that names an unknown model gets 404 instead of a routed answer.
     """
 
@@ -39,6 +42,8 @@ class RouterConfig:
     shrinkage: str | None = None
     cost_unit: str | None = None
     strict_models: bool = False
+    typical_tokens: TypicalTokens | None = None
+    price_table_days: float = 120.0
 
     def __post_init__(self) -> None:
         if self.mean_cost is not None and not (math.isfinite(self.mean_cost) and self.mean_cost > 0):
@@ -51,6 +56,7 @@ class RouterConfig:
             check_is_file(self.mean_cost_state, "mean_cost_state")
         check_not_negative(self.session_ttl, "session_ttl")
         check_not_negative(self.thoughts_ttl, "thoughts_ttl")
+        check_not_negative(self.price_table_days, "price_table_days")
         for name, weight in (self.opponents or {}).items():
             check_not_negative(weight, f"opponents.{name}")
         if self.opponents is not None and not any(self.opponents.values()):

@@ -4,7 +4,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from p2l.routing.shrinkage import Shrinkage
 from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.near_names import suggestion
 from p2l.serving.router.config.router_config import RouterConfig
+from p2l.serving.router.config.token_prices import Prices
 from p2l.serving.router.config.value_checks import check_between, check_not_negative, check_variables, is_plain_url
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
@@ -64,29 +65,6 @@ class Capabilities:
     def __post_init__(self) -> None:
         if self.context_length is not None and self.context_length < 1:
             raise ConfigError(f"context_length must be a positive number of tokens; got {self.context_length}")
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Price of a million tokens, in the unit of ``cost``.
-
-    Attributes:
-        cached_input: of tokens read from the provider's cache; None: a tenth of ``input`` for type ``anthropic``, else
-            ``input``, since the discount differs between models.
-        cache_write: of tokens written to it, for five minutes; None: 1.25 times ``input``.
-        cache_write_hour: of tokens written to it for an hour; None: twice ``input``.
-    """
-
-    input: float
-    output: float
-    cached_input: float | None = None
-    cache_write: float | None = None
-    cache_write_hour: float | None = None
-
-    def __post_init__(self) -> None:
-        for field_ in fields(self):
-            if (price := getattr(self, field_.name)) is not None:
-                check_not_negative(price, field_.name)
 
 
 @dataclass(frozen=True)
