@@ -87,7 +87,7 @@ class InsightJob:
     def _ranked(
         self, source: str, checkpoint: Checkpoint | None, categories: tuple[str, ...] = (), embedding: str | None = None
     ) -> RankedPrompts:
-        frame = read_table(source, self.split, text=categories, prompt=self.column)
+        frame = read_table(source, self.split, text=(*categories, self.column))
         columns = Columns(self.column, categories)
         if "coefs" in frame.columns:
             models, family = self._who(checkpoint)

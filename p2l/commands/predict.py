@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 from p2l.commands.predict_shards import predict_shards
 from p2l.composition.build_run import make_trainer
 from p2l.composition.config_objects import make
-from p2l.data.adapters import with_text_prompts
 from p2l.data.batches import PromptLoader
 from p2l.data.encoding import encode_prompts
+from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
@@ -96,7 +96,7 @@ class PredictionJob:
         return Path(self.output)
 
     def _read(self, more: tuple[str, ...]) -> pd.DataFrame:
-        frame = read_table(self.dataset, self.split, prompt=self.column)
+        frame = read_table(self.dataset, self.split, text=(self.column,))
         if self.column not in frame.columns:
             raise DataError(
                 f"{self.dataset} has no column {self.column!r}; give column=<one of {', '.join(map(str, frame))}>"
@@ -106,7 +106,7 @@ class PredictionJob:
         taken = [name for name in new if name in frame.columns]
         if taken:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
-        prompts = with_text_prompts(frame[[self.column]].set_axis(["prompt"], axis=1))["prompt"]
+        prompts = read_prompt_column(frame[self.column], f"{self.dataset}, column {self.column}")
         frame = frame.assign(**{self.column: _of_one_type(prompts)})
         check_columns_fit(frame, Path(self.output), self.dataset)  # before the prediction, which takes long
         return frame

@@ -8,13 +8,15 @@ read missing, so that validation reports the row.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from p2l.data.column_values import as_text, decoded, text_of
-from p2l.data.text_lists import is_chat, parse_list
+from p2l.data.chats import LISTS
+from p2l.data.column_values import as_text
+from p2l.data.conversations import prompts_of_conversations
+from p2l.data.prompt_cells import read_prompt_column
+from p2l.data.text_lists import parse_list
 from p2l.data.winner_labels import WinnerMap, read_winners
 from p2l.errors import DataError
 from p2l.winner import Outcome
@@ -27,7 +29,6 @@ _ONE_HOT_COLUMNS = {
     "winner_tie": Outcome.TIE.value,
 }
 _NAMES = ("model_a", "model_b", "conversation_id", "evaluation_session_id", "question_id")
-_LISTS = (list, tuple, np.ndarray)
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
 # What a table may hold that one leaderboard needs
 BATTLE_COLUMNS_OF_RELEASES = ("model_a", "model_b", "winner", "weight", *SOFT_COLUMNS, "p_b", *_ONE_HOT_COLUMNS)
@@ -41,18 +42,26 @@ def adapt(
     columns: Mapping[str, str] | None = None,
     winner_map: WinnerMap | None = None,
     scored: bool | None = None,
+    listed: bool | None = None,
+    source: str | None = None,
+    prompts: bool = True,
 ) -> pd.DataFrame:
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: arena-human-preference-55k (one-hot winners), -100k (conversations), -140k (content parts, ``both_bad``), the
-    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Names become
-    text, chats in ``prompt`` their user turns, and spellings of winners the values of ``Outcome``; the texts of the
-    answers are dropped; other columns stay unchanged. ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``,
-    ``scored`` as in ``read_winners``. Raises ``DataError`` if ``labels`` contradict the models of the table, or
-    conversations cannot be read.
+    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Prompts are
+    read by ``read_prompt_column``, or from the conversations if there is no column ``prompt``. Names become text, and
+    spellings of winners the values of ``Outcome``; the texts of the answers are dropped; other columns stay unchanged.
+
+    ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``, ``scored`` as in ``read_winners``, ``listed`` as in
+    ``read_prompt_column``; ``prompts=False`` leaves prompts as they are; messages begin with ``source``.
+
+    Raises ``DataError`` if ``labels`` contradict the models of the table, or prompts or conversations cannot be read.
     """
     frame = _with_text_names(chosen_columns(frame, columns or {}))
-    adapted = with_text_prompts(_adapter_of(frame.columns)(frame))
+    adapted = _adapter_of(frame.columns)(frame)
+    if prompts:
+        adapted = _with_prompts(adapted, (columns or {}).get("prompt", "prompt"), source, listed)
     answers = [name for name in _TEXTS_OF_ANSWERS if name in adapted.columns]
     return read_winners(adapted.drop(columns=answers) if answers else adapted, winner_map, scored=scored)
 
@@ -77,9 +86,7 @@ def battle_adapter(columns: Collection[str]) -> Adapter | None:
     adapter = _adapter_of(columns)
     if adapter is adapt_p2l_training and "winner" not in columns:
         return None
-    if adapter is adapt_arena_55k:
-        return _with_one_winner
-    return adapt_judge if adapter is adapt_judge else _unchanged
+    return adapter if adapter in (adapt_arena_55k, adapt_judge) else _unchanged
 
 
 def _unchanged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -107,35 +114,8 @@ def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**changed) if changed else frame
 
 
-def with_text_prompts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Replace chats in ``prompt`` by their user turns, and numbers and bytes by their text."""
-    if "prompt" not in frame.columns or isinstance(frame["prompt"].dtype, pd.StringDtype):
-        return frame
-    values = frame["prompt"].tolist()
-    kinds = set(map(type, values))
-    firsts = {type(value[0]) for value in values if isinstance(value, _LISTS) and len(value)} if kinds - {str} else {}
-    if dict not in firsts and not any(issubclass(kind, (bytes, int, float, Decimal, np.number)) for kind in kinds):
-        return frame
-    return frame.assign(prompt=pd.Series([_prompt(value) for value in values], index=frame.index, dtype=object))
-
-
-def _prompt(value: object) -> object:
-    if is_chat(value):
-        return user_turns(value)
-    if isinstance(value, bytes):
-        return decoded(value)
-    if isinstance(value, (int, float, Decimal, np.number)) and not isinstance(value, bool):
-        return text_of(value)
-    return value
-
-
 def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert lmarena-ai/arena-human-preference-55k: prompts are JSON lists of turns, winners three 0/1 columns."""
-    prompt = [_turns_of_json(text) for text in frame["prompt"]]
-    return _with_one_winner(frame.assign(prompt=pd.Series(prompt, index=frame.index, dtype=object)))
-
-
-def _with_one_winner(frame: pd.DataFrame) -> pd.DataFrame:
+    """Convert lmarena-ai/arena-human-preference-55k: winners are three 0/1 columns."""
     flags = frame[list(_ONE_HOT_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy()
     one_hot = np.isin(flags, (0, 1)).all(axis=1) & (flags.sum(axis=1) == 1)
     names = np.array(list(_ONE_HOT_COLUMNS.values()), dtype=object)
@@ -143,26 +123,26 @@ def _with_one_winner(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=list(_ONE_HOT_COLUMNS)).assign(winner=winner)
 
 
+def _with_prompts(frame: pd.DataFrame, name: str, source: str | None, listed: bool | None) -> pd.DataFrame:
+    """Read the column ``prompt``, called ``name`` in messages, or else the conversations."""
+    where = f"{source}, " if source else ""
+    if "prompt" in frame.columns:
+        given = frame["prompt"]
+        read = read_prompt_column(given, f"{where}column {name}", listed)
+        return frame if read is given else frame.assign(prompt=read)
+    if "conversation_a" in frame.columns:
+        return frame.assign(prompt=prompts_of_conversations(frame, where))
+    return frame
+
+
 def adapt_arena_100k(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert lmarena-ai/arena-human-preference-100k: user turns of ``conversation_a``, time in ``tstamp``."""
-    prompt = _user_turns(frame["conversation_a"])
-    names = {"tstamp": "timestamp", "question_id": "conversation_id"}
-    return _renamed(frame, names).assign(prompt=pd.Series(prompt, index=frame.index, dtype=object))
+    """Convert lmarena-ai/arena-human-preference-100k: time in ``tstamp``, ids in ``question_id``."""
+    return _renamed(frame, {"tstamp": "timestamp", "question_id": "conversation_id"})
 
 
 def adapt_arena_140k(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert lmarena-ai/arena-human-preference-140k: content is a list of parts; a session holds several votes.
-
-    ``conversation_a`` holds the turns of this vote alone. ``full_conversation`` also holds those before it, which both
-    models had read: its user turns are the prompt, if the column is present.
-    """
-    prompt = _user_turns(frame["conversation_a"])
-    if "full_conversation" in frame.columns:
-        full = (_session_turns(conversation) for conversation in frame["full_conversation"])
-        prompt = [whole or last for whole, last in zip(full, prompt, strict=True)]
-    return _renamed(frame, {"evaluation_session_id": "conversation_id"}).assign(
-        prompt=pd.Series(prompt, index=frame.index, dtype=object)
-    )
+    """Convert lmarena-ai/arena-human-preference-140k: a session holds several votes."""
+    return _renamed(frame, {"evaluation_session_id": "conversation_id"})
 
 
 def adapt_p2l_training(frame: pd.DataFrame) -> pd.DataFrame:
@@ -204,63 +184,9 @@ def _list_or_none(text: object) -> object:
     return parse_list(text) if isinstance(text, str) else text
 
 
-def _turns_of_json(prompt: object) -> object:
-    """Parse a prompt written as a JSON list of turns; return any other text unchanged."""
-    turns = _list_or_none(prompt)
-    return turns if isinstance(turns, _LISTS) else prompt
-
-
-def _messages(conversation: object) -> list[object] | None:
-    """Return a conversation as a list of messages; some copies of the releases hold it as JSON text."""
-    messages = _list_or_none(conversation)
-    return list(messages) if isinstance(messages, _LISTS) else None
-
-
-def _user_turns(column: pd.Series) -> list[list[object] | None]:
-    """Return the user turns of each conversation; DataError if no conversation of the column can be read."""
-    turns = []
-    for row, conversation in enumerate(column):
-        try:
-            turns.append(user_turns(conversation))
-        except DataError as error:
-            raise DataError(f"column {column.name}, row {row}: {error}") from None
-    present = np.flatnonzero(column.notna())
-    if present.size and all(turns[row] is None for row in present):
-        raise DataError(
-            f"column {column.name}: expected a list of messages with role and content, or its text as JSON or as "
-            f"Python writes it; row {present[0]} holds {str(column.iloc[present[0]])[:80]!r}"
-        )
-    return turns
-
-
-def user_turns(conversation: object) -> list[object] | None:
-    """Return the text of the user's messages of a chat; None if it is not a list of messages."""
-    messages = _messages(conversation)
-    if messages is None:
-        return None
-    return [_text(_field(message, "content")) for message in messages if _field(message, "role") == "user"]
-
-
-def _session_turns(conversation: object) -> list[object] | None:
-    turns = _messages(conversation)
-    return None if turns is None else [_text(_field(_field(turn, "user"), "content")) for turn in turns]
-
-
-def _text(content: object) -> object:
-    """Return the text of a message's content: the string, or its text parts; other parts are ignored."""
-    if not isinstance(content, _LISTS):
-        return content
-    texts = [_field(part, "text") for part in content]
-    return "\n".join(text for text in texts if isinstance(text, str) and text)
-
-
-def _field(message: object, name: str) -> object:
-    return message.get(name) if isinstance(message, dict) else None
-
-
 def _winner_of_label(label: object, pair: tuple[str, str], models: list[str], row: int) -> str | None:
-    label = _list_or_none(label)
-    if not isinstance(label, _LISTS) or len(label) not in (2, 3):
+    label = parse_list(label) if isinstance(label, str) else label
+    if not isinstance(label, LISTS) or len(label) not in (2, 3):
         return None
     try:
         first, second, tie = (int(number) for number in (*label, 0)[:3])

@@ -88,7 +88,7 @@ def load_battles(
             invalid, or all are.
     """
     name = source_name(source)
-    frame = read_vote_frame(source, columns=columns, winner_map=winner_map)
+    frame = read_vote_frame(source, columns=columns, winner_map=winner_map, prompts=False)
     battles = BattleColumns.of(frame, name)
     report = battles.explain(skip_report(battles.bad_rows(models), len(frame)), models)
     check_skipped(report, max_skipped_share, name)

@@ -10,7 +10,6 @@ import pyarrow.csv
 
 from p2l.data.csv_quotes import check_quotes, long_fields
 from p2l.data.gzip_files import GZIP_ERRORS, is_gzip, open_bytes, open_text, read_bytes
-from p2l.data.text_lists import parse_prompts
 from p2l.errors import DataError
 
 _SEPARATORS = (",", ";", "\t")
@@ -18,11 +17,11 @@ _BLOCK_BYTES = 2**24
 _LAST_CELL = "p2l: end of the table"
 
 
-def read_csv(path: Path, prompt: str = "prompt") -> pd.DataFrame:
+def read_csv(path: Path) -> pd.DataFrame:
     """Read a table separated by commas, semicolons or tabs; every column is text, and an empty cell is missing.
 
-    The cells of the column ``prompt`` are lists if all of them spell lists of turns. Raises ``DataError``, with the
-    line, if a row has more or fewer fields than the header, or two columns have one name.
+    Raises ``DataError``, with the line, if a row has more or fewer fields than the header, or two columns have one
+    name.
     """
     try:
         encoding, separator, header = _header(path)
@@ -44,8 +43,6 @@ def read_csv(path: Path, prompt: str = "prompt") -> pd.DataFrame:
     except (csv.Error, *GZIP_ERRORS) as error:
         raise DataError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
     frame.columns = frame.columns.str.strip()
-    if prompt in frame.columns and "winner_model_a" not in frame.columns:  # arena-55k has JSON lists in any format
-        frame[prompt] = parse_prompts(frame[prompt], prompt, str(path))
     return frame
 
 

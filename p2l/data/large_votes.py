@@ -12,19 +12,20 @@ from jaxtyping import Int64
 
 from p2l.data.adapters import adapt, battle_adapter, chosen_columns
 from p2l.data.battle_table import BattleColumns, BattleTable
+from p2l.data.prompt_cells import spells_lists
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import blocked_table, text_columns
-from p2l.data.skip_report import REASONS, ROWS_SHOWN, SkipCounts, SkipReport, check_skipped, skip_report
+from p2l.data.skip_report import REASONS, ROWS_SHOWN, SkipCounts, SkipReport, check_skipped
 from p2l.data.stored_prompts import PromptWriter
 from p2l.data.table_blocks import BlockedTable, TableBlock
-from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, bad_votes
+from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, report_votes
 from p2l.data.winner_labels import WinnerMap, check_labels, has_scores
 from p2l.errors import DataError
 from p2l.winner import OUTCOMES
 
 log = logging.getLogger(__name__)
 
-_NOT_READ = ("conversation_b", "response_a", "response_b")
+_NOT_READ = ("response_a", "response_b")
 _SHORT = 64  # characters of a value, on average, of a column of text that stays in memory
 _LOOKED_AT = 1000
 _OWN = ("prompt", "model_a", "model_b", "winner")
@@ -93,6 +94,7 @@ class _Loader:
     columns: dict[str, str]
     winner_map: WinnerMap | None
     scored: bool
+    listed: bool | None = None  # whether the texts of prompts spell lists, as the first ones say
     known: dict[str, int] = field(default_factory=dict)
     battles: list[BattleTable] = field(default_factory=list)
     prompts: list[Int64[np.ndarray, " votes"]] = field(default_factory=list)
@@ -103,13 +105,23 @@ class _Loader:
     def add(self, block: TableBlock) -> None:
         """Check the rows of a block, and keep the votes."""
         first = f"{block.first_row} of {block.file}"
+        prompt = self.columns.get("prompt", "prompt")
+        if self.listed is None and prompt in block.frame.columns:
+            self.listed = spells_lists(block.frame[prompt])
         try:
-            frame = adapt(block.frame, columns=self.columns, winner_map=self.winner_map, scored=self.scored)
+            frame = adapt(
+                block.frame,
+                columns=self.columns,
+                winner_map=self.winner_map,
+                scored=self.scored,
+                listed=self.listed,
+                source=self.table.source,
+            )
             battles = BattleColumns.of(frame, self.table.source, REQUIRED_COLUMNS)
         except DataError as error:
             raise DataError(f"{error} (in the rows from row {first})") from None
         prompts = PromptColumn.of(frame["prompt"])
-        report = battles.explain(skip_report(bad_votes(prompts, battles, self.models), len(frame)), self.models)
+        report = report_votes(frame["prompt"], prompts, battles, self.models)
         self.skips.add(report, block.first_row, block.file if len(self.table.files) > 1 else None)
         if not report.kept:
             return

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64
 
-from p2l.data.adapters import with_text_prompts
 from p2l.data.column_values import as_text, factorize, required_numbers
+from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.readers import read_table
 from p2l.data.vote_table import VoteTable
@@ -142,11 +142,14 @@ class MeasuredSource:
         key = self.key or ("prompt_id" if self.prompts is not None or "prompt_id" in rows else "prompt")
         _check(rows, self.scores, [key, self.model_column, self.score_column, *cost])
         _check(prompts, self.prompts or self.scores, [key, "prompt", *(["split"] if self.split else [])])
+        source = self.scores if key == "prompt" else self.prompts or self.scores
+        prompts = rows if key == "prompt" else prompts
+        prompts = prompts.assign(prompt=read_prompt_column(prompts["prompt"], f"{source}, column prompt"))
         if key == "prompt":
-            rows = with_text_prompts(rows)
+            rows = prompts
             key = "the prompt's number"  # a list of turns cannot be a key
             prompts = rows = rows.assign(**{key: list(map(str, factorize(rows["prompt"])[0]))})
-        prompts = with_text_prompts(prompts.assign(**{key: as_text(prompts[key])}))
+        prompts = prompts.assign(**{key: as_text(prompts[key])})
         rows = rows.assign(**{name: as_text(rows[name]) for name in (key, self.model_column)})
         rows[self.score_column] = required_numbers(rows[self.score_column], self.scores)
         for name in cost:
@@ -155,7 +158,7 @@ class MeasuredSource:
             rows["output_chars"] = required_numbers(rows["output_chars"], self.scores, least=0)
         if self.split is not None:
             prompts = prompts[as_text(prompts["split"]) == self.split]
-        return key, *self._kept(key, rows, _texts(prompts, key, self.prompts or self.scores))
+        return key, *self._kept(key, rows, _texts(prompts, key, source))
 
     def _cost_numbers(self, column: pd.Series) -> pd.Series:
         if not self.above_zero:

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from p2l.data.adapters import adapt, user_turns
+from p2l.data.adapters import adapt
+from p2l.data.chats import messages_of, user_turns
 from p2l.data.hub_dataset import HubDataset, is_dataset
+from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.readers import describe, read_table, source_name
 from p2l.errors import DataError, PromptError
@@ -25,7 +27,7 @@ EXPECTED = (
 
 def is_one_prompt(prompts: object) -> bool:
     """Whether this is a single prompt: a string, or a chat (a list of messages with a role)."""
-    return isinstance(prompts, str) or _is_chat(prompts)
+    return isinstance(prompts, str) or (not isinstance(prompts, np.ndarray) and messages_of(prompts) is not None)
 
 
 def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
@@ -51,6 +53,8 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
         return [_turns(prompts)]
     if isinstance(prompts, (Path, pd.DataFrame)) or is_dataset(prompts) or _is_rows(prompts):
         prompts = _prompt_column(prompts)
+    elif isinstance(prompts, pd.Series):
+        prompts = read_prompt_column(prompts, f"column {prompts.name}")
     if not isinstance(prompts, (Sequence, pd.Series, np.ndarray)) or isinstance(prompts, bytes):
         raise PromptError(f"{EXPECTED}; got {describe(prompts)}")
     return [_turns(prompt, f"prompt {position}: ") for position, prompt in enumerate(prompts)]
@@ -58,13 +62,10 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
 
 def _turns(prompt: object, where: str = "") -> Turns:
     try:
-        return turns_of(user_turns(prompt) if _is_chat(prompt) else prompt)
+        messages = messages_of(prompt)
+        return turns_of(prompt if messages is None else user_turns(messages))
     except PromptError as error:
         raise PromptError(f"{where}{error}") from None
-
-
-def _is_chat(value: object) -> bool:
-    return _is_list_of_dicts(value) and all("role" in message for message in value)  # type: ignore[attr-defined]
 
 
 def _is_rows(value: object) -> bool:
@@ -76,8 +77,8 @@ def _is_list_of_dicts(value: object) -> bool:
 
 
 def _prompt_column(source: Any) -> pd.Series:
-    frame = adapt(read_table(source))
+    name = source_name(source) if isinstance(source, Path) else "the table"
+    frame = adapt(read_table(source), source=name)
     if "prompt" not in frame.columns:
-        name = source_name(source) if isinstance(source, Path) else "the table"
         raise DataError(f"{name} has no column prompt; it has: {', '.join(map(str, frame.columns))}")
     return frame["prompt"]

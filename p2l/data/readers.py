@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -38,9 +38,7 @@ TableSource: TypeAlias = str | Path | pd.DataFrame | HubDataset | Mapping[str, H
 
 
 @paused_collector()
-def read_table(
-    source: TableSource, split: str = "train", *, text: Sequence[str] = (), prompt: str = "prompt"
-) -> pd.DataFrame:
+def read_table(source: TableSource, split: str = "train", *, text: Sequence[str] = ()) -> pd.DataFrame:
     """Read one table, rows in the order of the file.
 
     No value changes: CSV cells are text and an empty cell is missing, 64-bit integers beside gaps stay integers, and a
@@ -55,8 +53,7 @@ def read_table(
         split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
             name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
             table has no splits and ignores it.
-        text: further columns of names.
-        prompt: the column of prompts, whose CSV cells may spell lists of turns.
+        text: further columns of names or prompts.
 
     Raises:
         DataError: the table is missing, empty, of an unknown kind, unreadable (with the line, if known), or on the
@@ -69,7 +66,7 @@ def read_table(
     if isinstance(source, pd.DataFrame):
         return source
     frame = (
-        _read_path(str(source), split, _Columns((*TEXT_COLUMNS, *text, prompt), prompt))
+        _read_path(str(source), split, (*TEXT_COLUMNS, *text))
         if isinstance(source, (str, Path))
         else _from_memory(source, split)
     )
@@ -101,22 +98,15 @@ def blocked_table(source: object, split: str = "train", *, text: Sequence[str] =
     return BlockedTable(name, tuple(files), (*TEXT_COLUMNS, *text)) if files else None
 
 
-class _Columns(NamedTuple):
-    """The columns of names, and the one of prompts."""
-
-    text: Sequence[str]
-    prompt: str
-
-
-def _read_path(source: str, split: str, columns: _Columns) -> pd.DataFrame:
+def _read_path(source: str, split: str, text: Sequence[str]) -> pd.DataFrame:
     path = Path(source).expanduser()
     if is_pattern(source):
-        return _read_files(source, split, columns)
+        return _read_files(source, split, text)
     if path.is_dir():
-        return _read_folder(path, split, columns)
+        return _read_folder(path, split, text)
     if path.is_file():
-        return _read_file(path, columns)
-    if _HUB_ID.fullmatch(source) and _file_reader(path, columns) is None and not path.parent.is_dir():
+        return _read_file(path, text)
+    if _HUB_ID.fullmatch(source) and _file_reader(path, text) is None and not path.parent.is_dir():
         return _read_hub(source, split)
     raise DataError(f"no file or folder at {path.absolute()}; p2l reads {FORMATS}")
 
@@ -142,19 +132,18 @@ def describe(value: object) -> str:
     return f"{repr(value)[:80]} ({name})"
 
 
-def _file_reader(path: Path, columns: _Columns) -> Callable[[Path], pd.DataFrame] | None:
-    json_reader = partial(read_json, text_columns=columns.text)
-    csv_reader = partial(read_csv, prompt=columns.prompt)
+def _file_reader(path: Path, text: Sequence[str]) -> Callable[[Path], pd.DataFrame] | None:
+    json_reader = partial(read_json, text_columns=text)
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
         ".parquet": _read_parquet,
         **dict.fromkeys((".jsonl", ".jsonl.gz", ".json", ".json.gz"), json_reader),
-        **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), csv_reader),
+        **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), read_csv),
     }
     return next((reader for suffix, reader in readers.items() if path.name.lower().endswith(suffix)), None)
 
 
-def _read_file(path: Path, columns: _Columns) -> pd.DataFrame:
-    reader = _file_reader(path, columns)
+def _read_file(path: Path, text: Sequence[str]) -> pd.DataFrame:
+    reader = _file_reader(path, text)
     if reader is None:
         raise DataError(f"{path}: unknown kind of file {path.suffix!r}; p2l reads {FORMATS}")
     if path.stat().st_size == 0:
@@ -167,18 +156,18 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path, to_pandas_kwargs={"integer_object_nulls": True})
 
 
-def _read_files(source: str, split: str, columns: _Columns) -> pd.DataFrame:
-    table = blocked_table(source, split, text=columns.text)
+def _read_files(source: str, split: str, text: Sequence[str]) -> pd.DataFrame:
+    table = blocked_table(source, split, text=text)
     if table is None:
         raise DataError(f"no parquet or JSON-lines file at {source}; p2l reads {FORMATS}")
     return concatenated(table)
 
 
-def _read_folder(path: Path, split: str, columns: _Columns) -> pd.DataFrame:
+def _read_folder(path: Path, split: str, text: Sequence[str]) -> pd.DataFrame:
     if _is_saved_dataset(path):
         return _read_saved_dataset(path, split)
     found = sorted(path.rglob("*.parquet"))
-    if not found and (table := blocked_table(path, split, text=columns.text)):
+    if not found and (table := blocked_table(path, split, text=text)):
         return concatenated(table)
     files = _files_of_split(found, str(path), split)
     frames = [_read_parquet(file) for file in files]

@@ -155,4 +155,6 @@ def check_skipped(report: SkipReport | SkipCounts, max_skipped_share: float, sou
             else "the table contains no valid votes"
         )
         advice = f"\n{advise_labels(report)}" if UNKNOWN_WINNER in report.counts else ""
+        if NON_STRING_TURN in report.counts:
+            advice += '\na prompt is a text or a list of texts; a text that looks like a list is written as ["[1, 2]"]'
         raise DataError(f"{source}: {problem}\n{report}{advice}")

@@ -1,5 +1,6 @@
 """Votes as arrays over unique prompts and models, and the report of the rows that are not valid votes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -168,7 +169,7 @@ def _convert(
     """Validate and convert in one pass over the columns."""
     columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
     prompts = PromptColumn.of(frame["prompt"])
-    report = columns.explain(skip_report(bad_votes(prompts, columns, models), len(frame)), models)
+    report = report_votes(frame["prompt"], prompts, columns, models)
     check_skipped(report, max_skipped_share, source)
     rows = report.kept_rows() if report.skipped else slice(None)
     prompt_index, turns = prompts.select(rows)
@@ -186,7 +187,17 @@ def _convert(
     return table, report
 
 
-def bad_votes(prompts: PromptColumn, battles: BattleColumns, models: Sequence[str] | None) -> dict[str, Mask]:
+def report_votes(
+    column: pd.Series, prompts: PromptColumn, battles: BattleColumns, models: Sequence[str] | None
+) -> SkipReport:
+    """Report the rows that are no valid votes, with the values at fault; ``prompts`` is ``PromptColumn.of(column)``."""
+    report = battles.explain(skip_report(_bad_votes(prompts, battles, models), len(column)), models)
+    if rows := report.skipped.get(NON_STRING_TURN):
+        report.details[NON_STRING_TURN] = dict(Counter(str(column.iloc[row]) for row in rows))
+    return report
+
+
+def _bad_votes(prompts: PromptColumn, battles: BattleColumns, models: Sequence[str] | None) -> dict[str, Mask]:
     """Mark the rows with each fault; the faults are in order of precedence, which is that of ``REASONS``."""
     bad_battles = battles.bad_rows(models)
     return {

@@ -111,7 +111,7 @@ class EvaluationSource:
         else:
             path = self.paths["eval_path"][number] if self.eval_path is not None else self._file_of_repo(EVAL_OUTPUT)
         frame = read_checkpoint_file(path) if by_columns else read_named(path, "train", self.columns)
-        frame = adapt(frame, columns=self.columns, winner_map=self.winner_map)
+        frame = adapt(frame, columns=self.columns, winner_map=self.winner_map, source=path)
         if not with_rankings:
             return plain_votes(frame, family, models, path, only_met=by_columns)
         if models is None:

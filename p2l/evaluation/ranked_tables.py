@@ -75,7 +75,7 @@ def ranked_votes(
     Raises ``DataError``, naming ``source`` and rows (from 0), if a model is not in the list, or if coefficients are
     missing, non-numeric, or of another length than the list.
     """
-    frame = adapt(frame)
+    frame = adapt(frame, source=source)
     column = next((name for name in COEFS if name in frame.columns), None)
     if column is None or (family.num_eta and ETA not in frame.columns):
         needed = f"betas (or coefs){f' and eta, which family {family.name} needs' if family.num_eta else ''}"
@@ -98,7 +98,7 @@ def plain_votes(
 
     Without a ``model_list``, the models are those of the table.
     """
-    battles, others, _ = _battles(adapt(frame), model_list, source, only_met=only_met)
+    battles, others, _ = _battles(adapt(frame, source=source), model_list, source, only_met=only_met)
     none = Ranking(torch.zeros(1, len(battles.models)), torch.zeros(1) if family.num_eta else None)
     index = np.zeros(len(battles), dtype=np.int64)
     return EvaluationData(RankedVotes(battles, none, index, prompt_index(others)), others, family)

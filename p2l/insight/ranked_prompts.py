@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float32
 
+from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.text_lists import parse_list, read_lists
 from p2l.errors import DataError, PromptError
@@ -118,10 +119,11 @@ def read_rankings(
 def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
     """Return the first row of each prompt, and the prompts; the same text in other categories is another prompt."""
     _check_columns(frame, [columns.prompt, *columns.categories], source, "give column= and categories=[...]")
+    column = read_prompt_column(frame[columns.prompt], f"{source}, column {columns.prompt}")
     first: dict[tuple[object, ...], int] = {}
     bad = []
     values = [frame[name].map(str) for name in columns.categories]
-    for row, value in enumerate(frame[columns.prompt]):
+    for row, value in enumerate(column):
         try:
             turns = turns_of(value)
         except PromptError:
@@ -133,7 +135,7 @@ def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.Da
     if bad:
         log.warning("%d of %d rows hold no prompt (row %d first) and are left out", len(bad), len(frame), bad[0])
     log.info("%s: %d rows, %d distinct prompts", source, len(frame), len(first))
-    prompts = [turns_of(frame[columns.prompt].iloc[row]) for row in first.values()]
+    prompts = [turns_of(column.iloc[row]) for row in first.values()]
     return frame.iloc[list(first.values())].reset_index(drop=True), prompts
 
 

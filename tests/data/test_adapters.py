@@ -43,7 +43,7 @@ def test_arena_55k(tmp_path: Path, suffix: str) -> None:
         arena_55k_row(json.dumps(["[not json]"]), (0, 1, 0)),
         arena_55k_row('["half a pair \\ud83d"]', (0, 0, 1)),
         arena_55k_row("[null]", (0, 0, 1)),
-        arena_55k_row('["cut', (0, 0, 0)),
+        arena_55k_row('["no winner"]', (0, 0, 0)),
     ]
     frame = pd.DataFrame(rows)
     frame.to_csv(tmp_path / "votes.csv", index=False)
@@ -54,6 +54,8 @@ def test_arena_55k(tmp_path: Path, suffix: str) -> None:
     assert set(votes.columns) == {"id", "model_a", "model_b", "prompt", "winner"}
     _, report = validate_votes(votes, max_skipped_share=1.0)
     assert report.skipped == {"non-string turn": [3], "missing value": [4]}
+    with pytest.raises(DataError, match=r"""row 5: this list was cut; got '\["cut'"""):
+        adapt(pd.DataFrame([*rows, arena_55k_row('["cut', (1, 0, 0))]))
 
 
 def arena_100k_row(conversation: list[dict[str, str]] | str, winner: str) -> dict[str, object]:

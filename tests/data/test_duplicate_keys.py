@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l.data.json_rows import DuplicateKeyError, parse_json
+from p2l.data.prompt_input import read_prompts
 from p2l.data.readers import read_table
 from p2l.errors import DataError
 
@@ -43,7 +44,7 @@ def test_a_chat_in_a_cell_of_csv(tmp_path: Path, cell: str) -> None:
     quoted = cell.replace('"', '""')
     path.write_text(f'prompt,winner\n"{quoted}",model_a\n', encoding="utf-8")
     with pytest.raises(DataError, match="column prompt, row 0: .* stands (2 times|twice) in one object.*keep one"):
-        read_table(path)
+        read_prompts(path)
 
 
 def test_equal_keys_of_different_objects_are_fine(tmp_path: Path) -> None:

@@ -200,18 +200,18 @@ def test_lists_of_turns_in_a_csv(tmp_path: Path, spell) -> None:
 def test_text_that_looks_like_a_list_is_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     texts = ['["a", "b"]', "[1, 2]", "plain", "[not a list]", "[]"]
     pd.DataFrame({"prompt": texts}).to_csv(tmp_path / "a.csv", index=False)
-    assert read_table(str(tmp_path / "a.csv"))["prompt"].tolist() == texts
+    assert read_prompts(tmp_path / "a.csv") == [(text,) for text in texts]
     assert "column prompt: 1 of 5 cells look like lists (row 0 first)" in caplog.text
     pd.DataFrame({"prompt": ["['a']", "['b']", "plain"]}).to_csv(tmp_path / "b.csv", index=False)
     with pytest.raises(DataError, match=r"b.csv, column prompt: 2 of 3 cells spell lists.*row 2 does not: 'plain'"):
-        read_table(str(tmp_path / "b.csv"))
+        read_prompts(tmp_path / "b.csv")
 
 
 def test_the_text_of_a_numpy_array_is_an_error(tmp_path: Path) -> None:
     prompts = [np.array(["a", "b"], dtype=object), np.array(["c"], dtype=object)]
     pd.DataFrame({"prompt": prompts}).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(DataError, match="column prompt, row 0: .*NumPy array.*no commas"):
-        read_table(str(tmp_path / "a.csv"))
+        read_prompts(tmp_path / "a.csv")
 
 
 def test_conversations_in_a_csv(tmp_path: Path) -> None:
