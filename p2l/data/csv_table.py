@@ -12,16 +12,17 @@ from p2l.data.csv_quotes import check_quotes, long_fields
 from p2l.data.gzip_files import GZIP_ERRORS, is_gzip, open_bytes, open_text, read_bytes
 from p2l.errors import DataError
 
-_SEPARATORS = (",", ";", "\t")
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_OTHER_SEPARATORS = ("^", ":", "~", "#", "\x01", "\x1e", "\x1f")
 _BLOCK_BYTES = 2**24
 _LAST_CELL = "p2l: end of the table"
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a table separated by commas, semicolons or tabs; every column is text, and an empty cell is missing.
+    """Read a table separated by commas, semicolons, tabs or vertical bars.
 
-    Raises ``DataError``, with the line, if a row has more or fewer fields than the header, or two columns have one
-    name.
+    Every column is text, and an empty cell is missing. Raises ``DataError``, with the line, if a row has more or fewer
+    fields than the header, or two columns have one name.
     """
     try:
         encoding, separator, header = _header(path)
@@ -87,12 +88,25 @@ def _header(path: Path) -> tuple[str, str, list[str]]:
     found = {separator: _first_rows(path, encoding, separator) for separator in _SEPARATORS}
     separator = "\t" if ".tsv" in path.suffixes else max(found, key=lambda key: len(found[key][0][1]))
     (_, header), *first = found[separator]
+    if len(header) == 1:
+        _check_other_separators(path, encoding)
     for line, fields in first:
         _check_width(path, line, fields, len(header), separator)
     names = [name for name in header if name]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{path} has two columns named {twice!r}; rename or remove one")
     return encoding, separator, header
+
+
+def _check_other_separators(path: Path, encoding: str) -> None:
+    """Raise DataError if the first rows of a table that seems to have one column have several by another separator."""
+    for separator in _OTHER_SEPARATORS:
+        (_, header), *first = _first_rows(path, encoding, separator)
+        if len(header) > 2 and first and all(len(fields) == len(header) for _, fields in first) and all(header):
+            raise DataError(
+                f"{path} seems to be separated by {separator!r}: {separator.join(header)[:100]!r}; expected commas, "
+                f"semicolons, tabs or vertical bars: convert it (pandas: read_csv(path, sep={separator!r}).to_csv(...))"
+            )
 
 
 def _encoding(path: Path) -> str:
@@ -132,7 +146,7 @@ def _check_width(path: Path, line: int, fields: list[str], width: int, separator
     if len(fields) == width:
         return
     shown = separator.join(fields)[:100]
-    name = {",": "comma", ";": "semicolon", "\t": "tab"}[separator]
+    name = _SEPARATORS[separator]
     advice = (
         f'a text that holds a {name} needs quotes ("a{separator} b"), and a {name} at the end of a line makes a field'
         if len(fields) > width

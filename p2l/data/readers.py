@@ -20,7 +20,7 @@ from p2l.errors import DataError
 __all__ = ["TableSource", "blocked_table", "describe", "parse_json", "read_table", "source_name"]
 
 FORMATS = (
-    ".parquet, .jsonl, .json, .csv or .tsv (separated by , ; or tab), each of the text formats also as .gz, a folder "
+    ".parquet, .jsonl, .json, .csv or .tsv (separated by , ; | or tab), each of the text formats also as .gz, a folder "
     "written by datasets' save_to_disk, "
     "a folder of parquet or .jsonl files, a pattern of these such as 'votes/part-*.parquet', the URL of these in an "
     "object store such as s3://bucket/votes, or a Hugging Face dataset id owner/name"
@@ -47,9 +47,9 @@ def read_table(source: TableSource, split: str = "train", *, text: Sequence[str]
     Args:
         source: a table in memory (a DataFrame, which is returned as it is, a ``datasets.Dataset`` or ``DatasetDict``,
             a list of dicts), or the path of a file or folder (.parquet; .jsonl or .json, as lines or as one list;
-            .csv or .tsv, separated by comma, semicolon or tab; these also as .gz; a folder written by ``datasets``'
-            ``save_to_disk``; a folder of parquet or .jsonl files), a glob pattern or a URL that fsspec knows of parquet
-            or JSON-lines files, or, if no such path exists, a Hugging Face dataset id ``owner/name``.
+            .csv or .tsv, separated by comma, semicolon, tab or vertical bar; these also as .gz; a folder written by
+            ``datasets``' ``save_to_disk``; a folder of parquet or .jsonl files), a glob pattern or a URL that fsspec
+            knows of parquet or JSON-lines files, or, if no such path exists, a Hugging Face dataset id ``owner/name``.
         split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
             name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
             table has no splits and ignores it.

@@ -26,6 +26,10 @@ MISFITS = {
     "row names": (HEADER + "0,Hi,a,b,tie\n1,Oh,a,b,tie\n", "line 2 has 5 fields"),
     "a field less": (HEADER + "Hi,a,b,tie\na,b,tie\n", "line 3 has 3 fields.*write an empty field"),
     "semicolons": (HEADER.replace(",", ";") + "Hi; you;a;b;tie\n", "a text that holds a semicolon needs quotes"),
+    "bars": (HEADER.replace(",", "|") + "Hi| you|a|b|tie\n", "a text that holds a vertical bar needs quotes"),
+    "carets": (HEADER.replace(",", "^") + "Hi^a^b^tie\n", r"separated by '\^': 'prompt\^model_a.*; expected commas"),
+    "colons": (HEADER.replace(",", ":") + "Hi:a:b:tie\n", "separated by ':'"),
+    "units": (HEADER.replace(",", "\x1f") + "Hi\x1fa\x1fb\x1ftie\n", r"separated by '\\x1f'"),
     "twice": ("prompt,winner,winner\np,tie,tie\n", "two columns named 'winner'"),
 }
 
@@ -42,6 +46,8 @@ READ = {
     "index column.csv": ",prompt,model_a,model_b,winner\n0,Hi,a,b,model_a\n1,Oh,b,a,\n2,Ah,a,b,tie\n",
     "semicolon.csv": "prompt;model_a;model_b;winner\nHi, you;a;b;model_a\nOh;b;a;tie\n",
     "tab.csv": "prompt\tmodel_a\tmodel_b\twinner\nHi, you; there\ta\tb\tmodel_a\nOh\tb\ta\ttie\n",
+    "bar.csv": "prompt|model_a|model_b|winner\nHi, you; there|a|b|model_a\nOh|b|a|tie\n",
+    "bars with spaces.csv": "prompt | model_a | model_b | winner\nHi | a | b | model_a\nOh | b | a | tie\n",
     "table.tsv": "prompt\tmodel_a\tmodel_b\twinner\nHi\ta\tb\tmodel_a\nOh\tb\ta\ttie\n",
     "quotes.csv": 'prompt,model_a,model_b,winner\n"Hi, ""you""\nthere",a,b,model_a\n\nOh,b,a,tie\n',
     "windows.csv": "prompt,model_a,model_b,winner\r\nHi,a,b,model_a\r\nOh,b,a,tie\r\n",
@@ -58,6 +64,14 @@ def test_what_is_sound_is_read(tmp_path: Path, name: str, encoding: str) -> None
         table, _ = load_votes(str(path), max_skipped_share=0.4)
         assert table.models == ("a", "b")
         assert [turns[0][:2] for turns in table.prompts] == ["Hi", "Ah" if name.startswith("index") else "Oh"]
+
+
+@pytest.mark.parametrize(
+    "text", ["prompt\nHow: are you: well?\n", "What is new\nHow are you\n", "a:b\nc:d\n", "a|b\n1|2\n"]
+)
+def test_one_column_or_two(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    assert len(read_table(str(tmp_path / "a.csv")).columns) == (2 if "|" in text else 1)
 
 
 def test_a_long_field_is_read(tmp_path: Path) -> None:
@@ -134,7 +148,7 @@ CELLS = st.lists(st.sampled_from([*'ab1,;" é\\\n\t', "\r\n", "NA", "null", "\uf
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5), separator=st.sampled_from(",;\t"))
+@given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5), separator=st.sampled_from(",;\t|"))
 def test_both_readers_of_a_table_agree(rows: list[tuple[str, str, str]], separator: str) -> None:
     written = StringIO()
     csv.writer(written, delimiter=separator).writerows([("x", "y", "z"), *rows])

@@ -1,5 +1,7 @@
 """Prompts with rankings, from a checkpoint or from the table of a prediction job."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,8 +53,14 @@ def test_categories_keep_a_prompt_apart_and_may_be_lists_or_missing(tiny_checkpo
     assert ranked.categories["tags"] == [("p", "q"), (), ("p", "q"), ("p",), (), ("q",)]
 
 
+def test_chats_lists_as_text_and_numbers_are_prompts(tiny_checkpoint) -> None:
+    chat = [{"role": "Human", "content": "a"}, {"role": "assistant", "content": "b"}]
+    frame = pd.DataFrame({"prompt": pd.Series([chat, json.dumps(chat), '["a", "c"]', 3], dtype=object)})
+    assert rank_table(frame, tiny_checkpoint, Columns()).prompts == (("a",), ("a", "c"), ("3",))
+
+
 def test_rows_without_text_are_left_out_and_counted(tiny_checkpoint, caplog) -> None:
-    frame = pd.DataFrame({"prompt": pd.Series(["hi", None, 3, []], dtype=object)})
+    frame = pd.DataFrame({"prompt": pd.Series(["hi", None, True, []], dtype=object)})
     assert len(rank_table(frame, tiny_checkpoint, Columns())) == 1
     assert "3 of 4 rows hold no prompt (row 1 first)" in caplog.text
     with pytest.raises(DataError, match="no row of column 'prompt' holds a prompt"):
