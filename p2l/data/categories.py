@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
+from p2l.data.column_values import without_spaces
 from p2l.errors import ConfigError, DataError
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
@@ -59,7 +60,8 @@ class Category:
             raise self._missing()
         if self.kind == "at_least":
             return np.array([_number(value) >= float(self.value) for value in found], dtype=bool)
-        return np.array([_equals(value, self.value) for value in found], dtype=bool)
+        wanted = without_spaces(self.value)
+        return np.array([_equals(without_spaces(value), wanted) for value in found], dtype=bool)
 
 
 def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category:
@@ -82,7 +84,7 @@ def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category
     if column in known and is_flag:
         entry, wanted = find_category(column, known), value.lower() == "true"
         return replace(entry, name=name, value=wanted, arena=entry.arena if wanted else None)
-    return Category(name, (column,), value=value, arena=value.lower() if column == "language" else None)
+    return Category(name, (column,), value=value, arena=value.strip().lower() if column == "language" else None)
 
 
 def _sum_of(frame: pd.DataFrame, path: str) -> list[Any] | None:
@@ -112,11 +114,11 @@ def _inside(value: object, path: str) -> Any:
 
 def _parsed(value: object) -> object:
     """Parse a dict that a CSV file holds as text: as JSON, or as Python writes it (``DataFrame.to_csv``)."""
-    if not isinstance(value, str) or not value.startswith("{"):
+    if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(value)
+            return parse(value.strip())
         except (ValueError, SyntaxError):
             continue
     raise DataError(f"expected a dict, as JSON or as Python writes it; got {value[:100]!r}")
@@ -139,7 +141,7 @@ def _number(value: Any) -> float:
         try:
             return float(value)
         except ValueError:
-            return float(value.lower() == "true")
+            return float(value.strip().lower() == "true")
     return float("-inf") if pd.isna(value) else float(value)
 
 

@@ -100,6 +100,11 @@ def check_exact_ids(distinct: Iterable[object], name: str) -> None:
         )
 
 
+def without_spaces(label: Any) -> Any:
+    """Return a label without spaces around it, as names are; values that are no text are unchanged."""
+    return label.strip() if isinstance(label, str) else label
+
+
 def decoded(value: bytes) -> str:
     """Return bytes as text; ``DataError`` if they are not UTF-8."""
     try:

@@ -122,14 +122,14 @@ def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.Da
     column = read_prompt_column(frame[columns.prompt], f"{source}, column {columns.prompt}")
     first: dict[tuple[object, ...], int] = {}
     bad = []
-    values = [frame[name].map(str) for name in columns.categories]
+    values = [_labels(frame[name]) for name in columns.categories]
     for row, value in enumerate(column):
         try:
             turns = turns_of(value)
         except PromptError:
             bad.append(row)
             continue
-        first.setdefault((turns, *(column.iloc[row] for column in values)), row)
+        first.setdefault((turns, *(labels[row] for labels in values)), row)
     if not first:
         raise DataError(f"{source}: no row of column {columns.prompt!r} holds a prompt (a text, or a list of texts)")
     if bad:
@@ -154,8 +154,9 @@ def _labels_of(value: object) -> Labels:
     if isinstance(value, str) and (items := parse_list(value)) is not None:  # a cell of a CSV file
         value = items
     if isinstance(value, (list, tuple, np.ndarray)):
-        return tuple(dict.fromkeys(str(item) for item in value if item is not None))
-    return () if pd.isna(value) or str(value).strip() == "" else (str(value),)
+        labels = [str(item).strip() for item in value if item is not None]
+        return tuple(dict.fromkeys(label for label in labels if label))
+    return () if pd.isna(value) or str(value).strip() == "" else (str(value).strip(),)
 
 
 def _matrix(column: pd.Series, source: str) -> Float32[np.ndarray, "prompts values"]:

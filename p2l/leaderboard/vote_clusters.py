@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int64
 
-from p2l.data.column_values import check_exact_ids, factorize
+from p2l.data.column_values import check_exact_ids, factorize, without_spaces
 from p2l.errors import DataError
 
 FEW_CLUSTERS = 20  # below, sandwich and bootstrap are known to be too narrow (Cameron and Miller 2015, section VI)
@@ -17,7 +17,9 @@ def cluster_codes(values: np.ndarray, name: str) -> Int64[np.ndarray, " votes"]:
     Raises DataError if a vote has no cluster (None, NaN or blank), or if all votes are of one: votes without a known
     cluster would count as a single one, and the intervals would be far too narrow. So too if ids were rounded.
     """
-    codes, distinct = factorize(pd.Series(values))
+    codes, found = factorize(pd.Series(values))
+    places, distinct = factorize(pd.Series([without_spaces(value) for value in found], dtype=object))
+    codes = places[codes]
     check_exact_ids(distinct, name)
     gaps = np.flatnonzero(np.array([is_missing(value) for value in distinct], dtype=bool)[codes])
     if gaps.size:

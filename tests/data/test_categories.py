@@ -104,3 +104,15 @@ def test_unknown_categories_and_entries_are_errors() -> None:
         find_category("maths", KNOWN)
     with pytest.raises(ConfigError, match=r"category x: .*column"):
         find_category("x", {"x": {"column": "y"}})
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0", "\u3000"])
+def test_spaces_around_labels_do_not_count(space: str) -> None:
+    labels = ["de", f"de{space}", f"{space}de", "d e", space, None]
+    frame = pd.DataFrame({"language": labels, "flag": [f"True{space}", "true", " TRUE", "no", "", None]})
+    assert find_category("language=de", KNOWN).rows(frame).tolist() == [True] * 3 + [False] * 3
+    assert Category("c", ("language",), value=f"de{space}").rows(frame).tolist() == [True] * 3 + [False] * 3
+    assert Category("c", ("flag",)).rows(frame).tolist() == [True] * 3 + [False] * 3
+    assert Category("c", ("flag",), "at_least", 1).rows(frame).tolist() == [True] * 3 + [False] * 3
+    tags = pd.DataFrame({"tag": [f'{space}{{"math": "yes{space}"}}', "{'math': 'yes'}", '{"math": "no"}']})
+    assert Category("c", ("tag.math",), value="yes").rows(tags).tolist() == [True, True, False]

@@ -59,6 +59,13 @@ def test_chats_lists_as_text_and_numbers_are_prompts(tiny_checkpoint) -> None:
     assert rank_table(frame, tiny_checkpoint, Columns()).prompts == (("a",), ("a", "c"), ("3",))
 
 
+def test_spaces_around_labels_do_not_make_another_group(tiny_checkpoint) -> None:
+    frame = pd.DataFrame({"prompt": ["a", "a", "b", "c"], "topic": ["x", "x\u00a0", ["x ", " "], " "]})
+    ranked = rank_table(frame, tiny_checkpoint, Columns(categories=("topic",)))
+    assert ranked.prompts == (("a",), ("b",), ("c",))
+    assert ranked.categories["topic"] == [("x",), ("x",), ()]
+
+
 def test_rows_without_text_are_left_out_and_counted(tiny_checkpoint, caplog) -> None:
     frame = pd.DataFrame({"prompt": pd.Series(["hi", None, True, []], dtype=object)})
     assert len(rank_table(frame, tiny_checkpoint, Columns())) == 1

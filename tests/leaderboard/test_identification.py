@@ -12,6 +12,7 @@ from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit
 from p2l.leaderboard.cross_validation import cross_validate
 from p2l.leaderboard.fit_leaderboard import check_fit_options
+from p2l.leaderboard.vote_clusters import cluster_codes
 from p2l.options import check_count, check_level, check_share
 from p2l.outcomes import BT
 from tests.leaderboard.voting import draw_votes, frame, make_truth
@@ -134,3 +135,8 @@ def test_other_types_are_refused(check: Callable[[], None], message: str) -> Non
 def test_rows_left_out_do_not_count_as_gaps() -> None:
     votes = pd.concat([frame(BOTH_WAYS * 20), frame([("ant", "ant", "tie")])], ignore_index=True)
     assert len(fit(votes.assign(user=[*range(40), None]), "bt", cluster="user").table()) == 2
+
+
+def test_spaces_around_cluster_ids_do_not_count() -> None:
+    ids = np.array(["a", "a ", "\u00a0b", "b", 3], dtype=object)
+    assert cluster_codes(ids, "user").tolist() == [0, 0, 1, 1, 2]
