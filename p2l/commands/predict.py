@@ -2,8 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from omegaconf import DictConfig
 
+from p2l.arrays import to_numpy
 from p2l.commands.predict_shards import predict_shards
 from p2l.composition.build_run import make_trainer
 from p2l.composition.config_objects import make
@@ -26,15 +28,19 @@ from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
 from p2l.models import Checkpoint
 from p2l.models.prompt_states import PromptStates, backend_states, states_without_padding
-from p2l.options import check_choice, check_count, check_number
+from p2l.options import check_choice, check_count, check_level, check_number
 from p2l.prediction.predict_module import PredictModule, SaveParts
 from p2l.prediction.prediction_file import FORMATS, check_columns_fit, write_table
 from p2l.prediction.prediction_parts import PredictionParts
-from p2l.types import Backend
+from p2l.ranking.head_posterior import HeadPosterior
+from p2l.ranking.leaderboard_intervals import coef_covariance, coef_intervals
+from p2l.ranking.leaderboard_table import compared
+from p2l.types import Backend, Ranking
 
 log = logging.getLogger(__name__)
 
 PREDICTED = ("coefs", "eta", "costs", "last_hidden_state")
+INTERVALS = ("low", "high", "rank_best", "rank_worst", "level")
 NAMED = ("models", "top_model", "ranks")
 WARNING = "warning"  # a column that only predictions of such a checkpoint have
 
@@ -51,6 +57,8 @@ class PredictionJob:
         names: also write ``models`` (in the order of ``coefs``), ``top_model`` and ``ranks`` (1 is best).
         keep_hidden: also write ``last_hidden_state``, the hidden state that the head reads.
         costs: also write ``costs``, the expected cost of each model's answer; NaN for a model without a prediction.
+        intervals: level at which to write, for each model, ``low`` and ``high`` of its coefficient, ``rank_best`` and
+            ``rank_worst``; None for none. ``level`` is a column, too. Needs a posterior.
         token_budget: most tokens, padding included, in a batch.
         backend: what computes the hidden states, see ``Predictor``; other than torch on the CPU.
     """
@@ -62,6 +70,7 @@ class PredictionJob:
     keep_hidden: bool = False
     costs: bool = False
     names: bool = False
+    intervals: float | None = None
     token_budget: int = 16384
     backend: Backend = "torch"
 
@@ -70,6 +79,8 @@ class PredictionJob:
             raise ConfigError(f"output must end in one of {', '.join(FORMATS)}; got {self.output}")
         check_count("token_budget", self.token_budget)
         check_choice("backend", self.backend, get_args(Backend))
+        if self.intervals is not None:
+            check_level(self.intervals, "intervals")
 
     def run(self, checkpoint: Checkpoint, trainer: Trainer, model_path: str) -> Path:
         """Predict the prompts that are left, then write ``output``: the data set with ``coefs`` and ``eta``.
@@ -78,6 +89,8 @@ class PredictionJob:
         """
         if self.costs and checkpoint.cost_facts is None:
             raise ConfigError(f"costs: {model_path} predicts no costs; p2l fit-costs adds them")
+        if self.intervals is not None and checkpoint.posterior is None:
+            raise ConfigError(f"intervals: {model_path} has no posterior; p2l posterior adds one")
         frame = self._read((WARNING,) if checkpoint.warning else ())
         rows, prompts = _unique_prompts(frame[self.column])
         parts = PredictionParts(Path(f"{self.output}.parts"))
@@ -102,7 +115,7 @@ class PredictionJob:
                 f"{self.dataset} has no column {self.column!r}; give column=<one of {', '.join(map(str, frame))}>"
             )
         predicted = [name for name in PREDICTED if name != "costs" or self.costs]
-        new = (*predicted, *(NAMED if self.names else ()), *more)
+        new = (*predicted, *(NAMED if self.names else ()), *(INTERVALS if self.intervals else ()), *more)
         taken = [name for name in new if name in frame.columns]
         if taken:
             raise DataError(f"{self.dataset} already has {', '.join(taken)}, which predictions would replace")
@@ -115,7 +128,8 @@ class PredictionJob:
         text = frame[self.column].astype(str).str.cat(sep="\0").encode("utf-8", "replace")
         digest = hashlib.sha256(text).hexdigest()
         job = {"dataset": self.dataset, "column": self.column, "prompts": digest, "keep_hidden": self.keep_hidden}
-        job |= {"costs": True} if self.costs else {}  # older jobs name neither this nor a backend
+        job |= {"costs": True} if self.costs else {}  # older jobs name neither this nor intervals nor a backend
+        job |= {"intervals": self.intervals} if self.intervals else {}
         return job if self.backend == "torch" else {**job, "backend": self.backend}
 
     def _predict(self, checkpoint: Checkpoint, trainer: Trainer, parts: PredictionParts, prompts: list[Prompt]) -> None:
@@ -135,8 +149,19 @@ class PredictionJob:
         )
         trainer.callbacks.append(SaveParts(parts))  # type: ignore[attr-defined]
         states = self._states(checkpoint, trainer)
-        module = PredictModule(checkpoint.model, keep_hidden=self.keep_hidden, keep_costs=self.costs, states=states)
+        module = PredictModule(
+            checkpoint.model,
+            keep_hidden=self.keep_hidden,
+            keep_costs=self.costs,
+            intervals=self._intervals(checkpoint),
+            states=states,
+        )
         trainer.predict(module, loader, return_predictions=False)
+
+    def _intervals(self, checkpoint: Checkpoint) -> Callable[[Ranking], dict[str, np.ndarray]] | None:
+        if self.intervals is None or checkpoint.posterior is None:
+            return None
+        return partial(_intervals, checkpoint, checkpoint.posterior, self.intervals)
 
     def _states(self, checkpoint: Checkpoint, trainer: Trainer) -> PromptStates | None:
         """Return what computes the hidden states in place of the network; None on a GPU or in mixed precision."""
@@ -150,13 +175,26 @@ class PredictionJob:
     def _write(self, frame: pd.DataFrame, rows: np.ndarray, predictions: pd.DataFrame) -> None:
         path = Path(self.output)
         known = rows >= 0
-        for name in (*PREDICTED, *NAMED):
+        for name in (*PREDICTED, *NAMED, *INTERVALS):
             if name in predictions:
                 column = np.full(len(frame), None, dtype=object)
                 column[known] = predictions[name].to_numpy(dtype=object)[rows[known]]
                 frame[name] = column if name != "eta" else pd.Series(column, index=frame.index).astype("Float32")
         with whole_file(path) as part:
             write_table(frame, part, path.suffix)
+
+
+def _intervals(
+    checkpoint: Checkpoint, posterior: HeadPosterior, level: float, ranking: Ranking
+) -> dict[str, np.ndarray]:
+    """Return the columns ``INTERVALS`` of a batch of prompts."""
+    comparable = compared(checkpoint.models, checkpoint.groups)
+    rows = []
+    for prompt in range(len(ranking.coefs)):  # one by one: a covariance has models x models numbers
+        one = ranking.map(lambda x: x[prompt])  # noqa: B023
+        rows.append(coef_intervals(to_numpy(one.coefs), coef_covariance(one, posterior), level, comparable))
+    found = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return {**found, "level": np.full(len(rows), level)}
 
 
 def _with_names(predictions: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
@@ -177,6 +215,8 @@ def _describe_network(checkpoint: Checkpoint) -> dict[str, object]:
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode() + numbers.tobytes())
     if (cost_head := checkpoint.model.head.cost_head) is not None:
         digest.update(b"".join(part.tobytes() for part in cost_head.weights))
+    if checkpoint.posterior is not None:
+        digest.update(b"".join(part.tobytes() for part in checkpoint.posterior.numbers().values()))
     return {**checkpoint.encoder.format.to_dict(), "weights": digest.hexdigest()}
 
 

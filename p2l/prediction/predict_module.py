@@ -1,5 +1,6 @@
 """The LightningModule that ranks prompts, and the callback that saves each batch."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,17 +17,19 @@ from p2l.types import Ranking
 
 
 class PredictedBatch(NamedTuple):
-    """Rankings of a batch and, if ``keep_hidden`` is set, the hidden states that the head reads."""
+    """Rankings of a batch and, if they are asked for, the hidden states that the head reads, and intervals by name."""
 
     prompt_index: Tensor
     ranking: Ranking
     hidden: Tensor | None
+    intervals: dict[str, np.ndarray]
 
 
 class PredictModule(LightningModule):
     """Ranks batches of prompts; ``states`` computes the hidden states in place of the model, on a CPU.
 
-    ``keep_costs``: keep the predicted costs of the rankings.
+    ``keep_costs``: keep the predicted costs of the rankings. ``intervals``: from the rankings and the posterior of the
+    head, the columns to write beside them; None for none.
     """
 
     def __init__(
@@ -35,11 +38,12 @@ class PredictModule(LightningModule):
         *,
         keep_hidden: bool = False,
         keep_costs: bool = False,
+        intervals: Callable[[Ranking], dict[str, np.ndarray]] | None = None,
         states: PromptStates | None = None,
     ) -> None:
         super().__init__()
         self.model = model
-        self.keep_hidden, self.keep_costs = keep_hidden, keep_costs
+        self.keep_hidden, self.keep_costs, self.intervals = keep_hidden, keep_costs, intervals
         self.states = states
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> PredictedBatch:
@@ -50,7 +54,8 @@ class PredictModule(LightningModule):
         ranking = self.model.head(hidden)
         if not self.keep_costs:
             ranking = ranking._replace(costs=None)
-        return PredictedBatch(batch.prompt_index, ranking, hidden if self.keep_hidden else None)
+        intervals = {} if self.intervals is None else self.intervals(ranking)
+        return PredictedBatch(batch.prompt_index, ranking, hidden if self.keep_hidden else None, intervals)
 
 
 class SaveParts(Callback):
@@ -86,6 +91,7 @@ def _frame(prediction: PredictedBatch) -> pd.DataFrame:
         columns["eta"] = prediction.ranking.eta.float().cpu().numpy()
     if prediction.ranking.costs is not None:
         columns["costs"] = list(prediction.ranking.costs.float().cpu().numpy())
+    columns |= {name: list(values) for name, values in prediction.intervals.items()}
     if prediction.hidden is not None:
         columns["last_hidden_state"] = list(prediction.hidden.float().cpu().numpy())
     return pd.DataFrame(columns)

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 from scipy.special import ndtri
 
 from p2l.arrays import to_numpy
@@ -57,10 +57,26 @@ def interval_table(
     return pd.DataFrame({"low": low, "high": high, **elo, "rank_best": best, "rank_worst": worst})
 
 
-def coef_covariance(ranking: Ranking, posterior: HeadPosterior) -> Float64[np.ndarray, "models models"]:
-    """Return the covariance of the coefficients of one prompt."""
+def coef_covariance(ranking: Ranking, posterior: HeadPosterior) -> Float64[np.ndarray, "*prompts models models"]:
+    """Return the covariance of the coefficients of each prompt."""
     covariance = posterior.covariance(to_numpy(ranking.states))
-    return covariance[: posterior.num_models, : posterior.num_models]
+    return covariance[..., : posterior.num_models, : posterior.num_models]
+
+
+def coef_intervals(
+    coefs: Float64[np.ndarray, "*prompts models"],
+    covariance: Float64[np.ndarray, "*prompts models models"],
+    level: float,
+    comparable: Bool[np.ndarray, "models models"] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return low, high, rank_best and rank_worst of each model on each prompt, by name.
+
+    The ranges of ranks hold for all models of a prompt at once; see ``rank_ranges`` for ``comparable``.
+    """
+    low, high = intervals(coefs, covariance, None, level)
+    at_once = all_pairs_quantile(level, coefs.shape[-1])
+    best, worst = rank_ranges(coefs, covariance, None, level, at_once, comparable)
+    return {"low": low, "high": high, "rank_best": best, "rank_worst": worst}
 
 
 def outcome_intervals(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from lightning import Trainer
 
-from p2l.commands.predict import PredictionJob
+from p2l.commands.predict import PredictionJob, _describe_network
 from p2l.data.prompt_encoder import PromptFormat
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError
@@ -22,6 +22,7 @@ from p2l.models.predictor import predict
 from p2l.prediction.prediction_file import FORMATS, check_columns_fit, write_table
 from p2l.prediction.prediction_parts import PredictionParts
 from tests.models.test_cost_file import with_costs
+from tests.models.test_posterior_file import with_posterior
 from tests.running import run_script
 
 PROMPTS = ["hi", ["a", "b"], "hi", "what is 1+1?", "a longer prompt, with more words than the others have", "ü"]
@@ -303,3 +304,49 @@ def test_costs_are_written_if_they_are_asked_for(dataset: str, tiny_checkpoint: 
         found = pd.read_parquet(path) if suffix == "parquet" else pd.read_json(path, lines=True)
         costs = np.array(found["costs"].tolist(), dtype=float)
         np.testing.assert_allclose(costs, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [name.removeprefix(".") for name in FORMATS])
+def test_intervals_are_written_in_every_format(
+    suffix: str, dataset: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="intervals: checkpoint has no posterior; p2l posterior adds one"):
+        run(PredictionJob(dataset, str(tmp_path / "out.jsonl"), intervals=0.9), tiny_checkpoint)
+    sure = with_posterior(tiny_checkpoint)
+    job = PredictionJob(dataset, str(tmp_path / f"out.{suffix}"), intervals=0.9, names=True, token_budget=40)
+    frame = read_table(str(run(job, sure)), "train")
+    assert frame["level"].astype(float).tolist() == [0.9] * len(PROMPTS)
+    for row, board in zip(frame.to_dict("records"), sure.rank(PROMPTS), strict=True):
+        table = board.table(level=0.9).set_index("model")
+        parts = {name: row[name] for name in ("models", "low", "high", "rank_best", "rank_worst")}
+        parts = {name: json.loads(part) if isinstance(part, str) else part for name, part in parts.items()}
+        for name in ("low", "high", "rank_best", "rank_worst"):
+            np.testing.assert_allclose(list(parts[name]), table.loc[list(parts["models"]), name], rtol=1e-3, atol=1e-3)
+
+
+def test_intervals_are_not_written_unless_they_are_asked_for(
+    dataset: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    frame = pd.read_parquet(run(PredictionJob(dataset, str(tmp_path / "o.parquet")), with_posterior(tiny_checkpoint)))
+    assert list(frame) == ["prompt", "id", "coefs", "eta"]
+
+
+@pytest.mark.parametrize("change", ["level", "posterior"])
+def test_a_run_is_not_resumed_with_other_intervals(
+    change: str, dataset: str, tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    output = str(tmp_path / "o.parquet")
+    parts = PredictionParts(Path(f"{output}.parts"))
+    job = PredictionJob(dataset, output, intervals=0.9)
+    one = with_posterior(tiny_checkpoint)
+    parts.open({**job._describe(job._read(())), "model": "checkpoint", **_describe_network(one)})
+    other = PredictionJob(dataset, output, intervals=0.8) if change == "level" else job
+    named = "intervals" if change == "level" else "weights"
+    with pytest.raises(ConfigError, match=f"unfinished run with another {named}"):
+        run(other, one if change == "level" else with_posterior(tiny_checkpoint, seed=1))
+
+
+@pytest.mark.parametrize("level", [95, True, 1.0])
+def test_another_level_is_refused(level: object, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="intervals must lie between 0 and 1"):
+        PredictionJob("x", str(tmp_path / "o.parquet"), intervals=level)

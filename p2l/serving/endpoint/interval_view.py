@@ -10,9 +10,7 @@ from jaxtyping import Bool, Float64, Int64
 from p2l.arrays import to_numpy
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.head_posterior import HeadPosterior
-from p2l.ranking.leaderboard_intervals import outputs_of, pair_intervals
-from p2l.statistics.all_pairs import all_pairs_quantile
-from p2l.statistics.intervals import intervals, rank_ranges
+from p2l.ranking.leaderboard_intervals import coef_intervals, outputs_of, pair_intervals
 from p2l.types import Ranking
 
 LEVEL = 0.95
@@ -59,11 +57,8 @@ class IntervalView:
     ) -> dict[str, np.ndarray]:
         """Return the fields of the entries, by name."""
         coefs, own = outputs[self.columns], covariance[np.ix_(self.columns, self.columns)]
-        low, high = intervals(coefs, own, None, self.level)
-        at_once = all_pairs_quantile(self.level, len(coefs))
-        best, worst = rank_ranges(coefs, own, None, self.level, at_once, self.comparable)
-        found = {"low": low, "high": high, "rank_best": best, "rank_worst": worst}
-        found = {name: values[places] for name, values in found.items()}
+        every = coef_intervals(coefs, own, self.level, self.comparable)
+        found = {name: values[places] for name, values in every.items()}
         if self.reference is not None:
             pairs = np.column_stack((self.columns[places], np.full(len(places), self.reference)))
             ends = pair_intervals(outputs, covariance, self.family, pairs, self.level, num_outcomes=1)
