@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from p2l.routing.cost_optimizer import Optimizer
     from p2l.routing.decision import Decision, Router, make_router
     from p2l.routing.envelope import Frontier
+    from p2l.routing.erased_tail import cheapest_decision, erase_tail, with_common_costs
     from p2l.routing.planner import BatchAssignment, Capacity, assign_batch
     from p2l.routing.shrinkage import Shrinkage
     from p2l.routing.shrinkage_fit import fit_shrinkage
@@ -30,14 +31,18 @@ __all__ = [
     "StreamBudget",
     "StreamBudgetState",
     "assign_batch",
+    "cheapest_decision",
+    "erase_tail",
     "fit_shrinkage",
     "make_router",
+    "with_common_costs",
 ]
 
 _NAMES_OF_MODULE = {
     "p2l.routing.cost_optimizer": ("Optimizer",),
     "p2l.routing.decision": ("Decision", "Router", "make_router"),
     "p2l.routing.envelope": ("Frontier",),
+    "p2l.routing.erased_tail": ("cheapest_decision", "erase_tail", "with_common_costs"),
     "p2l.routing.planner": ("BatchAssignment", "Capacity", "assign_batch"),
     "p2l.routing.shrinkage": ("Shrinkage",),
     "p2l.routing.shrinkage_fit": ("fit_shrinkage",),

@@ -140,8 +140,8 @@ class Router:
             raise DataError(f"the predicted cost of model {wrong[0]} is not a finite number of 0 or more")
         return costs
 
-    def scores(self, ranking: Ranking) -> Float64[np.ndarray, " models"]:
-        """Return the score of each model, which the router maximises."""
+    def scores(self, ranking: Ranking) -> Float64[np.ndarray, "*batch models"]:
+        """Return the score of each model on each prompt, which the router maximises."""
         predicted = scores(self.optimizer, self.family, ranking, self.opponents)
         return predicted if self.shrinkage is None else self.shrinkage(predicted)
 

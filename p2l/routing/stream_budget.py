@@ -21,11 +21,12 @@ _LARGEST_LOG = 50.0
 
 
 class Spending(NamedTuple):
-    """One choice: the model, the cost booked for it, and the price at that moment."""
+    """One choice: the model, the cost booked for it, the price at that moment, and the reading that chose it."""
 
     model: int
     cost: float
     price: float
+    reading: int = 0
 
 
 class StreamBudget:
@@ -83,26 +84,35 @@ class StreamBudget:
 
     def choose(
         self,
-        score: Float64[np.ndarray, " models"],
+        score: Float64[np.ndarray, "*readings models"],
         cost: Float64[np.ndarray, " models"],
         mask: Bool[np.ndarray, " models"] | None = None,
     ) -> Spending:
-        """Return the model of a request (among equals the cheapest), and book its expected ``cost``."""
-        models = np.arange(len(score)) if mask is None else mask.nonzero()[0]
+        """Return the model of a request (among equals the cheapest), and book its expected ``cost``.
+
+        With several rows of scores, one for each reading of the prompt (``p2l.routing.erased_tail``), the cheapest of
+        the models that they choose.
+        """
+        models = np.arange(len(cost)) if mask is None else mask.nonzero()[0]
         if not len(models):
             raise ConfigError("the mask leaves no model to choose from")
-        score, cost = score[models], cost[models]
-        if not (np.isfinite(score).all() and np.isfinite(cost).all()):
+        rows, cost = np.atleast_2d(score)[:, models], cost[models]
+        if not (np.isfinite(rows).all() and np.isfinite(cost).all()):
             raise DataError("finite scores and costs are needed for the models that may be chosen")
         with self._exclusive():
             if self.state.log_price is None:
-                self.state = replace(self.state, log_price=_first_log_price(score, cost))
+                self.state = replace(self.state, log_price=_first_log_price(rows[0], cost))
             price = self.price or 0.0
-            value = np.where(self._affordable(cost), score - price * cost, -np.inf)
-            best = (value == value.max()).nonzero()[0]
-            at = int(best[cost[best].argmin()])
-            self._book(float(cost[at]), stuck=self._is_stuck(score, cost, at))
-        return Spending(int(models[at]), float(cost[at]), price)
+            chosen = [self._best(row, cost, price) for row in rows]
+            reading = min(range(len(rows)), key=lambda one: cost[chosen[one]])
+            at = chosen[reading]
+            self._book(float(cost[at]), stuck=self._is_stuck(rows[reading], cost, at))
+        return Spending(int(models[at]), float(cost[at]), price, reading)
+
+    def _best(self, score: np.ndarray, cost: np.ndarray, price: float) -> int:
+        value = np.where(self._affordable(cost), score - price * cost, -np.inf)
+        best = (value == value.max()).nonzero()[0]
+        return int(best[cost[best].argmin()])
 
     def settle(self, spending: Spending, actual: float) -> None:
         """Replace the booked cost of a choice by the actual cost; 0 for a failed request without charge."""
