@@ -49,6 +49,8 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext) -> None:
         "status": context.status,
         "cost": context.reservation.charged,
     }
+    if context.plan.tail_erased:
+        fields["tail_erased"] = True
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
     if result.unaffordable:
@@ -112,6 +114,8 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
         headers["x-p2l-expected-cost"] = f"{plan.decision.expected_cost * context.request.num_choices:.6g}"
         if plan.decision.strength is not None:
             headers["x-p2l-strength"] = f"{plan.decision.strength:.6g}"
+    if plan.tail_erased:
+        headers["x-p2l-tail-erased"] = "true"
     if result.model != plan.chosen:
         headers["x-p2l-fallback-from"] = header_text(plan.chosen)
     if result.answer.dropped:

@@ -33,6 +33,8 @@ def _render(config: ServerConfig, plan: RoutingPlan, num_choices: int) -> dict[s
         "candidates": [{"model": name, "cost": cost} for name, cost in costs.items()],
         "router_outputs": plan.scores,
     }
+    if plan.tail_erased:
+        preview["tail_erased"] = True
     if (decision := plan.decision) is not None:
         preview |= {
             "expected_cost": decision.expected_cost * num_choices,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from p2l.errors import ConfigError
+from p2l.options import check_count
 from p2l.serving.router.config.token_prices import TypicalTokens
 from p2l.serving.router.config.value_checks import check_is_file, check_not_negative
 
@@ -23,6 +24,7 @@ class RouterConfig:
         mean_cost: target of the mean cost over all traffic (a stream budget).
         mean_cost_state: SQLite file that keeps the stream budget across restarts; None: that of ``--state``.
         shrinkage: file of a ``Shrinkage`` that is applied to all scores.
+        erase_tail: characters at the end of a prompt without which it is scored too; the cheaper decision is taken.
         cost_unit: unit of all costs here, such as "dollars"; needed if some are predicted and some are numbers. It must
             be that of the predictions.
         typical_tokens: mean lengths, from which the cost of a model with prices and without ``cost`` is computed.
@@ -40,6 +42,7 @@ class RouterConfig:
     mean_cost: float | None = None
     mean_cost_state: str | None = None
     shrinkage: str | None = None
+    erase_tail: int | None = None
     cost_unit: str | None = None
     strict_models: bool = False
     typical_tokens: TypicalTokens | None = None
@@ -48,6 +51,8 @@ class RouterConfig:
     def __post_init__(self) -> None:
         if self.mean_cost is not None and not (math.isfinite(self.mean_cost) and self.mean_cost > 0):
             raise ConfigError(f"mean_cost must be a finite number above 0; got {self.mean_cost}")
+        if self.erase_tail is not None:
+            check_count("erase_tail", self.erase_tail)
         if not all(alias.strip() for alias in self.aliases) or len(set(self.aliases)) < len(self.aliases):
             raise ConfigError("aliases: every name must differ from the others, and none may be empty")
         if self.mean_cost_state is not None and self.mean_cost is None:

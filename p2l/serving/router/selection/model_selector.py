@@ -1,6 +1,8 @@
 """Select the models for a request: by name, by stored response, by session, by score, or by default."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +11,7 @@ import numpy as np
 
 from p2l.errors import ConfigError
 from p2l.routing.cost_optimizer import Optimizer
+from p2l.routing.erased_tail import erase_tail
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.router.chat_request import ChatRequest
 from p2l.serving.router.config.key_config import KeyConfig
@@ -89,10 +92,10 @@ class ModelSelector:
         if not any(message["role"] == "user" for message in request.messages):
             raise invalid("messages must hold a message of the user: models are chosen by it", "messages")
         try:
-            ranked, ranking = await self.score(config, request.turns or ("",))
+            ranked, readings = await self._readings(config, request.turns or ("",))
         except UpstreamError as error:
             return _default_model(eligibility, error)
-        return await when_unlocked(partial(self._choose, ranked, ranking, eligibility))
+        return await when_unlocked(partial(self._choose, ranked, readings, eligibility))
 
     async def ranked_models(self, config: ServerConfig) -> RankedModels:
         """Return the ranked models of a configuration, rebuilt if it or the P2L model changed.
@@ -124,6 +127,18 @@ class ModelSelector:
                 raise
         return await self._score(config, turns)  # by the new list of models
 
+    async def _readings(self, config: ServerConfig, turns: tuple[str, ...]) -> tuple[RankedModels, list[Ranking]]:
+        """Return the ranked models, and their rankings on the prompt and, if configured, on it without its tail."""
+        parts = [turns]
+        if config.router.erase_tail is not None:
+            parts.append(erase_tail(turns, config.router.erase_tail))
+        for _ in range(2):
+            scored = await asyncio.gather(*(self.score(config, part) for part in parts))
+            ranked = scored[0][0]
+            if all(one is ranked for one, _ in scored):  # else the list of models changed between the two
+                return ranked, [ranking for _, ranking in scored]
+        raise UpstreamError(MODEL_CHANGED, "the P2L endpoint serves another model from one prompt to the next")
+
     async def _unscored_costs(self, config: ServerConfig) -> PredictedCosts:
         """Return the mean costs of models whose cost is predicted; none if the P2L model is not known yet."""
         if config.predicted:
@@ -149,11 +164,11 @@ class ModelSelector:
             raise ConfigError(f"model_configs: the P2L model ranks none of these models{hint}")
         return ranked
 
-    def _choose(self, ranked: RankedModels, ranking: Ranking, eligibility: Eligibility) -> RoutingPlan:
+    def _choose(self, ranked: RankedModels, readings: Sequence[Ranking], eligibility: Eligibility) -> RoutingPlan:
         stream_budget = self._state.stream_budgets.get(eligibility.config)
         is_available = self._state.circuit_breaker.is_available
         with self._tracer.span("choose") as span:
-            plan = ranked.plan(ranking, eligibility, is_available, self._rng, stream_budget)
+            plan = ranked.plan(readings, eligibility, is_available, self._rng, stream_budget)
             set_attributes(
                 span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)}
             )

@@ -1,6 +1,6 @@
 """Selection by score: the optimiser's choice among the configured models that the P2L model ranks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ from p2l.errors import ConfigError, InfeasibleBudget
 from p2l.outcomes import OutcomeFamily
 from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.decision import Decision, make_router
+from p2l.routing.erased_tail import cheapest_decision, with_common_costs
 from p2l.routing.scores import published_scores
 from p2l.routing.stream_budget import StreamBudget
 from p2l.serving.http.api_error import ApiError, invalid
@@ -83,7 +84,7 @@ class RankedModels:
 
     def plan(
         self,
-        ranking: Ranking,
+        readings: Sequence[Ranking],
         eligibility: Eligibility,
         is_available: Callable[[str], bool],
         rng: np.random.Generator,
@@ -91,20 +92,25 @@ class RankedModels:
     ) -> RoutingPlan:
         """Return the optimiser's choice, with the other models within the budget as fallbacks, best score first.
 
-        Models in cooldown are chosen only if no other model fits. Raises ApiError 400 if no model can answer or none is
-        cheap enough. A request with its own budget does not use the stream budget.
+        ``readings``: rankings of the prompt and of parts of it; the cheapest of their decisions is taken, and fallbacks
+        and scores are those of its reading. Models in cooldown are chosen only if no other model fits. Raises ApiError
+        400 if no model can answer or none is cheap enough. A request with its own budget does not use the stream
+        budget.
         """
+        readings = with_common_costs(readings)
         able = self._able(eligibility)
         available = able & np.array([is_available(name) for name in self.names])
         budget = eligibility.request.budget_per_choice
         if stream_budget is not None and budget is None:
-            return self._plan_on_stream_budget(ranking, stream_budget, able, available)
-        decision, mask = self._decide(ranking, eligibility.request, able, available, rng)
+            return self._plan_on_stream_budget(readings, stream_budget, able, available)
+        decision, mask = self._decide(readings, eligibility.request, able, available, rng)
+        ranking = decision.ranking
         costs = self.router.costs_of(ranking)
         ceiling = None if budget is None else max(budget, float(costs[decision.model]))
         candidates = self._candidates(ranking, decision.model, ceiling, able, mask)
         predicted = self._predicted_costs(candidates, costs)
-        return RoutingPlan(candidates, "routed", self.scores(ranking), decision, costs=predicted)
+        is_part = ranking is not readings[0]
+        return RoutingPlan(candidates, "routed", self.scores(ranking), decision, costs=predicted, tail_erased=is_part)
 
     def scores(self, ranking: Ranking) -> dict[str, float]:
         """Return the scores that clients see: shrunk, or as published (coefficients; their sigmoid if grounded)."""
@@ -113,12 +119,13 @@ class RankedModels:
         return dict(zip(self._shown, values[self.configured].tolist()))
 
     def _plan_on_stream_budget(
-        self, ranking: Ranking, stream_budget: StreamBudget, able: Mask, available: Mask
+        self, readings: Sequence[Ranking], stream_budget: StreamBudget, able: Mask, available: Mask
     ) -> RoutingPlan:
         """Choose at the price of the stream budget; no fallback costs more than the choice, to protect the mean."""
         mask = available if available.any() else able
-        costs = self.router.costs_of(ranking)
-        spending = stream_budget.choose(self.router.scores(ranking), costs, mask)
+        costs = self.router.costs_of(readings[0])
+        spending = stream_budget.choose(np.stack([self.router.scores(one) for one in readings]), costs, mask)
+        ranking = readings[spending.reading]
         candidates = self._candidates(ranking, spending.model, float(costs[spending.model]), able, mask)
         return RoutingPlan(
             candidates,
@@ -127,6 +134,7 @@ class RankedModels:
             stream_budget=stream_budget,
             spending=spending,
             costs=self._predicted_costs(candidates, costs),
+            tail_erased=spending.reading > 0,
         )
 
     def _predicted_costs(self, candidates: tuple[str, ...], costs: np.ndarray) -> PredictedCosts:
@@ -167,16 +175,16 @@ class RankedModels:
         return {name: required.missing(models[name]) for name in permitted}
 
     def _decide(
-        self, ranking: Ranking, request: ChatRequest, able: Mask, available: Mask, rng: np.random.Generator
+        self, readings: Sequence[Ranking], request: ChatRequest, able: Mask, available: Mask, rng: np.random.Generator
     ) -> tuple[Decision, Mask]:
         budget = request.budget_per_choice
         if available.any():
             try:
-                return self.router.decide(ranking, budget, rng, available), available
+                return cheapest_decision(self.router, readings, budget, rng, available), available
             except InfeasibleBudget:
                 pass  # a cheaper model may be in cooldown
         try:
-            return self.router.decide(ranking, budget, rng, able), able
+            return cheapest_decision(self.router, readings, budget, rng, able), able
         except InfeasibleBudget as error:
             raise infeasible_budget(self.names[error.cheapest], error.cost, request) from None
 

@@ -32,6 +32,7 @@ class RoutingPlan:
         decision: of the optimiser; None if it did not choose.
         stream_budget: the stream budget that chose.
         spending: the cost that it booked.
+        tail_erased: whether the decision is that of the prompt without its tail, which is cheaper.
         costs: of the candidates whose cost is predicted: on this prompt, or their means if nothing was scored.
     """
 
@@ -42,6 +43,7 @@ class RoutingPlan:
     stream_budget: StreamBudget | None = None
     spending: Spending | None = None
     costs: PredictedCosts = field(default_factory=dict)
+    tail_erased: bool = False
 
     @property
     def chosen(self) -> str:
