@@ -90,17 +90,21 @@ def deviation(states: np.ndarray) -> np.ndarray:
 
 def choose_options(states: np.ndarray, measured: MeasuredScores) -> HeadOptions:
     """Return the options with the least log loss of scores on prompts that were not fitted."""
-    folds, losses = fold_numbers(len(measured)), {}
+    losses = {}
     for options in OPTIONS:
-        loss = 0.0
-        for fold in range(folds.max() + 1):
-            fitted, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-            rows = LinearRows.fit(states[fitted], measured.rows(fitted), options)
-            predicted = 1 / (1 + np.exp(-rows(states[held_out])))
-            loss += score_losses(measured.rows(held_out), predicted).sum()
-        losses[options] = loss / (measured.weight > 0).sum()
+        predicted = 1 / (1 + np.exp(-cross_fitted(states, measured, options)))
+        losses[options] = score_losses(measured, predicted).sum() / (measured.weight > 0).sum()
         print(f"  ridge {options.ridge:g}, own {options.own:g}: {losses[options]:.4f} nats a score", flush=True)
     return min(losses, key=losses.__getitem__)
+
+
+def cross_fitted(states: np.ndarray, measured: MeasuredScores, options: HeadOptions) -> np.ndarray:
+    """Return the coefficients of each prompt by rows that were fitted to prompts of the other folds."""
+    folds, found = fold_numbers(len(measured)), np.zeros(measured.score.shape)
+    for fold in range(folds.max() + 1):
+        fitted, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        found[held_out] = LinearRows.fit(states[fitted], measured.rows(fitted), options)(states[held_out])
+    return found
 
 
 @dataclass(frozen=True, eq=False)

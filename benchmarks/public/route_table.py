@@ -106,8 +106,8 @@ def explained_logs(predicted: np.ndarray, cost: np.ndarray) -> float:
         return float(1 - ((truth - ours) ** 2).sum() / ((truth - truth.mean(axis=0)) ** 2).sum())
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a table."""
     parser.add_argument("layout", choices=(TABLE, *LAYOUTS), help="'table' is any file of prompt, model, score[, cost]")
     parser.add_argument("--data", type=Path, help="folder of a set with its own layout")
     parser.add_argument(
@@ -116,22 +116,32 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--val", help="file that is fitted too")
     parser.add_argument("--test", help="file to test on")
     parser.add_argument("--work", type=Path, required=True, help="folder for states, tables, figures and the picture")
-    parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt to spend")
-    parser.add_argument("--backbone", nargs="+", default=[MINILM], help="encoders; the states of several are joined")
     parser.add_argument("--max-length", type=int, default=256, help="most tokens of a prompt")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
-    parser.add_argument("--end-to-end", type=int, default=0, metavar="EPOCHS", help="train the first backbone too")
     parser.add_argument("--picture", type=Path, help="PNG, beside the one in --work")
     parser.add_argument("--rehearse", action="store_true", help="leave the test alone")
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse and check the options that name a table, and make the folder of the work."""
     args = parser.parse_args()
     if (args.layout == TABLE) == (args.train is None) or (args.layout != TABLE) == (args.data is None):
         parser.error("give --train (and --val, --test) with 'table', or --data with the name of a set")
+    args.work.mkdir(parents=True, exist_ok=True)
     return args
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_table_options(parser)
+    parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt to spend")
+    parser.add_argument("--backbone", nargs="+", default=[MINILM], help="encoders; the states of several are joined")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
+    parser.add_argument("--end-to-end", type=int, default=0, metavar="EPOCHS", help="train the first backbone too")
+    return parse(parser)
 
 
 def main() -> None:
     args = arguments()
-    args.work.mkdir(parents=True, exist_ok=True)
     published = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(args.layout, {})
     found = report(load(args), args, published)
     print(found.text())

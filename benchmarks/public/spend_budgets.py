@@ -49,8 +49,11 @@ def known_prices(score: np.ndarray, cost: np.ndarray, fit: MeasuredScores, budge
 def stream(
     score: np.ndarray, cost: np.ndarray, true_cost: np.ndarray, budgets: Sequence[float], prices: Sequence[float]
 ) -> Spent:
-    """Run the stream in random orders, with an empty account and the price known from the prompts to fit."""
-    shares, over = np.zeros((len(budgets), *score.shape)), np.zeros((ORDERS, len(budgets)))
+    """Run the stream in random orders, with an empty account and the price known from the prompts to fit.
+
+    ``score``: prompts x LLMs, or prompts x readings x LLMs.
+    """
+    shares, over = np.zeros((len(budgets), *cost.shape)), np.zeros((ORDERS, len(budgets)))
     for seed in range(ORDERS):
         order = np.random.default_rng(seed).permutation(len(score))
         for at, (budget, price) in enumerate(zip(budgets, prices, strict=True)):
