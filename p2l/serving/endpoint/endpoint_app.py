@@ -94,7 +94,7 @@ def create_app(
     app.add_middleware(
         RequestGuard,
         limits=request_limits or RequestLimits(body_bytes=BODY_BYTES),
-        render_error=detail_error,
+        render_error=lambda error, path: detail_error(error),
         observe=service.metrics.count_response,
         log=guard_log,
     )

@@ -37,13 +37,17 @@ class ApiKeys(Generic[Owner]):
         return found
 
 
-def bearer_key(headers: Mapping[str, str]) -> bytes:
-    """Return the key in ``Authorization: Bearer``; ApiError 401 without one."""
+def client_key(headers: Mapping[str, str]) -> bytes:
+    """Return the key in ``Authorization: Bearer``, else in ``x-api-key``, as Anthropic's clients send it.
+
+    Raises ApiError 401 if there is none.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        message = "an API key is needed: Authorization: Bearer <key>"
+    key = token if scheme.lower() == "bearer" and token else headers.get("x-api-key")
+    if not key:
+        message = "an API key is needed: Authorization: Bearer <key>, or x-api-key: <key>"
         raise ApiError(401, message, "missing_api_key", headers=_CHALLENGE)
-    return token.encode("latin-1")
+    return key.encode("latin-1")
 
 
 def unknown_key() -> ApiError:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from p2l.serving.http.api_error import ApiError, ClientLeftError, ErrorRenderer
+from p2l.serving.http.api_error import ApiError, ClientLeftError
 from p2l.serving.http.json_logs import log_event
 from p2l.serving.http.request_id import HEADER as REQUEST_ID
 from p2l.serving.http.request_id import request_id_of
@@ -31,7 +31,7 @@ class RequestGuard:
     Args:
         app: answers the requests within the limits. It gets the whole body in one message, when it asks for it.
         limits: of headers, body and nesting; the protocol enforces the time of the headers.
-        render_error: renders the body of an error response.
+        render_error: renders the body of an error response to a request of a path.
         observe: counts a response.
         log: logs unexpected errors; its child ``access`` logs responses.
         log_success: whether the access log holds responses with a status below 400, too. The router logs its answers
@@ -42,7 +42,7 @@ class RequestGuard:
         self,
         app: ASGIApp,
         limits: RequestLimits,
-        render_error: ErrorRenderer,
+        render_error: Callable[[ApiError, str], bytes],
         observe: Observer,
         log: logging.Logger,
         *,
@@ -77,7 +77,7 @@ class RequestGuard:
                 self._log.exception("unexpected error")
                 exchange.failure = ApiError(500, "internal error; the server's log says more", "internal_error")
         if isinstance(exchange.failure, ApiError) and not exchange.started:
-            await exchange.send_error(exchange.failure, self._render_error(exchange.failure))
+            await exchange.send_error(exchange.failure, self._render_error(exchange.failure, scope["path"]))
 
 
 class _Exchange:

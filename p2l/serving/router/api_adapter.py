@@ -11,15 +11,13 @@ from p2l.serving.router.completion_context import CompletionContext
 
 @runtime_checkable
 class ApiAdapter(Protocol):
-    """One API of the router.
+    """One API of the router; an instance answers one request.
 
     Attributes:
         name: of the API, for metrics and traces.
-        stream_end: last bytes of a stream; empty if the API has no end marker.
     """
 
     name: str
-    stream_end: bytes
 
     def parse(self, body: JSON, headers: Headers, session_from_user: bool) -> ChatRequest:
         """Return the checked request; ApiError 400 if a field is wrong."""
@@ -30,8 +28,11 @@ class ApiAdapter(Protocol):
     def render_chunk(self, context: CompletionContext, chunk: JSON) -> bytes:
         """Return one chunk as a server-sent event; empty to skip the chunk."""
 
+    def render_end(self, context: CompletionContext) -> bytes:
+        """Return what follows the last chunk of a whole stream; empty if nothing does."""
+
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
-        """Return the event that ends a stream which broke after ``last_chunk``."""
+        """Return what ends a stream which broke after ``last_chunk``."""
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         """Return the id of a response that its provider stores; None if the part names none."""

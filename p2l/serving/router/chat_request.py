@@ -8,6 +8,7 @@ from p2l.serving.http.api_error import invalid
 from p2l.serving.router.token_estimates import num_choices
 
 JSON = dict[str, Any]
+Api = Literal["chat", "responses", "messages"]
 
 # a gateway behind this one would read these fields as another model, host or key
 FORBIDDEN_FIELDS = frozenset(
@@ -64,8 +65,8 @@ class ChatRequest:
     """One request for a completion.
 
     Attributes:
-        body: the request in the form of ``api``, without the router's own fields.
-        as_chat: the request in the form of chat completions; selection and pricing read it.
+        body: the request in the form of ``api``, without the router's own fields; a provider of that API gets it.
+        as_chat: the request in the form of chat completions; selection, pricing and all other providers read it.
         turns: text of each user message that has text; the prompt that is scored.
         budget: highest cost of the answer; None: no limit.
         direct_model: model that the client asks for by name.
@@ -73,6 +74,8 @@ class ChatRequest:
         include_usage: whether a stream ends with its usage.
         session: names the conversation that stays with one model.
         api: form of ``body``.
+        untranslated: paths of the fields that ``as_chat`` does not hold; named if a provider of another API answers.
+        headers: sent on to a provider of the same API.
         previous_response: id of the response that this request continues.
         thoughts: behind the tool calls of the history, as far as they are known.
     """
@@ -85,7 +88,9 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     session: str | None
-    api: Literal["chat", "responses"] = "chat"
+    api: Api = "chat"
+    untranslated: frozenset[str] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict)
     previous_response: str | None = None
     thoughts: Thoughts = field(default_factory=dict)
 

@@ -134,7 +134,7 @@ async def _remember(container: RouterContainer, context: CompletionContext) -> N
 async def _stream(
     container: RouterContainer, context: CompletionContext, adapter: ApiAdapter
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the chunks as they come; an error event if the stream breaks; then the end marker."""
+    """Yield the chunks as they come, then their end; an error if the stream breaks."""
     answer, metrics = context.result.answer, container.metrics
     assert answer.chunks is not None
     chunk = answer.opening[0]
@@ -147,13 +147,14 @@ async def _stream(
         async for chunk in answer.chunks:
             if data := _render_chunk(container, context, adapter, chunk):
                 yield data
+        end = adapter.render_end(context)
         context.status = "ok"
+        if end:
+            yield end
     except Exception as error:
         yield adapter.render_error(_record_broken_stream(container, context, error), chunk)
     finally:
         metrics.streams.dec()
-    if adapter.stream_end:
-        yield adapter.stream_end
 
 
 def _render_chunk(container: RouterContainer, context: CompletionContext, adapter: ApiAdapter, chunk: JSON) -> bytes:
@@ -175,7 +176,7 @@ def _keep_thoughts(container: RouterContainer, context: CompletionContext, part:
     A failure keeps the answer.
     """
     try:
-        ends = context.request.api == "chat" and context.thoughts.observe(part)
+        ends = context.request.api != "responses" and context.thoughts.observe(part)
         contents, ttl = context.thoughts.contents() if ends else {}, context.config.router.thoughts_ttl
         if contents and ttl > 0:
             container.thoughts.keep(context.key.name, context.model.name, contents, ttl)

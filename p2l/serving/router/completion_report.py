@@ -105,6 +105,8 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
         "x-p2l-attempts": str(result.num_attempts),
         "x-p2l-reason": context.reason,
     }
+    if context.request.api == "messages":
+        headers["request-id"] = context.request_id  # where Anthropic's clients look for it
     if (cost := context.certain_cost) is not None:
         headers["x-p2l-cost"] = f"{cost:.10g}"
     if plan.scores is not None and result.model in plan.scores:

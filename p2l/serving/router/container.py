@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from p2l.errors import ConfigError
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.http.api_keys import bearer_key, unknown_key
+from p2l.serving.http.api_keys import client_key, unknown_key
 from p2l.serving.http.guess_limiter import GuessLimiter, TooManyGuessesError
 from p2l.serving.router.accounts.ledger import Ledger
 from p2l.serving.router.config.hot_reload import ConfigReloader
@@ -68,7 +68,7 @@ class RouterContainer:
         """Return the client's key; ApiError 401 without a known key, 429 after too many wrong ones."""
         address = request.client.host if request.client is not None else ""
         try:
-            key = self.guesses.owner(snapshot.keys, bearer_key(request.headers), address)
+            key = self.guesses.owner(snapshot.keys, client_key(request.headers), address)
         except TooManyGuessesError as error:
             headers = {"retry-after": str(error.retry_after)}
             raise ApiError(429, str(error), "too_many_wrong_keys", headers=headers) from None

@@ -15,18 +15,23 @@ from p2l.serving.http.request_limits import RequestLimits
 from p2l.serving.http.request_response import json_response
 from p2l.serving.router.api import (
     chat_completions,
+    count_tokens,
     embeddings_api,
     feedback,
+    messages,
     models,
     monitoring,
     responses,
     route_preview,
     stored_responses,
 )
+from p2l.serving.router.api.anthropic_error import anthropic_error
 from p2l.serving.router.api.openai_error import openai_error
 from p2l.serving.router.api.openapi import document
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
+
+_MESSAGES = "/v1/messages"
 
 
 def make_app(container: RouterContainer, limits: RequestLimits | None = None) -> Starlette:
@@ -55,7 +60,7 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
     app.add_middleware(
         RequestGuard,
         limits=limits,
-        render_error=openai_error,
+        render_error=_render_error,
         observe=container.metrics.count_response,
         log=log,
         log_success=False,  # completion_report logs each answer
@@ -66,6 +71,8 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
 def _routes() -> list[Route]:
     return [
         Route("/v1/chat/completions", chat_completions.create_chat_completion, methods=["POST"]),
+        Route(_MESSAGES, messages.create_message, methods=["POST"]),
+        Route(f"{_MESSAGES}/count_tokens", count_tokens.count_tokens, methods=["POST"]),
         Route("/v1/route", route_preview.preview_route, methods=["POST"]),
         Route("/v1/models", models.list_models, methods=["GET"]),
         Route("/v1/models/{name:path}", models.retrieve_model, methods=["GET"]),
@@ -88,7 +95,13 @@ async def _openapi(request: Request) -> Response:
 async def _api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     request.scope["log_fields"] = _refusal(request, error)
-    return Response(openai_error(error), error.status, error.headers, "application/json")
+    return Response(_render_error(error, request.url.path), error.status, error.headers, "application/json")
+
+
+def _render_error(error: ApiError, path: str) -> bytes:
+    """Render an error in the form of the API that has the path."""
+    is_anthropic = path == _MESSAGES or path.startswith(f"{_MESSAGES}/")
+    return anthropic_error(error) if is_anthropic else openai_error(error)
 
 
 def _refusal(request: Request, error: ApiError) -> dict[str, object]:

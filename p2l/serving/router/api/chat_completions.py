@@ -17,7 +17,6 @@ class ChatCompletionsAdapter:
     """Adds to the provider's answer who gave it and the scores, in the fields that published clients read."""
 
     name = "chat"
-    stream_end = DONE
 
     def parse(self, body: JSON, headers: Headers, session_from_user: bool) -> ChatRequest:
         return parse_chat_request(body, headers, session_from_user)
@@ -41,8 +40,11 @@ class ChatCompletionsAdapter:
                 delta["model"] = context.result.model
         return format_event(chunk)
 
+    def render_end(self, context: CompletionContext) -> bytes:
+        return DONE
+
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
-        return b"data: " + openai_error(error) + b"\n\n"
+        return b"data: " + openai_error(error) + b"\n\n" + DONE
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         return None

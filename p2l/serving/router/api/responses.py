@@ -15,13 +15,13 @@ from p2l.serving.router.api.parse_response import parse_response_request
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.completion import handle_request
 from p2l.serving.router.completion_context import CompletionContext
+from p2l.serving.router.upstream.sse import format_named_event
 
 
 class ResponsesAdapter:
     """Passes the provider's responses and events through."""
 
     name = "responses"
-    stream_end = b""
 
     def parse(self, body: JSON, headers: Headers, session_from_user: bool) -> ChatRequest:
         return parse_response_request(body, headers, session_from_user)
@@ -30,13 +30,16 @@ class ResponsesAdapter:
         return completion
 
     def render_chunk(self, context: CompletionContext, chunk: JSON) -> bytes:
-        return _event(chunk["type"].encode(), chunk["data"].replace(b"\n", b"\ndata: "))
+        return format_named_event(chunk["type"], chunk["data"])
+
+    def render_end(self, context: CompletionContext) -> bytes:
+        return b""
 
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
         event: JSON = {"type": "error", "code": error.code, "message": error.message, "param": None}
         if isinstance(last_chunk["number"], int):
             event["sequence_number"] = last_chunk["number"] + 1
-        return _event(b"error", dump_json(event))
+        return format_named_event("error", dump_json(event))
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         if context.request.stream and part["type"] not in ("response.created", "response.completed"):
@@ -44,10 +47,6 @@ class ResponsesAdapter:
         response = part["response"] if context.request.stream else part
         is_stored = context.request.body.get("store") is not False
         return response["id"] if is_stored and isinstance(response.get("id"), str) else None
-
-
-def _event(name: bytes, data: bytes) -> bytes:
-    return b"event: " + name + b"\ndata: " + data + b"\n\n"
 
 
 async def create_response(request: Request) -> Response:

@@ -9,6 +9,7 @@ from p2l.serving.router.token_estimates import estimate_prompt_tokens, max_outpu
 from p2l.serving.router.upstream.providers.model_families import claude_has_structured_output
 
 _OUTPUTS = frozenset(("audio_output", "image_output"))
+_ANTHROPIC = frozenset(("anthropic_blocks", "anthropic_tools"))
 # what a provider's API, or the translation to it, cannot express
 PROVIDER_LACKS: dict[str, frozenset[str]] = {
     "anthropic": frozenset(
@@ -19,12 +20,17 @@ PROVIDER_LACKS: dict[str, frozenset[str]] = {
     ),
     "gemini": frozenset(
         ("logprobs", "other_parts", "other_tools", "responses", "legacy_functions", "web_search", *_OUTPUTS)
-    ),
-    "openai-o1": frozenset(("logprobs", "responses", *_OUTPUTS)),
-    "openai-reasoning": frozenset(("logprobs", *_OUTPUTS)),
-    "litellm": frozenset(("responses",)),
+    )
+    | _ANTHROPIC,
+    "openai": _ANTHROPIC,
+    "openai-o1": frozenset(("logprobs", "responses", *_OUTPUTS)) | _ANTHROPIC,
+    "openai-reasoning": frozenset(("logprobs", *_OUTPUTS)) | _ANTHROPIC,
+    "litellm": frozenset(("responses",)) | _ANTHROPIC,
 }
 
+# in the Messages API, parts and tools of other kinds are those of Anthropic
+_OF_ANTHROPIC = {"other_parts": "anthropic_blocks", "other_tools": "anthropic_tools"}
+_DECLARED_AS = {"json_object": "json_schema", **{ours: name for name, ours in _OF_ANTHROPIC.items()}}
 _TEXT_PARTS = ("text", "input_text", "refusal")
 _PART_CAPABILITIES = {"image_url": "images", "input_image": "images", "input_audio": "audio", "file": "files"}
 _DISPLAY_NAMES = {
@@ -42,6 +48,8 @@ _DISPLAY_NAMES = {
     "several_choices": "n > 1",
     "other_parts": "content parts of other kinds",
     "other_tools": "tools other than functions",
+    "anthropic_blocks": "content blocks that only Anthropic has",
+    "anthropic_tools": "tools that only Anthropic has",
     "responses": "the Responses API",
 }
 
@@ -77,6 +85,8 @@ def requirements_of(request: ChatRequest) -> Requirements:
     names = set(_content_capabilities(request.messages)) | _field_capabilities(request.as_chat)
     if request.api == "responses":
         names.add("responses")
+    if request.api == "messages":
+        names = {_OF_ANTHROPIC.get(name, name) for name in names}
     num_tokens = estimate_prompt_tokens(request.as_chat) + (max_output_tokens(request.as_chat) or 0)
     return Requirements(frozenset(names), num_tokens)
 
@@ -90,7 +100,7 @@ def _lacks(model: ModelConfig) -> frozenset[str]:
 
 
 def _has(declared: Capabilities, name: str) -> bool:
-    value = getattr(declared, "json_schema" if name == "json_object" else name)
+    value = getattr(declared, _DECLARED_AS.get(name, name))
     return value is True if name == "responses" else value is not False
 
 

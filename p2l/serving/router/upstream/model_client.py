@@ -17,7 +17,9 @@ from p2l.serving.router.upstream.chat_answer import chunks_of, has_output, is_fi
 from p2l.serving.router.upstream.client import UpstreamClient
 from p2l.serving.router.upstream.parameter_refusals import fit_to_refusal, refused_again
 from p2l.serving.router.upstream.providers import litellm, openai_chat, openai_responses
-from p2l.serving.router.upstream.providers.registry import PROVIDERS
+from p2l.serving.router.upstream.providers.client_names import client_name
+from p2l.serving.router.upstream.providers.registry import is_native, provider_of
+from p2l.serving.router.upstream.providers.tool_results import with_plain_results
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import UpstreamError, malformed, timed_out, untranslatable
 
@@ -76,13 +78,13 @@ class ModelClient:
         try:
             return await self._send(config, model, request, sent, deadline, tally)
         except UpstreamError as error:
-            fitted = fit_to_refusal(model, sent, request.body, error)
+            fitted = fit_to_refusal(model, sent, body_for(model, request), error)
             count_refusal(error)
         event("a model refused parameters", {"model": name, "dropped": fitted.dropped}, level=logging.WARNING)
         try:
             return await self._send(config, model, request, fitted, deadline, tally)
         except UpstreamError as error:
-            raise refused_again(model, fitted, request.body, error) from None
+            raise refused_again(model, fitted, body_for(model, request), error) from None
 
     async def _send(
         self,
@@ -113,7 +115,7 @@ class ModelClient:
     ) -> AsyncGenerator[JSON, None]:
         if model.type == "litellm":
             return litellm.stream(sent, config.calls.total_timeout)
-        provider = PROVIDERS[request.api][model.type]
+        provider = provider_of(request.api, model.type)
         return self._client.stream(sent, provider, config.calls, report_usage, config.secrets)
 
     async def _complete(
@@ -121,7 +123,7 @@ class ModelClient:
     ) -> JSON:
         if model.type == "litellm":
             return await litellm.complete(sent, seconds)
-        provider = PROVIDERS[request.api][model.type]
+        provider = provider_of(request.api, model.type)
         return await self._client.complete(sent, provider, config.calls, seconds, config.secrets)
 
 
@@ -131,8 +133,10 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     Raises ApiError 400 if the provider cannot express it, and UpstreamError if the translation itself fails.
     """
     is_litellm = model.type == "litellm"
-    build = litellm.build_request if is_litellm else PROVIDERS[request.api][model.type].build_request
-    body = {name: value for name, value in request.body.items() if name not in model.drop_params}
+    build = litellm.build_request if is_litellm else provider_of(request.api, model.type).build_request
+    given = body_for(model, request)
+    gone = {*model.drop_params, *(client_name(request.api, name) for name in model.drop_params)}
+    body = {name: value for name, value in given.items() if name not in gone}
     streams = request.stream and model.type != "openai-o1"
     want_usage = request.include_usage or model.prices is not None
     try:
@@ -140,8 +144,22 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     except (KeyError, TypeError, AttributeError, ValueError):
         log.exception("a request could not be translated for %s: a fault of the router or of extra_fields", model.name)
         raise untranslatable() from None
-    gone = {name for name in model.drop_params if request.body.get(name) is not None}
-    return replace(sent, dropped=tuple(sorted({*sent.dropped, *gone})), num_choices=num_choices(body))
+    dropped = {*sent.dropped, *(name for name in gone if given.get(name) is not None)}
+    headers = sent.headers
+    if is_native(request.api, model.type):
+        headers = {**request.headers, **headers}
+    else:
+        dropped = {client_name(request.api, name) for name in dropped} | request.untranslated
+    return replace(sent, headers=headers, dropped=tuple(sorted(dropped)), num_choices=num_choices(body))
+
+
+def body_for(model: ModelConfig, request: ChatRequest) -> JSON:
+    """Return the request in the form in which the model's provider is asked: the client's own, or a chat."""
+    if is_native(request.api, model.type):
+        return request.body
+    if model.type == "gemini":
+        return request.as_chat
+    return {**request.as_chat, "messages": with_plain_results(request.messages)}
 
 
 async def _open_stream(chunks: AsyncIterator[JSON], dropped: tuple[str, ...], deadline: float) -> ModelAnswer:
@@ -178,7 +196,7 @@ async def _counted(chunks: AsyncGenerator[JSON, None], count: Callable[[JSON], N
 
 def _count(tally: AnswerTally, model: ModelConfig, request: ChatRequest, part: JSON) -> None:
     """Count a part; the length of the output only if the model has prices, which need it when usage is missing."""
-    usage_of = openai_chat.usage_of if request.api == "chat" else openai_responses.usage_of
+    usage_of = openai_responses.usage_of if request.api == "responses" else openai_chat.usage_of
     tally.add(part, usage_of(part), characters=model.prices is not None)
 
 

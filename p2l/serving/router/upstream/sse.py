@@ -43,6 +43,11 @@ def format_event(chunk: dict[str, object]) -> bytes:
     return b"data: " + dump_json(chunk) + b"\n\n"
 
 
+def format_named_event(name: str, data: bytes) -> bytes:
+    """Return an event with a name, one printable word; line ends of the data are kept."""
+    return b"event: " + name.encode() + b"\ndata: " + data.replace(b"\n", b"\ndata: ") + b"\n\n"
+
+
 class _EventParser:
     """Collects the lines of one event at a time."""
 

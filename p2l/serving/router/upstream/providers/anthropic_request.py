@@ -38,6 +38,7 @@ _MESSAGE: Fields = {
     "refusal": None,
     "tool_calls": {**CALL_FIELDS, "cache_control": None},
     "tool_call_id": None,
+    "is_error": None,
     "thinking_blocks": None,
     "cache_control": None,
 }
@@ -83,10 +84,16 @@ def build_request(
     default_limit = MAX_TOKENS if limit is None and "max_tokens" not in extra else None
     gone = [*fit_request(out, default_limit), *moved, *scaled, *([] if has_reasoning else ["reasoning_effort"])]
     gone += ["messages.thinking_blocks"] if _sends_foreign_thoughts(model, messages, thoughts) else []
-    headers = {"anthropic-version": VERSION, **({"x-api-key": model.key} if model.key else {})}
-    url = url_of(model.base_url or BASE_URL, "/v1/messages", "/v1")
     unknown = unknown_fields({**body, "messages": history}, _known(model, body))
-    return UpstreamRequest(url, headers, out, tuple(sorted({*unknown, *gone})))
+    return UpstreamRequest(endpoint(model), headers(model), out, tuple(sorted({*unknown, *gone})))
+
+
+def endpoint(model: ModelConfig, path: str = "/v1/messages") -> str:
+    return url_of(model.base_url or BASE_URL, path, "/v1")
+
+
+def headers(model: ModelConfig) -> dict[str, str]:
+    return {"anthropic-version": VERSION, **({"x-api-key": model.key} if model.key else {})}
 
 
 def _known(model: ModelConfig, body: JSON) -> Fields:

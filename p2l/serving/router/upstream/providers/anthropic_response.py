@@ -1,7 +1,7 @@
 """Answers and streams of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages), version 2023-06-01."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from p2l.serving.router.accounts.token_usage import count_tokens
 from p2l.serving.router.chat_request import JSON
@@ -13,7 +13,7 @@ from p2l.serving.router.upstream.thoughts import ORDERED_CONTENT
 from p2l.serving.router.upstream.upstream_request import UsageReport
 from p2l.serving.router.upstream_error import malformed
 
-_FINISH = {
+FINISH_REASONS = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "tool_use": "tool_calls",
@@ -28,8 +28,15 @@ _PLAIN = ("end_turn", "tool_use", "max_tokens")  # OpenAI's reason says as much
 _KNOWN_FIELDS = ("id", "type", "role", "model", "content", "stop_reason", "usage")
 
 
-def parse_completion(payload: JSON) -> JSON:
-    """Translate a message to a chat completion."""
+def finish_reason(reason: object) -> str:
+    """Return OpenAI's finish reason; UpstreamError if there is none for this stop reason."""
+    if not isinstance(reason, str) or reason not in FINISH_REASONS:
+        raise unfinished(reason)
+    return FINISH_REASONS[reason]
+
+
+def parse_completion(payload: JSON, finish: Callable[[object], str] = finish_reason) -> JSON:
+    """Translate a message to a chat completion; ``finish`` translates its stop reason."""
     blocks = payload.get("content")
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise malformed("an answer without content")
@@ -45,17 +52,10 @@ def parse_completion(payload: JSON) -> JSON:
         "object": "chat.completion",
         "created": int(time.time()),
         "model": payload.get("model"),
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(reason)}],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": finish(reason)}],
         "usage": _usage(payload.get("usage") or {}),
         **({ORDERED_CONTENT: blocks} if "thinking_blocks" in message and "tool_calls" in message else {}),
     }
-
-
-def _finish(reason: object) -> str:
-    """Return OpenAI's finish reason; UpstreamError if there is none for this stop reason."""
-    if not isinstance(reason, str) or reason not in _FINISH:
-        raise unfinished(reason)
-    return _FINISH[reason]
 
 
 def _ending(reason: object, fields: JSON) -> JSON:
@@ -90,9 +90,10 @@ def usage_of(payload: JSON) -> object:
 
 
 class Translator:
-    """Translates the events of a stream, from message_start to message_stop."""
+    """Translates the events of a stream, from message_start to message_stop; ``finish`` translates its stop reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, finish: Callable[[object], str] = finish_reason) -> None:
+        self._finish = finish
         self.ended = False
         self._head: JSON | None = None
         self._usage: JSON = {}
@@ -158,6 +159,6 @@ class Translator:
     def _stop(self) -> Iterator[JSON]:
         yield from map(self._chunk, self._blocks.close())
         if self._reason is not None:
-            yield self._chunk(_ending(self._reason, self._fields), _finish(self._reason))
+            yield self._chunk(_ending(self._reason, self._fields), self._finish(self._reason))
         self.ended = True
         yield {**(self._head or {}), "choices": [], "usage": _usage(self._usage)}

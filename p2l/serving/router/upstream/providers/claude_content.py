@@ -36,8 +36,9 @@ def translate_messages(messages: list[JSON], model: str, thoughts: Thoughts) -> 
 def _blocks(message: JSON, model: str, thoughts: Thoughts) -> list[JSON]:
     if message["role"] == "tool":
         content = text_of(message) if isinstance(message.get("content"), str) else _parts(message)
-        result = {"type": "tool_result", "tool_use_id": _sent_id(message.get("tool_call_id")), "content": content}
-        return [without_none({**result, "cache_control": message.get("cache_control")})]
+        result = {"type": "tool_result", "tool_use_id": sent_id(message.get("tool_call_id")), "content": content}
+        is_error = True if message.get("is_error") else None
+        return [without_none({**result, "is_error": is_error, "cache_control": message.get("cache_control")})]
     parts, uses = _parts(message), [_tool_use(call) for call in message.get("tool_calls") or ()]
     if message["role"] != "assistant":
         return parts + uses
@@ -49,11 +50,11 @@ def _blocks(message: JSON, model: str, thoughts: Thoughts) -> list[JSON]:
 
 def _tool_use(call: JSON) -> JSON:
     name, arguments = arguments_of(call)
-    use = {"type": "tool_use", "id": _sent_id(call.get("id")), "name": name, "input": arguments}
+    use = {"type": "tool_use", "id": sent_id(call.get("id")), "name": name, "input": arguments}
     return {**use, "cache_control": call["cache_control"]} if call.get("cache_control") else use
 
 
-def _sent_id(call_id: object) -> object:
+def sent_id(call_id: object) -> object:
     """Return the id of a call in the letters of this API; the calls of some other models have more."""
     if not isinstance(call_id, str) or _ID.fullmatch(call_id):
         return call_id

@@ -16,7 +16,7 @@ from p2l.serving.router.upstream.thoughts import THINKING_BLOCKS
 
 MIN_BUDGET = 1024
 
-_SAMPLING = ("temperature", "top_p", "top_k")
+SAMPLING = ("temperature", "top_p", "top_k")
 _LEAST_TOP_P = 0.95  # with thinking
 
 
@@ -94,13 +94,19 @@ def _fit_history(out: JSON) -> list[str]:
     last = next((i for i, m in reversed(list(enumerate(out["messages"]))) if m["role"] == "assistant"), None)
     if last is None or _ends_turn(out["messages"][last + 1 :]):
         return []
-    starts = out["messages"][last]["content"][0]["type"] in THINKING_BLOCKS
-    return [] if starts else _drop(out, "thinking")
+    first = next(iter(_blocks(out["messages"][last])), None)
+    return [] if first is not None and first["type"] in THINKING_BLOCKS else _drop(out, "thinking")
 
 
 def _ends_turn(after: list[JSON]) -> bool:
     """Return whether the user's message after an answer is more than the results of tools."""
-    return any(block["type"] != "tool_result" for message in after for block in message["content"])
+    return any(block["type"] != "tool_result" for message in after for block in _blocks(message))
+
+
+def _blocks(message: JSON) -> list[JSON]:
+    """Return the content of a message as blocks; a client of this API may send text."""
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _fit_tool_choice(out: JSON) -> list[str]:
@@ -135,7 +141,7 @@ def _fit_sampling_to_thinking(out: JSON) -> list[str]:
 
 def _fit_sampling_to_model(out: JSON) -> list[str]:
     if not claude_samples(out["model"]):
-        return [gone for name in _SAMPLING for gone in _drop(out, name)]
+        return [gone for name in SAMPLING for gone in _drop(out, name)]
     both = out.get("temperature") is not None and out.get("top_p") is not None
     return _drop(out, "top_p") if both and claude_takes_one_of_temperature_and_top_p(out["model"]) else []
 

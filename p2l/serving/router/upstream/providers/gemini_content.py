@@ -40,6 +40,7 @@ def _result(message: JSON, names: dict[str | None, str]) -> list[JSON]:
     text = text_of(message)
     found = json_value(text, text)
     response = found if isinstance(found, dict) else {"result": found}
+    response = {"error": found} if message.get("is_error") else response  # the key that Google documents for errors
     content = message.get("content")
     media = [_part(part) for part in content if part["type"] != "text"] if isinstance(content, list) else []
     return [{"functionResponse": {"name": name, "response": response}}, *media]

@@ -38,6 +38,7 @@ _MESSAGE: Fields = {
     "refusal": None,
     "tool_calls": {**CALL_FIELDS, "extra_content": {"google": {"thought_signature": None}}},
     "tool_call_id": None,
+    "is_error": None,
 }
 _FUNCTION: Fields = {"name": None, "description": None, "parameters": None}
 _FIELDS: Fields = {

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.chat_request import JSON, Api
 from p2l.serving.router.upstream.chat_answer import ChatStreamParser, Translator, check_completion, chunks_of
 from p2l.serving.router.upstream.providers import (
+    anthropic_messages,
     anthropic_request,
     anthropic_response,
     gemini_request,
@@ -37,9 +38,15 @@ _RESPONSES = Provider(
     openai_responses.StreamParser,
     openai_responses.usage_of,
 )
+_MESSAGES = Provider(
+    anthropic_messages.build_request,
+    anthropic_messages.parse_completion,
+    anthropic_messages.StreamParser,
+    anthropic_response.usage_of,
+)
 _OPENAI = _chat(openai_chat.build_request, dict, openai_chat.Translator, openai_chat.usage_of)
 
-PROVIDERS: dict[str, dict[str, Provider]] = {
+PROVIDERS: dict[Api, dict[str, Provider]] = {
     "chat": {
         "openai": _OPENAI,
         "openai-reasoning": _OPENAI,
@@ -58,4 +65,15 @@ PROVIDERS: dict[str, dict[str, Provider]] = {
         ),
     },
     "responses": {"openai": _RESPONSES, "openai-reasoning": _RESPONSES},
+    "messages": {"anthropic": _MESSAGES},
 }
+
+
+def is_native(api: Api, model_type: str) -> bool:
+    """Return whether a provider is asked in the API of the client; every other one is asked as for a chat."""
+    return api == "chat" or model_type in PROVIDERS[api]
+
+
+def provider_of(api: Api, model_type: str) -> Provider:
+    """Return the provider of a model type for requests that came in this API."""
+    return PROVIDERS[api if is_native(api, model_type) else "chat"][model_type]

@@ -1,0 +1,134 @@
+"""Render an answer, whole, as a message of Anthropic's Messages API."""
+
+import uuid
+from typing import Any
+
+from p2l.serving.router.accounts.answer_tally import output_characters
+from p2l.serving.router.accounts.token_usage import TokenUsage
+from p2l.serving.router.chat_request import JSON
+from p2l.serving.router.token_estimates import BYTES_PER_TOKEN, estimate_prompt_tokens
+from p2l.serving.router.upstream.providers.message_delta import CARRIED
+from p2l.serving.router.upstream.providers.openai_messages import arguments_of
+from p2l.serving.router.upstream_error import FILTERED, malformed
+
+_STOP_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    FILTERED: "refusal",
+}
+_MESSAGE_FIELDS = (
+    *("role", "content", "refusal", "tool_calls"),
+    *("reasoning_content", "reasoning", "thinking_blocks", CARRIED),
+)
+_CHOICE_FIELDS = ("index", "message", "delta", "finish_reason", "logprobs")
+_ANSWER_FIELDS = ("id", "object", "created", "model", "choices", "usage")
+
+
+def reasoning_in(message: JSON) -> str:
+    """Return the reasoning in a message or delta, whichever field of OpenAI's form holds it."""
+    texts = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def carried_of(message: JSON) -> JSON:
+    """Return what a message or delta holds that this API has no field for."""
+    content = message.get("content")
+    known = message.get(CARRIED)
+    others = {name: value for name, value in message.items() if name not in _MESSAGE_FIELDS and _is_set(value)}
+    if content and not isinstance(content, str):
+        others["content"] = content
+    return {**(known if isinstance(known, dict) else {}), **others}
+
+
+def carried_beside(answer: JSON, choice: JSON) -> JSON:
+    """Return what an answer or chunk holds beside its message that this API has no field for."""
+    fields = {name: value for name, value in answer.items() if name not in _ANSWER_FIELDS}
+    fields |= {name: value for name, value in choice.items() if name not in _CHOICE_FIELDS}
+    return {name: value for name, value in fields.items() if _is_set(value)}
+
+
+def _is_set(value: Any) -> bool:
+    return value not in (None, [], {}, "")
+
+
+def ending(choice: JSON, as_chat: JSON, *, calls: bool, refuses: bool) -> JSON:
+    """Return the stop reason of a choice, and the stop sequence if the server names it, as vLLM does.
+
+    Some servers end an answer that calls a tool with ``stop``.
+    """
+    found, stops = choice.get("stop_reason"), as_chat.get("stop") or ()
+    if isinstance(found, str) and found in stops:
+        return {"stop_reason": "stop_sequence", "stop_sequence": found}
+    reason = "refusal" if refuses else _STOP_REASONS.get(str(choice.get("finish_reason")), "end_turn")
+    return {"stop_reason": "tool_use" if calls and reason == "end_turn" else reason, "stop_sequence": None}
+
+
+def message_usage(usage: object, as_chat: JSON, num_characters: int) -> JSON:
+    """Return the usage in the names of this API, which counts cached tokens apart.
+
+    The API requires it. If the provider reports none, it is estimated from the lengths, and ``estimated`` says so.
+    """
+    known = TokenUsage.parse(usage)
+    if known is None:
+        output = -(-num_characters // BYTES_PER_TOKEN)
+        return {**_counts(TokenUsage(estimate_prompt_tokens(as_chat), output)), "estimated": True}
+    return _counts(known)
+
+
+def _counts(usage: TokenUsage) -> JSON:
+    return {
+        "input_tokens": max(usage.prompt - usage.cached - usage.cache_written, 0),
+        "cache_creation_input_tokens": usage.cache_written,
+        "cache_read_input_tokens": usage.cached,
+        "output_tokens": usage.completion,
+    }
+
+
+def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON:
+    """Return a chat completion as a message.
+
+    Args:
+        completion: as it was checked.
+        as_chat: the request, for an estimate of a missing usage.
+        shows_thinking: whether the client asked for thinking; else it is left out.
+
+    Raises UpstreamError if a tool call is malformed.
+    """
+    choice = completion["choices"][0]
+    message = choice["message"]
+    calls = message.get("tool_calls") or []
+    text = message.get("content")
+    refusal = message.get("refusal")
+    content = _thoughts(message) if shows_thinking else []
+    content += [{"type": "text", "text": one} for one in (text, refusal) if isinstance(one, str) and one]
+    content += [{**tool_use(call), "input": arguments_of(call)[1]} for call in calls]
+    carried = {**carried_beside(completion, choice), **carried_of(message)}
+    return {
+        "id": completion.get("id"),
+        "type": "message",
+        "role": "assistant",
+        "model": completion.get("model"),
+        "content": content,
+        **ending(choice, as_chat, calls=bool(calls), refuses=bool(refusal)),
+        "usage": message_usage(completion.get("usage"), as_chat, output_characters(completion)),
+        **({CARRIED: carried} if carried else {}),
+    }
+
+
+def _thoughts(message: JSON) -> list[JSON]:
+    """Return the thoughts; those of vendors without signatures have an empty one, which no vendor takes back."""
+    if blocks := message.get("thinking_blocks"):
+        return list(blocks)
+    text = reasoning_in(message)
+    return [{"type": "thinking", "thinking": text, "signature": ""}] if text else []
+
+
+def tool_use(call: JSON) -> JSON:
+    """Return the block of a tool call, without its input; UpstreamError if it names no function."""
+    function = call.get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise malformed("a tool call without the name of a function")
+    name = call.get("id") or f"toolu_{uuid.uuid4().hex[:24]}"
+    return {"type": "tool_use", "id": name, "name": function["name"], "input": {}}
