@@ -110,6 +110,7 @@ def _assistant(blocks: list[JSON], where: str, lost: set[str]) -> JSON:
         elif is_thinking_block(block):
             thoughts.append(block)
         elif block["type"] == "thinking":
+            note_lost(block, ("type", "thinking", "signature"), _CONTENT, lost)
             unsigned.append(text_in(block, "thinking", place))
         else:
             parts.append(_part(block, place, lost))

@@ -120,6 +120,7 @@ def _output(body: JSON, lost: set[str]) -> JSON:
     """Return the effort and the structure that the client asks for."""
     config, thinking = _object(body, "output_config"), _object(body, "thinking")
     note_lost(config, ("effort", "format"), "output_config", lost)
+    note_lost(thinking, ("type", "budget_tokens", "display"), "thinking", lost)
     effort = _effort(config, thinking, lost)
     out: JSON = {"reasoning_effort": effort} if effort else {}
     wanted = config.get("format")

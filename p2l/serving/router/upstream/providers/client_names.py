@@ -5,6 +5,7 @@ from p2l.serving.router.chat_request import Api
 # paths of fields in a chat -> in Anthropic's Messages API; others are the same
 _MESSAGES = {
     "messages.cache_control": "messages.content.cache_control",
+    "messages.content.file.filename": "messages.content.title",
     "messages.is_error": "messages.content.is_error",
     "messages.reasoning_content": "messages.content.thinking",
     "messages.thinking_blocks": "messages.content.thinking",

@@ -34,7 +34,7 @@ SAFETY = [
 ]
 _MESSAGE: Fields = {
     "role": None,
-    "content": {**CONTENT_FIELDS, "input_audio": {"data": None, "format": None}},
+    "content": {**CONTENT_FIELDS, "file": {"file_data": None}, "input_audio": {"data": None, "format": None}},
     "refusal": None,
     "tool_calls": {**CALL_FIELDS, "extra_content": {"google": {"thought_signature": None}}},
     "tool_call_id": None,

@@ -12,6 +12,7 @@ _HANDLED_BY_ROUTER: Fields = {"model": None, "messages": None, "stream": None, "
 # values that ask for what happens without the field: dropping them changes no answer
 _DEFAULTS: dict[str, tuple[object, ...]] = {
     "detail": ("auto",),
+    "filename": ("document",),  # of a file that its sender did not name
     "frequency_penalty": (0,),
     "logprobs": (False,),
     "modalities": (["text"],),

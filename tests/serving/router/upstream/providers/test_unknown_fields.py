@@ -27,6 +27,11 @@ BODY: dict[str, Any] = {
             "content": [
                 {"type": "text", "text": "hi", **MARK},
                 {"type": "image_url", "image_url": {"url": PNG, "detail": "high"}, **MARK},
+                {
+                    "type": "file",
+                    "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"},
+                    **MARK,
+                },
             ],
         },
         {"role": "assistant", "content": "x", "refusal": "no", "tool_calls": [CALL], "annotations": [{"url": "u"}]},
