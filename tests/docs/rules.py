@@ -64,6 +64,7 @@ RULES = (
     Rule(r"^python benchmarks/", "help", "takes minutes"),
     Rule(r"venv-vllm", "nothing", "needs vLLM, in an environment of its own; tests/serving/vllm serves with it"),
     Rule(r"^curl ", "ask"),
+    Rule(r"^ANTHROPIC_BASE_URL=", "nothing", "needs a coding agent; tests/serving/router/messages has the loop of one"),
     Rule(r"^p2l( \S+)? --help$", "run"),
     Rule(r"^p2l router .*(--check-config|--export-votes)", "run"),
     Rule(r"^p2l endpoint .*lmarena-ai/", "compose", "the published checkpoint would be downloaded"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anthropic
 import openai
 import pytest
 
@@ -141,7 +142,7 @@ def test_programs(page: Path, sandbox: Path, tmp_path: Path, monkeypatch: pytest
             for text in programs:
                 exec(compile(text.replace("http://localhost:8000", running.url), name(page), "exec"), names)
             for client in names.values():
-                if isinstance(client, openai.OpenAI):
+                if isinstance(client, (openai.OpenAI, anthropic.Anthropic)):
                     client.close()
 
 

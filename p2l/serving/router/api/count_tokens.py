@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2l.serving.http.api_error import ApiError
+from p2l.serving.http.api_error import invalid
 from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_response import header_text, json_response, read_json_object
 from p2l.serving.router.api.authentication import authenticate
@@ -13,7 +13,7 @@ from p2l.serving.router.upstream_error import UpstreamError
 
 
 async def count_tokens(request: Request) -> Response:
-    """Ask the chosen model's provider; ApiError 501 if it is not Anthropic: another count would be a guess."""
+    """Ask the chosen model's provider; ApiError 400 if it is not Anthropic: another count would be a guess."""
     container, config, key = await authenticate(request, count=True)
     body = await read_json_object(request)
     asked = parse_messages_request(body, request.headers, config.router.session_from_user, answers=False)
@@ -22,7 +22,7 @@ async def count_tokens(request: Request) -> Response:
     model = config.model_configs[plan.chosen]
     if model.type != "anthropic":
         message = f"tokens are counted by models of type anthropic; {plan.chosen} is of type {model.type}: name another"
-        raise ApiError(501, message, "not_implemented", headers={"x-should-retry": "false"})
+        raise invalid(message, "model", "unsupported")
     sent = count_request(model, asked)
     try:
         call = container.upstream_client.post(sent, config.calls, config.calls.total_timeout, config.secrets)

@@ -25,6 +25,18 @@ _ERROR: JSON = {
         }
     },
 }
+_ANTHROPIC_ERROR: JSON = {
+    "type": "object",
+    "required": ["type", "error"],
+    "properties": {
+        "type": {"const": "error"},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+        },
+    },
+}
 _MESSAGE: JSON = {
     "type": "object",
     "required": ["role"],
@@ -74,6 +86,49 @@ _RESPONSE: JSON = {
     },
     "example": {"model": "-", "input": "what's 828913*1234?", "cost": 2.5},
 }
+_CONTENT: JSON = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["type", "text"],
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+            },
+        },
+    ]
+}
+_COUNTED: JSON = {
+    "type": "object",
+    "required": ["messages"],
+    "properties": {
+        "model": {"type": "string"},
+        "messages": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["role", "content"],
+                "properties": {"role": {"enum": ["user", "assistant"]}, "content": _CONTENT},
+            },
+        },
+        "system": _CONTENT,
+        "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
+    },
+    "example": {"model": "-", "messages": [{"role": "user", "content": "what's 828913*1234?"}], "cost": 2.5},
+}
+_ANTHROPIC: JSON = {
+    **_COUNTED,
+    "required": ["messages", "max_tokens"],
+    "properties": {
+        **_COUNTED["properties"],
+        "max_tokens": {"type": "integer", "minimum": 1},
+        "stream": {"type": ["boolean", "null"]},
+    },
+    "example": {**_COUNTED["example"], "max_tokens": 1000},
+}
 _VOTE: JSON = {
     "type": "object",
     "required": ["decision"],
@@ -108,6 +163,10 @@ def document() -> JSON:
                 "parameters": [_ID],
             },
             "/v1/responses/{id}/input_items": {"get": _get("Its input items"), "parameters": [_ID]},
+            "/v1/messages": {"post": _post("Anthropic's Messages API", _ANTHROPIC, error=_ANTHROPIC_ERROR)},
+            "/v1/messages/count_tokens": {
+                "post": _post("The tokens of a prompt, at models of Anthropic", _COUNTED, error=_ANTHROPIC_ERROR)
+            },
             "/v1/route": {"post": _post("The decision alone", _CHAT)},
             "/v1/embeddings": {"post": _post("Pass through to an embedding model", _EMBED)},
             "/v1/feedback": {"post": _post("Vote on decisions", _VOTE, "201")},
@@ -119,16 +178,16 @@ def document() -> JSON:
     }
 
 
-def _post(summary: str, schema: JSON, success: str = "200") -> JSON:
+def _post(summary: str, schema: JSON, success: str = "200", error: JSON = _ERROR) -> JSON:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return {**_get(summary, success=success), "requestBody": body}
+    return {**_get(summary, success=success, error=error), "requestBody": body}
 
 
-def _get(summary: str, *, keyless: bool = False, success: str = "200") -> JSON:
-    error = {"description": "An error", "content": {"application/json": {"schema": _ERROR}}}
+def _get(summary: str, *, keyless: bool = False, success: str = "200", error: JSON = _ERROR) -> JSON:
+    failed = {"description": "An error", "content": {"application/json": {"schema": error}}}
     answer = {"description": summary, "content": {"application/json": {"schema": {"type": "object"}}}}
     return {
         "summary": summary,
         "security": [] if keyless else [{"key": []}],
-        "responses": {success: answer, "default": error},
+        "responses": {success: answer, "default": failed},
     }

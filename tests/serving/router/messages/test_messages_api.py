@@ -498,7 +498,7 @@ class TestCounting:
         fake = start.upstream()
         running = start.router({"gpt": model(fake.url)})
         answer = post(running, {**COUNTED, "model": "gpt"}, "/messages/count_tokens")
-        assert answer.status_code == 501 and "gpt is of type openai" in answer.json()["error"]["message"]
+        assert answer.status_code == 400 and "gpt is of type openai" in answer.json()["error"]["message"]
         assert not fake.seen
 
     def test_its_errors_have_the_same_form(self, start: Starter) -> None:
