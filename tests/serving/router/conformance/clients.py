@@ -1,4 +1,4 @@
-"""The clients of OpenAI's API, each as its documentation shows it, doing the same eight things.
+"""The clients of the router's APIs, each as its documentation shows it, doing the same eight things.
 
 A scenario that a client does not have is a missing method. Each returns what ``EXPECTED`` has for it.
 """
@@ -44,6 +44,7 @@ FUNCTION: dict[str, Any] = {
     "strict": True,
 }
 TOOLS: Any = [{"type": "function", "function": FUNCTION}]
+TOOL: Any = {"name": "weather", "description": FUNCTION["description"], "input_schema": PARAMETERS, "strict": True}
 IMAGE = f"data:image/png;base64,{PNG}"
 HELLO: Any = [{"role": "user", "content": "hi"}]
 SEE: Any = [
@@ -454,27 +455,104 @@ class Node(Client):
     """Needs ``openai`` where Node finds it, as in a folder of NODE_PATH."""
 
     title, package = "openai (Node)", "openai"
+    script = "client.cjs"
 
     @classmethod
     def version(cls) -> str | None:
         if (node := shutil.which("node")) is None:
             return None
-        code = "process.stdout.write(require('openai/version').VERSION)"
+        code = f"process.stdout.write(require('{cls.package}/version').VERSION)"
         found = subprocess.run([node, "-e", code], capture_output=True, text=True, timeout=60)
         return found.stdout if found.returncode == 0 else None
 
     def run(self, scenario: Scenario) -> Any:
         given = {"base": self.base, "key": self.key, "scenario": scenario, "hello": HELLO, "see": SEE, "tools": TOOLS}
         given |= {"degrees": DEGREES, "schema": {**Answer.model_json_schema(), "additionalProperties": False}}
-        script = Path(__file__).with_name("client.cjs")
+        given |= {"function": FUNCTION, "png": PNG}
+        script = Path(__file__).with_name(self.script)
         ran = subprocess.run(
             ["node", str(script), json.dumps(given)], capture_output=True, text=True, timeout=120, env=os.environ
         )
         assert ran.returncode == 0, ran.stderr
         got = json.loads(ran.stdout)
+        if "absent" in got:
+            raise NotImplementedError
         if "error" in got:
             raise NodeError(got["error"], got.get("status"))
         return tuple(got["found"]) if scenario in ("tools", "usage") else got["found"]
 
 
-CLIENTS: tuple[type[Client], ...] = (OpenAI, AsyncOpenAI, Responses, Node, LangChain, LlamaIndex, Instructor, LiteLLM)
+class Anthropic(PythonClient):
+    title, package = "anthropic (Python)", "anthropic"
+
+    def __init__(self, base: str, key: str) -> None:
+        super().__init__(base, key)
+        import anthropic
+
+        made = anthropic.Anthropic(base_url=base.removesuffix("/v1"), api_key=key, max_retries=0)
+        self.messages = self._open.enter_context(made).messages
+        self.asked: dict[str, Any] = {"model": "-", "max_tokens": 4000, "messages": HELLO}
+
+    def create(self, **fields: Any) -> Any:
+        return self.messages.create(**{**self.asked, **fields})
+
+    def assemble(self, **fields: Any) -> Any:
+        """Return the message that the client puts together from a stream."""
+        with self.messages.stream(**{**self.asked, **fields}) as events:
+            return events.get_final_message()
+
+    def plain(self) -> Any:
+        return self.create().content[-1].text
+
+    def stream(self) -> str:
+        with self.messages.stream(**self.asked) as events:
+            return "".join(events.text_stream)
+
+    def tools(self) -> Any:
+        used = [got.content[-1] for got in (self.assemble(tools=[TOOL]), self.create(tools=[TOOL]))]
+        found = [(use.name, use.input) for use in used]
+        return found[0] if found[0] == found[1] else found
+
+    def tool_loop(self) -> Any:
+        messages = list(HELLO)
+        while True:
+            got = self.create(messages=messages, tools=[TOOL])
+            uses = [block for block in got.content if block.type == "tool_use"]
+            if not uses:
+                return got.content[-1].text
+            results = [
+                {"type": "tool_result", "tool_use_id": use.id, "content": DEGREES[use.input["city"]]} for use in uses
+            ]
+            messages += [{"role": "assistant", "content": got.content}, {"role": "user", "content": results}]
+
+    def structured_output(self) -> Any:
+        parsed = self.messages.parse(**self.asked, output_format=Answer).parsed_output
+        return parsed and parsed.answer
+
+    def images(self) -> Any:
+        source = {"type": "base64", "media_type": "image/png", "data": PNG}
+        content = [{"type": "image", "source": source}, {"type": "text", "text": "?"}]
+        return self.create(messages=[{"role": "user", "content": content}]).content[-1].text
+
+    def usage(self) -> Any:
+        found = {(got.usage.input_tokens, got.usage.output_tokens) for got in (self.create(), self.assemble())}
+        return found.pop() if len(found) == 1 else found
+
+
+class NodeAnthropic(Node):
+    title, package = "anthropic (Node)", "@anthropic-ai/sdk"
+    script = "anthropic_client.cjs"
+
+
+CLIENTS: tuple[type[Client], ...] = (
+    OpenAI,
+    AsyncOpenAI,
+    Responses,
+    Node,
+    Anthropic,
+    NodeAnthropic,
+    LangChain,
+    LlamaIndex,
+    Instructor,
+    LiteLLM,
+)

@@ -154,7 +154,7 @@ def anthropic(seen: Seen) -> Reply:
         return refuse("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     if thinks and (error := _thinking_error(body, choice)):
         return refuse(error)
-    blocks = [block for message in body["messages"] for block in message["content"]]
+    blocks = [block for message in body["messages"] for block in _blocks(message)]
     said = decide(
         tools=[tool["name"] for tool in body.get("tools") or ()],
         forced=choice.get("name"),
@@ -191,13 +191,18 @@ def _thinking_error(body: Any, choice: Any) -> str | None:
     if choice.get("type") in ("any", "tool"):
         return "Thinking may not be enabled when tool_choice forces tool use."
     for message in body["messages"]:
-        kinds = [block["type"] for block in message["content"]]
+        kinds = [block["type"] for block in _blocks(message)]
         if "tool_use" in kinds and kinds[0] != "thinking":
             return "Expected `thinking` or `redacted_thinking`, but found `tool_use`"
-        signatures = [block.get("signature", "") for block in message["content"] if block["type"] == "thinking"]
+        signatures = [block.get("signature", "") for block in _blocks(message) if block["type"] == "thinking"]
         if not all(signature.startswith("c2lnbmVk") for signature in signatures):
             return "Invalid `signature` in `thinking` block"
     return None
+
+
+def _blocks(message: Any) -> list[dict[str, Any]]:
+    content = message["content"]
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _block_events(block: dict[str, Any], said: Said) -> list[Any]:
