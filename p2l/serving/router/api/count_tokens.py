@@ -1,5 +1,7 @@
 """``/v1/messages/count_tokens``: the tokens of a prompt, as the provider of the chosen model counts them."""
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,6 +11,7 @@ from p2l.serving.http.request_response import header_text, json_response, read_j
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.api.parse_messages import parse_messages_request
 from p2l.serving.router.upstream.providers.anthropic_messages import count_request
+from p2l.serving.router.upstream.thoughts import call_ids
 from p2l.serving.router.upstream_error import UpstreamError
 
 
@@ -17,6 +20,7 @@ async def count_tokens(request: Request) -> Response:
     container, config, key = await authenticate(request, count=True)
     body = await read_json_object(request)
     asked = parse_messages_request(body, request.headers, config.router.session_from_user, answers=False)
+    asked = replace(asked, thoughts=container.thoughts.find(key.name, call_ids(asked.messages)))
     plan = await container.selector.select(config, asked, key)
     container.stream_budgets.settle(plan, config.router.mean_cost or 0.0)  # a count must not change the running mean
     model = config.model_configs[plan.chosen]

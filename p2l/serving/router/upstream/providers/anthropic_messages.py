@@ -10,7 +10,7 @@ from p2l.serving.router.upstream.providers import anthropic_response
 from p2l.serving.router.upstream.providers.anthropic_request import MAX_TOKENS, endpoint, headers
 from p2l.serving.router.upstream.providers.claude_content import sent_id
 from p2l.serving.router.upstream.providers.claude_limits import SAMPLING, fit_request
-from p2l.serving.router.upstream.providers.openai_messages import first_set, merge_tools
+from p2l.serving.router.upstream.providers.openai_messages import first_set, merge_tools, without_none
 from p2l.serving.router.upstream.thoughts import THINKING_BLOCKS, is_thinking_block
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest, UsageReport
 from p2l.serving.router.upstream_error import malformed
@@ -23,23 +23,14 @@ router itself reads: usage, length, thoughts, its end.
 """
 
 _FOREIGN_THOUGHTS = "messages.content.thinking"
-_COUNTED = (
-    "messages",
-    "system",
-    "tools",
-    "tool_choice",
-    "thinking",
-    "output_config",
-    "mcp_servers",
-    "context_management",
-)
+_COUNTED = ("system", "tools", "tool_choice", "thinking", "output_config")  # of the configuration
 
 
 def build_request(
     model: ModelConfig, body: JSON, stream: bool, want_usage: bool, thoughts: Thoughts | None = None
 ) -> UpstreamRequest:
     """Return the client's body with the model's name; the configuration fills in what the client left out."""
-    extra = model.extra_fields or {}
+    extra = without_none(model.extra_fields or {})
     defaults: dict[str, Any] = {
         "system": model.system_prompt,
         "temperature": model.temp,
@@ -51,6 +42,8 @@ def build_request(
     out = {"max_tokens": limit, **extra, **body, **filled, "model": model.name}
     if isinstance(extra.get("tools"), list) and body.get("tools"):
         out["tools"] = merge_tools(extra["tools"], body["tools"])
+    if isinstance(extra.get("output_config"), dict) and body.get("output_config"):
+        out["output_config"] = {**extra["output_config"], **body["output_config"]}
     out["messages"], gone = _readable(body["messages"], model.name, thoughts or {})
     if stream:
         out["stream"] = True
@@ -66,7 +59,7 @@ def build_request(
 def count_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     """Return the request for the number of tokens of a prompt, as this model would get it."""
     sent = build_request(model, request.body, stream=False, want_usage=False, thoughts=request.thoughts)
-    counted = {name: value for name, value in sent.body.items() if name in _COUNTED}
+    counted = {name: value for name, value in sent.body.items() if name in (*_COUNTED, *request.body)}
     url = endpoint(model, "/v1/messages/count_tokens")
     return UpstreamRequest(url, {**headers(model), **request.headers}, {"model": model.name, **counted})
 

@@ -1,4 +1,4 @@
-"""The names that a client's API has for the fields of a chat, for what it is told of them and what drops them."""
+"""The client's names for the fields of a chat, for ``x-p2l-dropped`` and ``drop_params``."""
 
 from p2l.serving.router.chat_request import Api
 
