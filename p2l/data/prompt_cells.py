@@ -97,7 +97,7 @@ def _spelt_cells(column: pd.Series) -> _Spelt:
     if isinstance(column.dtype, pd.StringDtype):
         starts = column.str.lstrip().str.startswith(_STARTS).to_numpy(dtype=bool, na_value=False)
         found = {row: str(column.iloc[row]) for row in np.flatnonzero(starts).tolist()}
-        present = int((column.str.strip().str.len() > 0).sum())
+        present = int((column.str.strip().str.len() > 0).sum() if found else column.notna().sum())
     else:
         texts = {row: value for row, value in enumerate(column.tolist()) if isinstance(value, str) and value.strip()}
         found = {row: text for row, text in texts.items() if text.lstrip().startswith(_STARTS)}
