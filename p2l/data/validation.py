@@ -15,7 +15,7 @@ from p2l.data.splits import SplitBy, chosen_split, split_votes
 from p2l.data.table_summary import CountTokens, TableSummary, summarise
 from p2l.data.vote_checks import held_out_doubts, split_doubts, table_doubts, untrained_models
 from p2l.data.vote_frame import read_named
-from p2l.data.vote_table import VoteTable, load_votes
+from p2l.data.vote_table import VoteTable, convert_votes
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
 from p2l.winner import OUTCOMES
@@ -123,7 +123,8 @@ class Validator:
         try:
             raw = read_named(source, split, self.columns)
             adapted = adapt(raw, columns=self.columns, winner_map=self.winner_map)
-            table, skips = load_votes(adapted, models=models, max_skipped_share=1.0)
+            table, skips = convert_votes(adapted, "the vote table", models, max_skipped_share=1.0)
+            check_labels(skips, 1.0, "the vote table")
         except DataError as error:
             found.errors.append(f"{name}: {source}: {error}")
             return None

@@ -67,7 +67,7 @@ class VoteTable:
         Raises:
             DataError: a row is not a valid vote, or its model is not in ``models``; ``validate_votes`` finds these.
         """
-        table, _ = _convert(frame, "the vote table", models, max_skipped_share=0.0)
+        table, _ = convert_votes(frame, "the vote table", models, max_skipped_share=0.0)
         return table
 
     @property
@@ -136,7 +136,7 @@ def load_votes(
     """
     name = source_name(source)
     frame = read_vote_frame(source, split, columns=columns, winner_map=winner_map)
-    table, report = _convert(frame, name, models, max_skipped_share)
+    table, report = convert_votes(frame, name, models, max_skipped_share)
     check_labels(report, max_skipped_share, name)
     return table, report
 
@@ -159,14 +159,14 @@ def validate_votes(
         DataError: names ``source``; columns are missing, more than ``max_skipped_share`` of the rows are invalid, or
             all are.
     """
-    table, report = _convert(frame, source, models, max_skipped_share)
+    table, report = convert_votes(frame, source, models, max_skipped_share)
     return table.frame, report
 
 
-def _convert(
+def convert_votes(
     frame: pd.DataFrame, source: str, models: Sequence[str] | None, max_skipped_share: float
 ) -> tuple[VoteTable, SkipReport]:
-    """Validate and convert in one pass over the columns."""
+    """Validate and convert the columns of a vote table in one pass; arguments as of ``load_votes``."""
     columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
     prompts = PromptColumn.of(frame["prompt"])
     report = report_votes(frame["prompt"], prompts, columns, models)
