@@ -14,7 +14,6 @@ tuned by cross-fitting on the prompts to fit; brackets are 95 % intervals, boots
 import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from attacked_router import fit_router
@@ -80,7 +79,7 @@ def main() -> None:
         json.dump(numbers(found), file, indent=1)
     for picture in (args.work / f"{args.layout}_robustness.png", args.picture):
         if picture is not None:
-            draw(found, Path(picture))
+            draw(found, picture)
 
 
 if __name__ == "__main__":

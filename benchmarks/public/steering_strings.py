@@ -46,7 +46,8 @@ def before_filler(characters: int) -> Place:
 def universal_strings(
     search: SuffixSearch, prompts: Sequence[Turns], lengths: Sequence[int], seeds: int, steps: int, kept: Path
 ) -> dict[int, list[str]]:
-    """Return a string of each length and seed; those in the file ``kept`` are not searched again.
+    """Return a string of each length and seed; those in the file ``kept`` against the same head and
+    price are not searched again.
 
     They are searched on the shorter half of the prompts, which costs less.
     """
@@ -54,7 +55,9 @@ def universal_strings(
     short = [turns for turns, one in zip(prompts, size, strict=True) if one <= np.median(size)]
     found: dict[str, str] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     keys = {
-        (length, seed): f"{length} tokens, seed {seed}, {steps} steps" for seed in range(seeds) for length in lengths
+        (length, seed): f"{length} tokens, seed {seed}, {steps} steps, against {search.target}"
+        for seed in range(seeds)
+        for length in lengths
     }
     for (length, seed), key in keys.items():
         if key not in found:

@@ -8,6 +8,7 @@ best is kept (Zou et al. 2023, arXiv:2307.15043).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -70,6 +71,12 @@ class SuffixSearch:
         self.checkpoint, self.margin = checkpoint, margin
         self.network, self.tokenizer = checkpoint.model, checkpoint.encoder.tokenizer
         self.network.requires_grad_(False)
+
+    @cached_property
+    def target(self) -> str:
+        """A digest of the head and the margin that are attacked."""
+        parts = (*(value.numpy() for value in self.network.head.state_dict().values()), self.margin.penalty)
+        return blake2b(b"".join(part.tobytes() for part in parts), digest_size=8).hexdigest()
 
     @cached_property
     def vocabulary(self) -> np.ndarray:
