@@ -1,7 +1,7 @@
 """The whole analysis of one table of prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -114,7 +114,7 @@ def analyse(
     overall, level = overall_leaderboard(ranked), questions.level
     groups, clusters = _groups(ranked, questions)
     large = [group for group in groups if len(group.rows) >= questions.min_prompts]
-    boards = [(group, group_leaderboard(ranked.models, ranked.family, ranked.rankings, group.rows)) for group in large]
+    boards = [(group, _leaderboard(ranked, group.rows, alike=True)) for group in large]
     return Insight(
         ranked=ranked,
         questions=questions,
@@ -129,7 +129,7 @@ def analyse(
         else compare_leaderboards(overall, overall_leaderboard(reference), level=level),
         before=None
         if before is None
-        else compare_leaderboards(overall, overall_leaderboard(before), same_table=True, level=level),
+        else compare_leaderboards(overall, _of_another_model(before), same_table=True, level=level),
     )
 
 
@@ -146,7 +146,16 @@ def _groups(ranked: RankedPrompts, questions: Questions) -> tuple[list[Group], C
 
 def overall_leaderboard(ranked: RankedPrompts) -> GroupLeaderboard:
     """Return the leaderboard of all prompts."""
-    return group_leaderboard(ranked.models, ranked.family, ranked.rankings, np.arange(len(ranked)))
+    return _leaderboard(ranked, np.arange(len(ranked)), alike=False)
+
+
+def _leaderboard(ranked: RankedPrompts, rows: np.ndarray, *, alike: bool) -> GroupLeaderboard:
+    return group_leaderboard(ranked.models, ranked.family, ranked.rankings, rows, ranked.posterior, alike=alike)
+
+
+def _of_another_model(before: RankedPrompts) -> GroupLeaderboard:
+    """Return the leaderboard of all prompts without the model's error: what two models share of it is not known."""
+    return overall_leaderboard(replace(before, posterior=None))
 
 
 def _clusters(texts: Sequence[str], embedding: Vectors, questions: Questions) -> Clusters:

@@ -7,6 +7,8 @@ from p2l.errors import DataError
 from p2l.insight.group_leaderboards import GroupLeaderboard, difference
 from p2l.statistics.multiple_testing import benjamini_hochberg
 
+HOLDS_MODEL_ERROR = "holds_model_error"
+
 
 def compare_leaderboards(
     own: GroupLeaderboard, reference: GroupLeaderboard, *, same_table: bool = False, level: float = 0.95
@@ -16,7 +18,8 @@ def compare_leaderboards(
     Columns: those of ``GroupLeaderboard.table``, then reference_rank, reference_elo, difference with low and high (Elo
     points, both at the same spread), p_value, verdict. A verdict "higher" or "lower" is a discovery at a false
     discovery rate of 1 - level over the LLMs; "" is none. Set ``same_table`` if both rank the same prompts, for example
-    with two checkpoints; otherwise the prompts are independent. Raises DataError if the two do not rank the same LLMs.
+    with two checkpoints; otherwise the prompts are independent. ``attrs[HOLDS_MODEL_ERROR]`` tells whether the
+    differences hold the error of the model, see ``difference``. Raises DataError if the two do not rank the same LLMs.
     """
     if own.models != reference.models:
         only = sorted(set(own.models) ^ set(reference.models))
@@ -38,4 +41,6 @@ def compare_leaderboards(
             "verdict": np.where(found, np.where(apart.value > 0, "higher", "lower"), ""),
         }
     )
-    return own.table(level).merge(beside, on="model", validate="one_to_one")
+    found = own.table(level).merge(beside, on="model", validate="one_to_one")
+    found.attrs[HOLDS_MODEL_ERROR] = own.model_error is not None and reference.model_error is not None
+    return found

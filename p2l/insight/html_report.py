@@ -22,13 +22,23 @@ from p2l.html import (
     whisker,
 )
 from p2l.insight.analysis import Insight, group_kinds
+from p2l.insight.compare_leaderboards import HOLDS_MODEL_ERROR
 from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.regression import BETTER, OVERALL, WORSE, RegressionTest
 from p2l.insight.report_figures import cluster_map, colour, heat_map
 
+_WITHOUT = (
+    "They do not include the error of the P2L model: if it is wrong about an LLM on some topic, more prompts do not "
+    "help."
+)
+_WITH = (
+    "They include the error of the P2L model's head, from its posterior. On the prompts of one group it is taken to be "
+    "the same, so that more prompts do not lessen it; over all prompts, errors of single prompts cancel."
+)
 SHOWN, EXAMPLES, LOSSES = 20, 3, 10
 EXAMPLE_CHARACTERS = 220
 MODEL_ERROR = "Intervals do not include the error of the P2L model."
+WITH_MODEL_ERROR = "Intervals hold the choice of prompts and what the training votes of the P2L model leave open."
 VERDICT_CLASSES = {"strength": "up", "higher": "up", BETTER: "up", "weakness": "down", "lower": "down", WORSE: "down"}
 
 
@@ -86,8 +96,8 @@ def _leaderboard(insight: Insight) -> Html:
         return table(head, rows, wide=("Interval", "Win rate"))
 
     text = (
-        f"Elo points above the mean LLM, with {level:.0%} intervals over prompts. Rank: the ranks that the intervals "
-        f"allow. {MODEL_ERROR}"
+        f"Elo points above the mean LLM, with {level:.0%} intervals. Rank: the ranks that the intervals allow. "
+        f"{_what_intervals_hold(insight)}{_typical_errors(found)}"
     )
     return join((tag("p.soft", text), _first_and_rest(found, part)))
 
@@ -101,9 +111,22 @@ def _ends(scale: tuple[float, float]) -> str:
     return f"{signed(scale[0], 0)} to {signed(scale[1], 0)} Elo"
 
 
+def _what_intervals_hold(insight: Insight) -> str:
+    return MODEL_ERROR if insight.ranked.posterior is None else WITH_MODEL_ERROR
+
+
+def _typical_errors(found: pd.DataFrame) -> str:
+    """Return the median standard error of each kind in a leaderboard's table, if it knows both."""
+    if "error_model" not in found or found["error_prompts"].isna().all():
+        return ""
+    prompts, model = (float(found[name].median()) for name in ("error_prompts", "error_model"))
+    return f" Typical standard errors: {prompts:.0f} Elo points by the prompts, {model:.0f} by the model."
+
+
 def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
     if found is None:
         return None
+    holds = WITH_MODEL_ERROR if found.attrs[HOLDS_MODEL_ERROR] else MODEL_ERROR
     scale = scale_of(found["low"], found["high"], found["difference"], 0.0)
     head = ("Rank", f"Rank {name}", "LLM", _ends(scale), "Elo", "Interval", "Verdict")
 
@@ -116,7 +139,7 @@ def _comparison(found: pd.DataFrame | None, name: str) -> Html | None:
 
     text = (
         f"Difference to the leaderboard named {name}, in Elo points, with both leaderboards at the same spread. "
-        f"Verdicts: discoveries over the LLMs (Benjamini and Hochberg). {MODEL_ERROR}"
+        f"Verdicts: discoveries over the LLMs (Benjamini and Hochberg). {holds}"
     )
     return join((tag("p.soft", text), _first_and_rest(found, part)))
 
@@ -138,7 +161,7 @@ def _strengths(insight: Insight) -> Html | None:
         "Groups on which an LLM stands higher or lower than on all prompts, in Elo points. Some prompts separate LLMs "
         "more than others, so each group is first scaled to the spread of all prompts. Verdicts: discoveries at a "
         f"false discovery rate of {1 - insight.questions.level:.0%} over the LLM's groups (Benjamini and Hochberg). "
-        f"{MODEL_ERROR}"
+        f"{_what_intervals_hold(insight)}"
     )
     parts = [tag("p.soft", text)]
     for model in insight.focus:
@@ -186,7 +209,7 @@ def _regression(insight: Insight) -> Html | None:
         f"Score of {test.new} against {test.old}: the probability of a win plus half that of neither win nor loss, "
         f"averaged over prompts. Better or worse: the whole interval is more than {100 * test.margin:g} points "
         f"away from 50%; the intervals of the groups hold together at {insight.questions.level:.0%} (Bonferroni). "
-        f"{MODEL_ERROR}"
+        f"{_what_intervals_hold(insight)}"
     )
     ends = f"{scale[0]:.0%} to {scale[1]:.0%}"
     head = ("Group", "Prompts", ends, "Score", "Interval", *titles, "Verdict")
@@ -233,8 +256,8 @@ def _footer(insight: Insight) -> Html:
     small = ", ".join(f"{group.name} ({len(group.rows)})" for group in insight.small[:30])
     small += f" and {len(insight.small) - 30} more" if len(insight.small) > 30 else ""
     notes = [
-        "Intervals show how much a number would vary with other prompts of the same sort. They do not include the "
-        "error of the P2L model: if it is wrong about an LLM on some topic, more prompts do not help.",
+        "Intervals show how much a number would vary with other prompts of the same sort. "
+        + (_WITHOUT if insight.ranked.posterior is None else _WITH),
         "The leaderboard of a group is the projection of its prompts' rankings: the one leaderboard closest to them in "
         "cross-entropy. Each distinct prompt counts once.",
         f"Likelihood family: {insight.ranked.family.name}.",

@@ -17,6 +17,7 @@ from p2l.insight.embeddings import HIDDEN, Vectors, embed
 from p2l.models import Checkpoint
 from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.outcomes import OutcomeFamily
+from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class RankedPrompts:
         categories: by category column, the labels (none, one or several) of each prompt.
         embedding: a vector for each prompt, for clusters and the map; None for neither.
         warning: of the checkpoint, see ``p2l.models.Checkpoint.warning``; None for none.
+        posterior: of the head that ranked, for its error; None: not known, as for rankings that were read.
     """
 
     prompts: tuple[tuple[str, ...], ...]
@@ -45,6 +47,7 @@ class RankedPrompts:
     categories: Mapping[str, Sequence[Labels]]
     embedding: Vectors | None = None
     warning: str | None = None
+    posterior: HeadPosterior | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -80,8 +83,8 @@ def rank_table(
     _check_finite(rankings, source)
     categories = {name: _labels(frame[name]) for name in columns.categories}
     vectors = embed(embedding, prompts, hidden.numpy(), token_budget) if embedding else None
-    family = checkpoint.family
-    return RankedPrompts(tuple(prompts), rankings, checkpoint.models, family, categories, vectors, checkpoint.warning)
+    about = (checkpoint.warning, checkpoint.posterior)
+    return RankedPrompts(tuple(prompts), rankings, checkpoint.models, checkpoint.family, categories, vectors, *about)
 
 
 def read_rankings(
@@ -202,4 +205,4 @@ def align(other: RankedPrompts, to: RankedPrompts, source: str = "the other tabl
     if missing:
         raise DataError(f"{source} lacks {len(missing)} of the {len(to)} prompts, {missing[0][0][:60]!r} first")
     at = torch.tensor([position[turns] for turns in to.prompts])
-    return replace(to, rankings=other.rankings.map(lambda x: x[at]))
+    return replace(to, rankings=other.rankings.map(lambda x: x[at]), posterior=other.posterior)

@@ -60,6 +60,20 @@ class HeadPosterior:
         """Return the covariance of the outputs of second prompts minus those of first ones: the level cancels."""
         return self._of_prompt(second - first, 2 * self.residual)
 
+    def factors(
+        self, states: Float64[np.ndarray, "prompts hidden"], *, alike: bool
+    ) -> tuple[Float64[np.ndarray, "outputs outputs"], Float64[np.ndarray, "outputs outputs"]]:
+        """Return roots of the covariance of the mean outputs of prompts: R, with R^T R of the level, and of the rest.
+
+        If the prompts are ``alike``, they share one error, of the mean variance; else the head errs at their mean state
+        and the residual is independent.
+        """
+        open_ = 1 / (1 + self.curvature[:, None] * self.output_information)
+        squares = (states**2).mean(0) if alike else states.mean(0) ** 2
+        variances = self.scale * (squares @ open_) + self.residual / (1 if alike else len(states))
+        values, vectors = np.linalg.eigh(self.scale * self.level_covariance)
+        return (vectors * np.sqrt(values.clip(0))).T, np.sqrt(variances)[:, None] * self.output_directions.T
+
     def _of_prompt(self, states: States, residual: float) -> Float64[np.ndarray, "*prompts outputs outputs"]:
         open_ = 1 / (1 + self.curvature[:, None] * self.output_information)
         variances = self.scale * (states**2 @ open_) + residual
