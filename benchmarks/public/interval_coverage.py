@@ -6,8 +6,9 @@ An arena has 24 LLMs whose strengths on each prompt are known. The head is the m
 frozen MiniLM; a fifth of the prompts is held out, and an eighth as many votes on these sets the width of the intervals.
 Printed are, as means over arenas with their standard deviation: the share of the differences of two LLMs on a held-out
 prompt that the 95 % interval holds, the share of the prompts on which all 276 hold at once, and the half-width beside
-the root mean square error. The seeds are ``--first`` and those after it; the choices in ``p2l/uncertainty`` were made
-on seeds 0 to 3.
+the root mean square error; then the share of the LLMs whose points on one leaderboard for a topic, and for all held-out
+prompts, the interval of the model's error holds. The seeds are ``--first`` and those after it; the choices in
+``p2l/uncertainty`` were made on seeds 0 to 3, that for groups of prompts on seeds 100 to 103.
 """
 
 import argparse
@@ -17,16 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from cached_states import StateCache
 
 from p2l.data.prompt_encoder import Prompt
 from p2l.data.simulated import SimulatedArena, load_prompts
 from p2l.data.simulated.arena_truth import draw_votes, split_prompts
 from p2l.data.vote_table import VoteTable
+from p2l.insight.group_leaderboards import group_leaderboard
 from p2l.leaderboard import fit
 from p2l.outcomes import GRK
 from p2l.ranking.head_posterior import HeadPosterior
 from p2l.statistics.all_pairs import all_pairs_quantile
+from p2l.types import Ranking
 from p2l.uncertainty.calibrate_posterior import calibrated
 from p2l.uncertainty.most_probable_head import most_probable_layer
 from p2l.uncertainty.posterior_fit import LinearOutputs, posterior_of
@@ -68,7 +72,10 @@ def one_arena(prompts: Prompts, seed: int, number: int) -> dict[str, float]:
     posterior = calibrated(posterior, val, layer.ranking(hidden_of_val, GRK), hidden_of_val, GRK)
     seconds = time.perf_counter() - start
     losses = {f"{name} log loss": loss for name, loss in posterior.report["log_loss"].items()}
-    return {**held(posterior, layer, arena, held_out, prompts), **losses, "seconds": seconds}
+    shares = held(posterior, layer, arena, held_out, prompts) | held_of_groups(
+        posterior, layer, arena, held_out, prompts
+    )
+    return {**shares, **losses, "seconds": seconds}
 
 
 def held(
@@ -88,6 +95,34 @@ def held(
         "half-width": Z * float(deviation.mean()),
         "error": float(np.sqrt(((errors[:, a] - errors[:, b]) ** 2).mean())),
     }
+
+
+def held_of_groups(
+    posterior: HeadPosterior, layer: LinearOutputs, arena: SimulatedArena, frame: pd.DataFrame, prompts: Prompts
+) -> dict[str, float]:
+    """Compare the points of the LLMs on each topic, and on all of these prompts, with the truth for the same prompts.
+
+    The prompts are given, so that only the error of the model counts.
+    """
+    hidden = prompts.states(frame["prompt"].tolist())
+    states = torch.from_numpy(posterior.states(hidden))
+    rankings = layer.ranking(hidden, GRK)._replace(states=states)
+    true = Ranking(*(torch.from_numpy(values) for values in (arena.true_coefs(frame), arena.true_eta(frame))))
+    groups = {
+        "topic": list(frame.groupby("topic", sort=False).indices.values()),
+        "all prompts": [np.arange(len(frame))],
+    }
+    shares = {}
+    for name, all_rows in groups.items():
+        within, widths = [], []
+        for rows in all_rows:
+            board = group_leaderboard(arena.models, GRK, rankings, rows, posterior, alike=name == "topic")
+            truth = group_leaderboard(arena.models, GRK, true, rows)
+            half = Z * board.table().set_index("model").loc[list(arena.models), "error_model"].to_numpy()
+            within.append(np.abs(board.elo - truth.elo) < half)
+            widths.append(half)
+        shares |= {name: float(np.mean(within)), f"half-width of {name}, Elo": float(np.mean(widths))}
+    return shares
 
 
 def main() -> None:

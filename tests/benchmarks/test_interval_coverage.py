@@ -36,4 +36,5 @@ def test_intervals_hold_the_truth(benchmark: ModuleType) -> None:
     found = [benchmark.one_arena(prompts, seed, 20_000) for seed in range(2)]
     assert 0.88 < np.mean([one["pairs"] for one in found]) <= 1
     assert np.mean([one["error"] for one in found]) < 0.8
+    assert all(np.mean([one[name] for one in found]) > 0.88 for name in ("topic", "all prompts"))
     assert all(one["calibrated log loss"] < one["point log loss"] + 0.002 for one in found)
