@@ -56,6 +56,8 @@ def view_as_chat(body: JSON) -> ChatView:
     for fields in (_tools(body, lost), _choice(body, lost), _metadata(body, lost), _output(body, lost)):
         out |= fields
     if stops := body.get("stop_sequences"):
+        if not isinstance(stops, list) or not all(isinstance(stop, str) for stop in stops):
+            raise invalid("stop_sequences must be a list of texts", "stop_sequences")
         out["stop"] = stops
     if tier := body.get("service_tier"):
         out["service_tier"] = _TIERS.get(str(tier), tier)
@@ -160,7 +162,8 @@ def _is_closed(schema: Any) -> bool:
         return all(map(_is_closed, schema))
     if not isinstance(schema, dict):
         return True
-    properties = schema.get("properties")
-    is_object = isinstance(properties, dict) or schema.get("type") == "object"
-    closed = schema.get("additionalProperties") is False and set(schema.get("required") or ()) == set(properties or ())
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    is_object = bool(properties) or schema.get("type") == "object"
+    requires_all = isinstance(required, list) and all(name in required for name in properties)
+    closed = schema.get("additionalProperties") is False and requires_all
     return (closed or not is_object) and all(map(_is_closed, schema.values()))

@@ -32,6 +32,12 @@ def reasoning_in(message: JSON) -> str:
     return next((text for text in texts if isinstance(text, str) and text), "")
 
 
+def thoughts_in(message: JSON) -> list[JSON]:
+    """Return the blocks of thinking of a message or delta, or the pieces of them, in LiteLLM's form."""
+    blocks = message.get("thinking_blocks")
+    return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+
 def carried_of(message: JSON) -> JSON:
     """Return what a message or delta holds that this API has no field for."""
     content = message.get("content")
@@ -106,10 +112,7 @@ def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON
     content += [{**tool_use(call), "input": arguments_of(call)[1]} for call in calls]
     carried = {**carried_beside(completion, choice), **carried_of(message)}
     return {
-        "id": completion.get("id"),
-        "type": "message",
-        "role": "assistant",
-        "model": completion.get("model"),
+        **message_head(completion),
         "content": content,
         **ending(choice, as_chat, calls=bool(calls), refuses=bool(refusal)),
         "usage": message_usage(completion.get("usage"), as_chat, output_characters(completion)),
@@ -117,10 +120,16 @@ def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON
     }
 
 
+def message_head(answer: JSON) -> JSON:
+    """Return the first fields of a message; an id of its own if the provider gives none."""
+    name = answer.get("id") or f"msg_{uuid.uuid4().hex[:24]}"
+    return {"id": name, "type": "message", "role": "assistant", "model": answer.get("model")}
+
+
 def _thoughts(message: JSON) -> list[JSON]:
     """Return the thoughts; those of vendors without signatures have an empty one, which no vendor takes back."""
-    if blocks := message.get("thinking_blocks"):
-        return list(blocks)
+    if blocks := thoughts_in(message):
+        return blocks
     text = reasoning_in(message)
     return [{"type": "thinking", "thinking": text, "signature": ""}] if text else []
 

@@ -7,8 +7,10 @@ from p2l.serving.router.api.message_answer import (
     carried_beside,
     carried_of,
     ending,
+    message_head,
     message_usage,
     reasoning_in,
+    thoughts_in,
     tool_use,
 )
 from p2l.serving.router.chat_request import JSON
@@ -84,7 +86,7 @@ class MessageEvents:
 
     def _thoughts(self, delta: JSON) -> Iterator[JSON]:
         """Yield the thoughts of a delta; signed blocks come in pieces, their signature last."""
-        blocks = delta.get("thinking_blocks") or []
+        blocks = thoughts_in(delta)
         pieces = [block.get("thinking") or "" for block in blocks if block.get("type") == "thinking"]
         if text := reasoning_in(delta) or "".join(pieces):
             yield from self._piece("thinking", {"type": "thinking_delta", "thinking": text})
@@ -140,13 +142,7 @@ class MessageEvents:
 
 def _start(chunk: JSON) -> Iterator[JSON]:
     """Yield the start of a message; its tokens are known at its end."""
+    empty = {"content": [], "stop_reason": None, "stop_sequence": None}
     usage = {"input_tokens": 0, "output_tokens": 0}
-    head: JSON = {
-        "id": chunk.get("id"),
-        "type": "message",
-        "role": "assistant",
-        "model": chunk.get("model"),
-        "content": [],
-    }
-    yield {"type": "message_start", "message": {**head, "stop_reason": None, "stop_sequence": None, "usage": usage}}
+    yield {"type": "message_start", "message": {**message_head(chunk), **empty, "usage": usage}}
     yield {"type": "ping"}

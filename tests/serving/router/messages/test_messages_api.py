@@ -399,6 +399,7 @@ class TestErrors:
             ({**ASK, "max_tokens": -1}, "max_tokens"),
             ({**ASK, "metadata": {"user_id": 5}}, "metadata.user_id"),
             ({**ASK, "thinking": "yes"}, "thinking"),
+            ({**ASK, "stop_sequences": "x"}, "stop_sequences"),
             ({**ASK, "api_base": "http://evil"}, "api_base"),
         ],
     )
