@@ -484,6 +484,15 @@ class TestRouting:
 COUNTED: dict[str, Any] = {"model": "claude", "messages": HI, "system": "Be brief", "tools": [TOOL]}
 
 
+def test_models_in_the_form_of_the_client(start: Starter) -> None:
+    running = start.router({"a": model(start.upstream().url), "b": model(start.upstream().url)}, router_type="random")
+    with anthropic.Anthropic(base_url=running.url, api_key=KEY, max_retries=0) as client:
+        listed = list(client.models.list(limit=1))
+        assert [one.id for one in listed][-2:] == ["a", "b"] and listed[0].created_at.year == 2025
+        assert client.models.retrieve("b").display_name == "b"
+    assert start.client(running).models.retrieve("b").owned_by == "openai"
+
+
 class TestCounting:
     def test_anthropic_counts(self, start: Starter) -> None:
         fake = start.upstream(lambda seen: Reply(body={"input_tokens": 42}))
