@@ -15,6 +15,7 @@ from p2l.serving.http.request_limits import RequestLimits
 from p2l.serving.http.request_response import json_response
 from p2l.serving.router.api import (
     chat_completions,
+    completions,
     count_tokens,
     embeddings_api,
     feedback,
@@ -71,6 +72,7 @@ def make_app(container: RouterContainer, limits: RequestLimits | None = None) ->
 def _routes() -> list[Route]:
     return [
         Route("/v1/chat/completions", chat_completions.create_chat_completion, methods=["POST"]),
+        Route("/v1/completions", completions.create_completion, methods=["POST"]),
         Route(_MESSAGES, messages.create_message, methods=["POST"]),
         Route(f"{_MESSAGES}/count_tokens", count_tokens.count_tokens, methods=["POST"]),
         Route("/v1/route", route_preview.preview_route, methods=["POST"]),

@@ -86,6 +86,18 @@ _RESPONSE: JSON = {
     },
     "example": {"model": "-", "input": "what's 828913*1234?", "cost": 2.5},
 }
+_TEXT: JSON = {
+    "type": "object",
+    "required": ["prompt"],
+    "properties": {
+        "model": {"type": "string"},
+        "prompt": {"type": "string"},
+        "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
+        "stream": {"type": ["boolean", "null"]},
+        "max_tokens": {"type": ["integer", "null"], "minimum": 1},
+    },
+    "example": {"model": "-", "prompt": "what's 828913*1234?", "cost": 2.5},
+}
 _CONTENT: JSON = {
     "anyOf": [
         {"type": "string"},
@@ -163,6 +175,7 @@ def document() -> JSON:
                 "parameters": [_ID],
             },
             "/v1/responses/{id}/input_items": {"get": _get("Its input items"), "parameters": [_ID]},
+            "/v1/completions": {"post": _post("Complete a text, for old clients", _TEXT)},
             "/v1/messages": {"post": _post("Anthropic's Messages API", _ANTHROPIC, error=_ANTHROPIC_ERROR)},
             "/v1/messages/count_tokens": {
                 "post": _post("The tokens of a prompt, at models of Anthropic", _COUNTED, error=_ANTHROPIC_ERROR)
