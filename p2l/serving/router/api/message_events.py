@@ -142,7 +142,7 @@ class MessageEvents:
 
 def _start(chunk: JSON) -> Iterator[JSON]:
     """Yield the start of a message; its tokens are known at its end."""
-    empty = {"content": [], "stop_reason": None, "stop_sequence": None}
+    empty: JSON = {"content": [], "stop_reason": None, "stop_sequence": None}
     usage = {"input_tokens": 0, "output_tokens": 0}
     yield {"type": "message_start", "message": {**message_head(chunk), **empty, "usage": usage}}
     yield {"type": "ping"}
