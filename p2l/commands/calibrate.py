@@ -15,8 +15,7 @@ from rich.table import Table
 from p2l.composition.config_objects import make
 from p2l.console import table_console
 from p2l.data import VoteTable, load_votes
-from p2l.data.vote_evidence import with_evidence
-from p2l.data.vote_sources import VoteSplits
+from p2l.data.vote_evidence import evidence_doubts, table_with_evidence
 from p2l.data.winner_labels import WinnerMap
 from p2l.evaluation.calibration import calibration_error, gaps_by_prompt
 from p2l.evaluation.recalibration import Recalibration, cross_fitted, fit_recalibration
@@ -85,7 +84,10 @@ class CalibrationJob:
             winner_map=self.winner_map,
         )
         log.info("votes from %s: %s", self.votes, skipped)
-        return with_evidence(VoteSplits(table), checkpoint.family).train
+        table = table_with_evidence("held-out", table, checkpoint.family)
+        for doubt in evidence_doubts("votes", table):
+            log.warning("%s", doubt)
+        return table
 
     def _write(self, checkpoint: Checkpoint, found: Recalibration, report: dict[str, Any]) -> Checkpoint:
         head = checkpoint.model.head

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ from rich.table import Table
 from p2l.composition.config_objects import make
 from p2l.console import table_console
 from p2l.data import VoteTable, load_votes
-from p2l.data.vote_evidence import with_evidence
-from p2l.data.vote_sources import VoteSplits
+from p2l.data.vote_evidence import evidence_doubts, table_with_evidence
 from p2l.data.winner_labels import WinnerMap
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation.vote_scores import score_votes
@@ -71,14 +70,14 @@ class PosteriorJob:
     def run(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the checkpoint with the posterior."""
         checkpoint.model.to(fastest_device())
-        head, votes = checkpoint.model.head, self._read(self.votes, self.split, checkpoint)
+        head, votes = checkpoint.model.head, self._read("votes", self.votes, self.split, checkpoint)
         held_out = None
         if self.val is not None:
-            held_out = _on_other_prompts(self._read(self.val, self.val_split, checkpoint), votes)
+            held_out = _on_other_prompts(self._read("val", self.val, self.val_split, checkpoint), votes)
         hidden = self._states(checkpoint, votes)
         hidden_of_val = None if held_out is None else self._states(checkpoint, held_out)
         checkpoint.model.cpu()
-        report: dict[str, Any] = {}
+        report: dict[str, Any] = {"doubts": list(_doubts(votes, held_out))}
         if self.refit and held_out is not None and hidden_of_val is not None:
             report["refit"] = refit(head, (votes, hidden), (held_out, hidden_of_val))
         posterior = fit_posterior(head, votes, hidden)
@@ -90,6 +89,8 @@ class PosteriorJob:
         head.posterior_head = PosteriorHead(posterior)
         report |= posterior.report
         _print(report)
+        for doubt in report["doubts"]:
+            log.warning("%s: the intervals are mostly what the prior expects", doubt)
         with write_whole(Path(self.output_dir) / "posterior.json") as file:
             json.dump(report, file, indent=1)
         again = replace(checkpoint, recipe={**checkpoint.recipe, "posterior": report})
@@ -101,7 +102,7 @@ class PosteriorJob:
         _, hidden = rank_with_hidden_states(checkpoint, votes.prompts, token_budget=self.token_budget)
         return hidden.double().numpy()
 
-    def _read(self, source: str, split: str, checkpoint: Checkpoint) -> VoteTable:
+    def _read(self, name: str, source: str, split: str, checkpoint: Checkpoint) -> VoteTable:
         table, skipped = load_votes(
             source,
             split=split,
@@ -111,9 +112,13 @@ class PosteriorJob:
             winner_map=self.winner_map,
         )
         log.info("votes from %s: %s", source, skipped)
-        if not table.weight.any():
-            raise DataError(f"{source}: all votes have weight 0, so that they tell nothing; expected some above 0")
-        return with_evidence(VoteSplits(table), checkpoint.family).train
+        return table_with_evidence(name, table, checkpoint.family)
+
+
+def _doubts(votes: VoteTable, held_out: VoteTable | None) -> Iterator[str]:
+    yield from evidence_doubts("votes", votes)
+    if held_out is not None:
+        yield from evidence_doubts("val", held_out)
 
 
 def _on_other_prompts(held_out: VoteTable, votes: VoteTable) -> VoteTable:

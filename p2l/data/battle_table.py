@@ -1,5 +1,6 @@
 """Votes without their prompts: which two models met and who won, as arrays. One leaderboard needs no more."""
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,8 +31,11 @@ from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
 from p2l.winner import OUTCOMES
 
+log = logging.getLogger(__name__)
+
 BATTLE_COLUMNS = ("model_a", "model_b", "winner")
 
+NUMBERS = {BAD_WEIGHT: ("weight",), BAD_SOFT_VOTE: SOFT_COLUMNS}  # the columns of each fault of numbers
 _SOFT_SUM_TOLERANCE = 1e-3
 _LARGEST_WEIGHT = np.finfo(np.float32).max
 
@@ -93,7 +97,9 @@ def load_battles(
     report = battles.explain(skip_report(battles.bad_rows(models), len(frame)), models)
     check_skipped(report, max_skipped_share, name)
     check_labels(report, max_skipped_share, name)
-    return battles.table(report.kept_rows() if report.skipped else slice(None), models), report
+    table = battles.table(report.kept_rows() if report.skipped else slice(None), models)
+    check_weight(float(table.weight.sum(dtype=np.float64)), name)
+    return table, report
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class BattleColumns:
     winner: Names
     weight: Float64[np.ndarray, " votes"] | None
     soft: Float64[np.ndarray, "votes 4"] | None
+    written: pd.DataFrame  # weight and soft votes as the table has them
 
     @classmethod
     def of(cls, frame: pd.DataFrame, source: str, needed: Sequence[str] = BATTLE_COLUMNS) -> "BattleColumns":
@@ -116,6 +123,7 @@ class BattleColumns:
             winner=Names.of(frame["winner"]),
             weight=numbers(frame["weight"]) if "weight" in frame.columns else None,
             soft=soft_votes(frame),
+            written=frame[[name for name in ("weight", *SOFT_COLUMNS) if name in frame.columns]],
         )
 
     def bad_rows(self, models: Sequence[str] | None) -> dict[str, Mask]:
@@ -133,8 +141,11 @@ class BattleColumns:
         }
 
     def explain(self, report: SkipReport, models: Sequence[str] | None) -> SkipReport:
-        """Add the unknown labels and models to a report, with their counts."""
+        """Add the values at fault to a report, with their counts: labels, models, weights and soft votes."""
         details = {}
+        for reason in NUMBERS:
+            if rows := report.skipped.get(reason):
+                details[reason] = count_values(self.written.iloc[rows], reason)
         if rows := report.skipped.get(UNKNOWN_WINNER):
             details[UNKNOWN_WINNER] = Counter(str(self.winner.values[code]) for code in self.winner.codes[rows])
         if rows := report.skipped.get(UNKNOWN_MODEL):
@@ -151,6 +162,8 @@ class BattleColumns:
             )
             models = [own[index] for index in np.flatnonzero(counts)]
         weight = np.ones(len(self.winner.codes)) if self.weight is None else self.weight
+        if self.soft is not None:
+            _warn_of_other_winners(self.soft[rows], self._winner_index()[rows])
         return BattleTable(
             model_a=self.model_a.positions(models)[rows],
             model_b=self.model_b.positions(models)[rows],
@@ -171,6 +184,34 @@ class BattleColumns:
             return hard
         soft = self.soft[rows]
         return np.where(np.isnan(soft), hard, shares_of_soft_votes(soft)).astype(np.float32)
+
+
+def count_values(frame: pd.DataFrame, reason: str) -> Counter[str]:
+    """Count the weights or soft votes of rows that are at fault, as the table has them; "missing" for a gap."""
+    rows = frame[list(NUMBERS[reason])].itertuples(index=False)
+    return Counter(", ".join("missing" if pd.isna(value) is True else str(value) for value in row) for row in rows)
+
+
+def check_weight(total: float, source: str) -> None:
+    """Raise ``DataError``, naming ``source``, if votes have no weight in total."""
+    if not total:
+        raise DataError(f"{source}: all votes have weight 0, so that they tell nothing; expected some above 0")
+
+
+def _warn_of_other_winners(soft: Float64[np.ndarray, "votes 4"], winner: Int64[np.ndarray, " votes"]) -> None:
+    """Warn of soft votes that give another outcome more weight than the winner of their row."""
+    of_winner = soft[np.arange(len(soft)), winner]
+    other = np.flatnonzero(soft.max(axis=1) > of_winner + _SOFT_SUM_TOLERANCE)
+    if other.size:
+        row = int(other[0])
+        log.warning(
+            "%d of %d votes name a winner that is not the most probable outcome of their soft vote, such as %s with "
+            "%s; the soft votes are used",
+            other.size,
+            len(soft),
+            OUTCOMES[winner[row]].value,
+            ", ".join(f"{name} {share:g}" for name, share in zip(SOFT_COLUMNS, soft[row], strict=True)),
+        )
 
 
 def check_columns(columns: Collection[str], needed: Sequence[str], source: str) -> None:

@@ -13,11 +13,9 @@ from jaxtyping import Int64
 from p2l.data.adapters import BATTLE_COLUMNS_OF_RELEASES, Adapter, battle_adapter, chosen_columns
 from p2l.data.battle_cells import HARD, PRODUCTS, SOFT, SQUARES, WEIGHT, CellNames, CellSums, CodedBlock
 from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, NeedsEachVoteError, Pairs
-from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, check_columns
+from p2l.data.battle_table import BATTLE_COLUMNS, NUMBERS, BattleColumns, check_columns, check_weight, count_values
 from p2l.data.categories import Category
 from p2l.data.skip_report import (
-    BAD_SOFT_VOTE,
-    BAD_WEIGHT,
     ROWS_SHOWN,
     UNKNOWN_MODEL,
     UNKNOWN_WINNER,
@@ -65,6 +63,9 @@ def count_battles(
     found = {
         name: part if isinstance(part, DataError) else _counts(part, judged, models) for name, part in parts.items()
     }
+    for counts in found.values():
+        if isinstance(counts, BattleCounts):
+            check_weight(float(counts.weight.sum()), table.source)
     return found, report
 
 
@@ -153,13 +154,24 @@ class _Counter:
         """Report the rows that are not votes: their number by reason, and the first of them."""
         rows = sums.rows[judged.cells]
         counts = {reason: int(rows[bad].sum()) for reason, bad in judged.faults.items()}
-        for fault in (BAD_WEIGHT, BAD_SOFT_VOTE):
+        for fault in NUMBERS:
             counts[fault] = int(sums.of(fault)[judged.cells][judged.good].sum())
         counts = {reason: count for reason, count in counts.items() if count}
         total, skipped = int(rows.sum()), sum(counts.values())
         masks = {reason: partial(_rows_with, reason, judged=judged) for reason in counts}
         first = self._first_rows(masks, counts) if counts else {}
-        return SkipCounts(total, total - skipped, counts, first, _details(judged, rows, self.models))
+        details = _details(judged, rows, self.models) | self._values(
+            judged, [name for name in NUMBERS if name in counts]
+        )
+        return SkipCounts(total, total - skipped, counts, first, details)
+
+    def _values(self, judged: _Judged, faults: Collection[str]) -> dict[str, dict[str, int]]:
+        """Count the values of these faults of numbers, in one more pass if there are any."""
+        found: dict[str, Counter[str]] = {fault: Counter() for fault in faults}
+        for block in self._blocks() if faults else ():
+            for fault, values in found.items():
+                values += count_values(block.frame[_rows_with(fault, block.coded, judged)], fault)
+        return {fault: dict(values) for fault, values in found.items()}
 
     def _first_rows(self, masks: Mapping[str, RowMask], counts: Mapping[str, int]) -> dict[str, list[str]]:
         """Return the places of the first rows of each mask; a mask marks ``counts`` rows of the table."""

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from p2l.data.adapters import adapt, battle_adapter, chosen_columns
-from p2l.data.battle_table import BattleColumns, BattleTable
+from p2l.data.battle_table import BattleColumns, BattleTable, check_weight
 from p2l.data.prompt_cells import spells_lists
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import blocked_table, text_columns
@@ -65,7 +65,9 @@ def load_large_votes(
         report = loader.report()
         check_skipped(report, max_skipped_share, table.source)
         check_labels(report, max_skipped_share, table.source)
-        return loader.votes(), report
+        votes = loader.votes()
+        check_weight(float(votes.weight.sum(dtype=np.float64)), table.source)
+        return votes, report
     finally:
         writer.discard()
 

@@ -166,7 +166,7 @@ def _date(time: Any) -> str:
     if isinstance(time, pd.Timestamp):
         return time.isoformat()
     unit = next((unit for least, unit in reversed(_UNITS.items()) if time >= least), None)
-    return f"{time:g}" if unit is None else pd.Timestamp(time, unit=unit).isoformat(timespec="seconds")
+    return f"{time:.17g}" if unit is None else pd.Timestamp(time, unit=unit).isoformat(timespec="seconds")
 
 
 def _repeats(table: VoteTable) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The votes that carry evidence in a likelihood family: ties carry none under "bt"."""
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,13 +12,16 @@ from p2l.outcomes import OutcomeFamily
 
 log = logging.getLogger(__name__)
 
+FEW_PROMPTS = 20  # as of clusters: below, spreads over prompts are known to be estimated too small
+
 
 def with_evidence(splits: VoteSplits, family: OutcomeFamily) -> VoteSplits:
     """Drop the votes without evidence in ``family``, and log their number; DataError if a table has no others."""
-    return VoteSplits(**{name: _with_evidence(name, table, family) for name, table in splits.items()})
+    return VoteSplits(**{name: table_with_evidence(name, table, family) for name, table in splits.items()})
 
 
-def _with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:
+def table_with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:
+    """Do the same for one table, which messages call ``name``."""
     counts = (table.outcome_shares @ np.asarray(family.targets, dtype=np.float32)).sum(-1) > 0
     if counts.all():
         return table
@@ -27,3 +31,13 @@ def _with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTa
     if not counts.any():
         raise DataError(f"no {name} vote carries evidence under {family.name!r}; all {len(table)} are ties")
     return table.select(np.flatnonzero(counts))
+
+
+def evidence_doubts(name: str, table: VoteTable) -> Iterator[str]:
+    """Yield a doubt if estimates over prompts rest on few of them."""
+    weighted = np.unique(table.prompt_index[table.weight > 0]).size
+    if weighted < FEW_PROMPTS:
+        yield (
+            f"{name}: {len(table):,} votes on {weighted:,} prompts are too few to tell how much prompts differ "
+            f"(expected {FEW_PROMPTS} prompts or more)"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float32, Int64
 
-from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable
+from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable, check_weight
 from p2l.data.collector import paused_collector
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import TableSource, source_name
@@ -174,6 +174,7 @@ def convert_votes(
     rows = report.kept_rows() if report.skipped else slice(None)
     prompt_index, turns = prompts.select(rows)
     battles = columns.table(rows, models)
+    check_weight(float(battles.weight.sum(dtype=np.float64)), source)
     table = VoteTable(
         prompts=turns,
         prompt_index=prompt_index,

@@ -62,7 +62,7 @@ def read_winners(
         _warn_unused(winner_map or {}, labels)
         scored = has_scores(frame["winner"])
     outcomes = _outcomes(labels, given, scored)
-    names = _model_names(frame) if any(label and outcome != label for label, outcome in zip(labels, outcomes)) else ()
+    names = _model_names(frame)
     changed = [label is not None and outcome != label for label, outcome in zip(labels, outcomes, strict=True)]
     changed = [flag or (isinstance(value, str) and value != value.strip()) for flag, value in zip(changed, values)]
     by_name = [index for index, label in enumerate(labels) if label in names and not _is_given(label, given)]
@@ -74,8 +74,7 @@ def read_winners(
     ]
     winner = np.array([*new, None], dtype=object)[codes]
     for index in by_name:
-        if labels[index] not in {outcome.value for outcome in OUTCOMES}:
-            _set_by_name(winner, frame, codes == index, cast(str, labels[index]), outcomes[index])
+        _set_by_name(winner, frame, codes == index, cast(str, labels[index]), outcomes[index])
     return frame.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
 
 

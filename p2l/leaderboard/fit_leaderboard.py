@@ -9,7 +9,7 @@ from typing import TypeAlias, get_args
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int, Int64
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,7 +21,7 @@ from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.comparison_graph import centring, components
 from p2l.leaderboard.covariance import have_few_votes, sandwich
-from p2l.leaderboard.fit_notes import fit_notes, resampling_notes
+from p2l.leaderboard.fit_notes import fit_notes, resampling_notes, ridge_note
 from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 RIDGE = 1e-3
 MANY_RESAMPLES = 50  # a progress bar from here on
 _AT_BOUND = 0.1  # of eta: closer than this to its bound, the margin of a tie is the smallest within 1 %
+_LEAST_WEIGHT = 4.0  # of a model, in ridges: the information of a vote is at most 1/4 of its weight under "bt"
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
 Votes: TypeAlias = BattleTable | BattleCounts | VoteTable | TableSource
 Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
@@ -96,10 +97,9 @@ def fit(
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
     minimum = _minimum(likelihood, shares, ridge)
     component = components(rows, shares)
-    found = identify(rows, family, shares, component)
+    found, light = identify(rows, family, shares, component), _outweighed(rows, shares, component, ridge)
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
-    start = minimum.parameters[0]
-    parameters = gauge @ start
+    start, parameters = minimum.parameters[0], gauge @ minimum.parameters[0]
     resamples = _progress(resampled_weights(battles, rows, codes, bootstrap, seed), bootstrap)
     samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
     return LeaderboardFit(
@@ -111,10 +111,11 @@ def fit(
         effects=dict(zip(rows.covariate_names, parameters[len(rows.models) + family.num_eta :].tolist(), strict=True)),
         votes=_votes_of_models(rows, shares),
         component=component,
-        identified=~found.loose,
+        identified=~(found.loose | light),
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
-        notes=_notes(rows, likelihood, minimum, component, found) + _resampling(rows, family, codes, bootstrap),
+        notes=_notes(rows, likelihood, minimum, component, found)
+        + _weakness(rows, family, codes, bootstrap, light, ridge),
     )
 
 
@@ -269,11 +270,21 @@ def _fit_many(
     return torch.cat(found)
 
 
-def _resampling(
-    rows: VoteRows, family: OutcomeFamily, codes: Int64[np.ndarray, " votes"] | None, bootstrap: int
+def _weakness(
+    rows: VoteRows,
+    family: OutcomeFamily,
+    codes: Int64[np.ndarray, " votes"] | None,
+    bootstrap: int,
+    light: Bool[np.ndarray, " models"],
+    ridge: float,
 ) -> tuple[str, ...]:
     few = [rows.models[i] for i in np.flatnonzero(have_few_votes(rows, family).numpy())]
-    return resampling_notes(codes, bootstrap, few)
+    return ridge_note(rows.models, light, ridge) + resampling_notes(codes, bootstrap, few)
+
+
+def _outweighed(rows: VoteRows, shares: Tensor, component: np.ndarray, ridge: float) -> Bool[np.ndarray, " models"]:
+    """Mark the models whose votes weigh less than the ridge."""
+    return (_votes_of_models(rows, shares) < _LEAST_WEIGHT * ridge) & (component >= 0)
 
 
 def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:

@@ -58,6 +58,17 @@ def resampling_notes(codes: Int64[np.ndarray, " votes"] | None, bootstrap: int, 
     return tuple(notes)
 
 
+def ridge_note(models: tuple[str, ...], outweighed: Bool[np.ndarray, " models"], ridge: float) -> tuple[str, ...]:
+    """Return the warning about models whose votes weigh less than the ridge."""
+    if not outweighed.any():
+        return ()
+    names = _names(_of(models, outweighed))
+    return (
+        f"the votes of {names} weigh so little that the ridge of {ridge:g} outweighs them, and pulls the coefficients "
+        "to 0: scale the weights, so that one vote weighs about 1, or lower the ridge",
+    )
+
+
 def _strengths(models: tuple[str, ...], family: OutcomeFamily, found: Identification) -> Iterator[str]:
     loose = _of(models, found.loose)
     if not loose:

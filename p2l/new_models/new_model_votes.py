@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.battle_table import BattleColumns
-from p2l.data.vote_evidence import with_evidence
+from p2l.data.vote_checks import name_doubts
+from p2l.data.vote_evidence import table_with_evidence
 from p2l.data.vote_frame import read_vote_frame
-from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import ConfigError, DataError
@@ -39,6 +39,8 @@ def load_new_model_votes(
     frame = read_vote_frame(source, split, columns=columns, winner_map=winner_map)
     names = tuple(new) if new is not None else _unknown(frame, known, source)
     _check_names(names, known, source, refit)
+    for doubt in name_doubts({*known, *names}):
+        log.warning("%s", doubt)
     models = (*known, *(name for name in names if name not in known))
     frame, report = validate_votes(frame, max_skipped_share=max_skipped_share, models=models, source=source)
     check_labels(report, max_skipped_share, source)
@@ -50,7 +52,7 @@ def load_new_model_votes(
         log.info("ignored %d votes between known models", len(table) - len(rows))
     if not len(rows):
         raise DataError(f"{source} has no vote with {', '.join(names)}")
-    votes = with_evidence(VoteSplits(table.select(rows)), family).train
+    votes = table_with_evidence("train", table.select(rows), family)
     _check_counts(votes, names, family)
     return votes, names
 

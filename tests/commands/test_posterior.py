@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 
 from p2l.commands.posterior import PosteriorJob
+from p2l.data import load_votes
+from p2l.data.vote_evidence import table_with_evidence
 from p2l.errors import ConfigError, DataError
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
 from p2l.models.predictor import predict
+from p2l.outcomes import get_family
 from p2l.types import OUTCOMES
 from tests.running import run_script
 
@@ -125,3 +128,17 @@ def test_votes_without_weight_are_refused(
     with pytest.raises(DataError, match=r"zero.parquet: all votes have weight 0"):
         PosteriorJob(output_dir=str(tmp_path / "out"), **paths).run(tiny_checkpoint)
     assert not (tmp_path / "out").exists()
+
+
+def test_few_votes_and_votes_without_evidence_are_named(
+    tiny_checkpoint: Checkpoint, tables: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = pd.read_parquet(tables[0]).head(1)
+    one.to_parquet(tmp_path / "one.parquet")
+    PosteriorJob(str(tmp_path / "one.parquet"), str(tmp_path / "out")).run(tiny_checkpoint)
+    assert "votes: 1 votes on 1 prompts are too few to tell how much prompts differ" in caplog.text
+    report = json.loads((tmp_path / "out" / "posterior.json").read_text())
+    assert report["doubts"][0].startswith("votes: 1 votes on 1 prompts")
+    ties = load_votes(one.assign(winner="tie"))[0]
+    with pytest.raises(DataError, match="no val vote carries evidence under 'bt'; all 1 are ties"):
+        table_with_evidence("val", ties, get_family("bt"))

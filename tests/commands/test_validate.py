@@ -1,6 +1,8 @@
 """``p2l validate``: tables for people, JSON for programs, an exit status for scripts; and a light start."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -78,3 +80,16 @@ def test_labels_and_tokens_in_the_table(tmp_path: Path, capsys: pytest.CaptureFi
 def test_options_are_checked(option, message) -> None:
     status, output = call(P2L, "validate", f"votes={VOTES}", option)
     assert status == 2 and message in output and "Traceback" not in output
+
+
+def test_standard_output_is_json_alone(tmp_path: Path) -> None:
+    """Messages go to standard error: a map of a label that the table does not have is a warning."""
+    done = subprocess.run(
+        [sys.executable, "-m", "p2l", "validate", f"votes={VOTES}", "format=json", "winner_map={skipped: null}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert json.loads(done.stdout)["errors"] == []
+    assert "no winner of the table is 'skipped'" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.vote_table import VoteTable, validate_votes
+from p2l.data.vote_table import VoteTable, load_votes, validate_votes
 from p2l.errors import DataError
 
 ROWS = [
@@ -103,3 +103,44 @@ def test_columns_of_other_names_are_guessed(names, option) -> None:
     if "..." not in option:
         columns = OverridesParser.create().parse_override(option).value()
         assert load_battles(named, columns=columns, max_skipped_share=1.0)[0].models == ("ant", "bee", "cat")
+
+
+def test_bad_weights_and_soft_votes_are_shown() -> None:
+    rows = [{"model_a": "x", "model_b": "y", "winner": "tie", "weight": w} for w in ("1", "3 kg", "-2", "-2", "inf")]
+    _, report = load_battles(rows, max_skipped_share=0.9)
+    assert "bad weight: 4 (row 1, 2, 3, 4): '-2' 2, '3 kg' 1, 'inf' 1" in str(report)
+    soft = {"p_model_a": 0.1, "p_model_b": "half", "p_tie": 0.2, "p_both_bad": 0.0}
+    _, report = load_battles([rows[0], {**rows[0], **soft}], max_skipped_share=0.9)
+    assert "bad soft vote: 1 (row 1): '0.1, half, 0.2, 0.0' 1" in str(report)
+
+
+def test_votes_without_weight_are_refused() -> None:
+    rows = [{"prompt": "p", "model_a": "x", "model_b": "y", "winner": "tie", "weight": 0.0}] * 3
+    for load in (load_battles, load_votes):
+        with pytest.raises(DataError, match="the vote table: all votes have weight 0"):
+            load(rows)
+
+
+def test_a_soft_vote_against_its_winner_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    shares = [(0.9, 0.1, 0.0), (0.2, 0.7, 0.1), (0.5, 0.5, 0.0), (0.3, 0.2, 0.5)]
+    rows = [
+        {
+            "model_a": "x",
+            "model_b": "y",
+            "winner": "model_a",
+            "p_model_a": a,
+            "p_model_b": b,
+            "p_tie": t,
+            "p_both_bad": 0,
+        }
+        for a, b, t in shares
+    ]
+    table, _ = load_battles(rows)
+    assert "2 of 4 votes name a winner that is not the most probable outcome" in caplog.text
+    assert "such as model_a with p_model_a 0.2, p_model_b 0.7" in caplog.text
+    np.testing.assert_allclose(table.outcome_shares[1], [0.2, 0.7, 0.1, 0], rtol=1e-6)
+    caplog.clear()
+    load_battles(rows[:1])
+    assert not caplog.text
+    load_battles([{"model_a": "x", "model_b": "y", "winner": "model_a", "p_b": 0.75}])
+    assert "1 of 1 votes name a winner" in caplog.text and "p_model_b 0.75" in caplog.text

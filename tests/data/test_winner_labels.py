@@ -153,3 +153,15 @@ def test_names_of_winners_without_a_column_of_models(missing: str) -> None:
     frame = pd.DataFrame(votes(["gpt", "bard", "tie"])).drop(columns=missing)
     with pytest.raises(DataError, match=f"has no column {missing}; a vote table needs"):
         load_battles(frame)
+
+
+@pytest.mark.parametrize("name", ["tie", "both_bad", "model_b", "Draw"])
+def test_a_model_named_like_an_outcome_makes_the_label_ambiguous(name: str) -> None:
+    rows = votes([name, "bard"], (name, "bard"))
+    with pytest.raises(DataError, match=f"row 0: the winner '{name}' may mean .* or the model of that name, which is"):
+        load_votes(rows)
+    side = {"tie": "tie", "both_bad": "both_bad", "model_b": "model_b", "Draw": "tie"}[name]
+    table, _ = load_votes(rows, winner_map={name: side})
+    assert len(table) == 2
+    swapped = votes(["model_a", "model_b"], ("model_a", "model_b"))  # the side and the name agree
+    assert load_votes(swapped)[0].outcome_shares[:, :2].tolist() == [[1, 0], [0, 1]]

@@ -99,3 +99,13 @@ def test_the_bootstrap_of_few_votes_has_a_note() -> None:
 def test_weights_beyond_whole_numbers_are_no_counts() -> None:
     table = fit(frame([("a", "b", "model_a"), ("a", "b", "model_b")]).assign(weight=1e30), "bt").table()
     assert table["votes"].tolist() == pytest.approx([2e30, 2e30])
+
+
+@pytest.mark.parametrize("weight", [1e-12, 1e-3])
+def test_weights_below_the_ridge_are_said(weight: float) -> None:
+    rows = [{"model_a": "x", "model_b": "y", "winner": "model_a", "weight": weight}] * 2
+    found = fit(pd.DataFrame([*rows, {**rows[0], "winner": "model_b"}]), BT_TIE)
+    assert "the votes of x, y weigh so little that the ridge of 0.001 outweighs them" in " ".join(found.notes)
+    assert not found.identified.any() and not found.table()["identified"].any()
+    heavier = pd.DataFrame([*rows, {**rows[0], "winner": "model_b"}]).assign(weight=1.0)
+    assert not fit(heavier, BT_TIE).notes and fit(heavier, BT_TIE).identified.all()

@@ -80,3 +80,8 @@ def test_columns_and_labels_of_its_own(tmp_path):
     assert new == ("zeta",) and votes.outcome_shares.argmax(axis=1).tolist() == [0, 0]
     with pytest.raises(DataError, match="no column prompt"):
         load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, None, GRK)
+
+
+def test_a_new_name_that_is_a_known_one_in_other_letters_is_said(tmp_path, caplog):
+    load_new_model_votes(write(tmp_path / "v.jsonl", ("ant", "BEE"), ("cat", "BEE")), KNOWN, None, GRK)
+    assert "BEE and bee" in caplog.text and "each is a model of its own" in caplog.text
