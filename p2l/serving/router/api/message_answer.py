@@ -92,12 +92,13 @@ def _counts(usage: TokenUsage) -> JSON:
     }
 
 
-def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON:
+def message_of(completion: JSON, as_chat: JSON, *, model: str, shows_thinking: bool) -> JSON:
     """Return a chat completion as a message.
 
     Args:
         completion: as it was checked.
         as_chat: the request, for an estimate of a missing usage.
+        model: named in the message if the provider names none.
         shows_thinking: whether the client asked for thinking; else it is left out.
 
     Raises UpstreamError if a tool call is malformed.
@@ -112,7 +113,7 @@ def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON
     content += [{**tool_use(call), "input": arguments_of(call)[1]} for call in calls]
     carried = {**carried_beside(completion, choice), **carried_of(message)}
     return {
-        **message_head(completion),
+        **message_head(completion, model),
         "content": content,
         **ending(choice, as_chat, calls=bool(calls), refuses=bool(refusal)),
         "usage": message_usage(completion.get("usage"), as_chat, output_characters(completion)),
@@ -120,10 +121,10 @@ def message_of(completion: JSON, as_chat: JSON, *, shows_thinking: bool) -> JSON
     }
 
 
-def message_head(answer: JSON) -> JSON:
-    """Return the first fields of a message; an id of its own if the provider gives none."""
+def message_head(answer: JSON, model: str) -> JSON:
+    """Return the first fields of a message, with an id and the model's name if the provider gives none."""
     name = answer.get("id") or f"msg_{uuid.uuid4().hex[:24]}"
-    return {"id": name, "type": "message", "role": "assistant", "model": answer.get("model")}
+    return {"id": name, "type": "message", "role": "assistant", "model": answer.get("model") or model}
 
 
 def _thoughts(message: JSON) -> list[JSON]:

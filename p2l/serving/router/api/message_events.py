@@ -31,11 +31,12 @@ class MessageEvents:
 
     Args:
         as_chat: the request, for an estimate of a missing usage.
+        model: named in the message if the provider names none.
         shows_thinking: whether the client asked for thinking; else it is left out.
     """
 
-    def __init__(self, as_chat: JSON, *, shows_thinking: bool) -> None:
-        self._as_chat, self._shows_thinking = as_chat, shows_thinking
+    def __init__(self, as_chat: JSON, *, model: str, shows_thinking: bool) -> None:
+        self._as_chat, self._model, self._shows_thinking = as_chat, model, shows_thinking
         self._begun = False
         self._index = -1  # of the last block that began
         self._open: str | None = None  # kind of the block that has not stopped
@@ -50,15 +51,16 @@ class MessageEvents:
 
     def feed(self, chunk: JSON) -> Iterator[JSON]:
         """Yield the events of one chunk; UpstreamError if a tool call goes on after its end."""
-        if not self._begun:
+        if not self._begun and chunk.get("choices"):  # before it, Azure sends a chunk without id and model
             self._begun = True
-            yield from _start(chunk)
+            yield from _start(chunk, self._model)
         self._num_characters += output_characters(chunk)
         self._usage = chunk.get("usage") or self._usage
+        self._carried |= carried_beside(chunk, {})
         for choice in chunk.get("choices") or ():
             delta = choice["delta"]
             self._last = choice if choice.get("finish_reason") else self._last
-            self._carried |= carried_beside(chunk, choice)
+            self._carried |= carried_beside({}, choice)
             add_delta(self._carried, carried_of(delta))
             yield from self._delta(delta)
 
@@ -140,9 +142,9 @@ class MessageEvents:
             self._open = None
 
 
-def _start(chunk: JSON) -> Iterator[JSON]:
+def _start(chunk: JSON, model: str) -> Iterator[JSON]:
     """Yield the start of a message; its tokens are known at its end."""
     empty: JSON = {"content": [], "stop_reason": None, "stop_sequence": None}
     usage = {"input_tokens": 0, "output_tokens": 0}
-    yield {"type": "message_start", "message": {**message_head(chunk), **empty, "usage": usage}}
+    yield {"type": "message_start", "message": {**message_head(chunk, model), **empty, "usage": usage}}
     yield {"type": "ping"}

@@ -41,7 +41,8 @@ class MessagesAdapter:
             native: JSON = completion[NATIVE]
             return native
         try:
-            return message_of(completion, context.request.as_chat, shows_thinking=_shows_thinking(context.request))
+            request, model = context.request, context.model.name
+            return message_of(completion, request.as_chat, model=model, shows_thinking=_shows_thinking(request))
         except UpstreamError as error:
             raise error.to_api_error() from None
 
@@ -49,8 +50,8 @@ class MessagesAdapter:
         if is_native(context.request.api, context.model.type):
             return format_named_event(*chunk[NATIVE]) if NATIVE in chunk else b""
         if self._events is None:
-            request = context.request
-            self._events = MessageEvents(request.as_chat, shows_thinking=_shows_thinking(request))
+            request, model = context.request, context.model.name
+            self._events = MessageEvents(request.as_chat, model=model, shows_thinking=_shows_thinking(request))
         return _rendered(self._events.feed(chunk))
 
     def render_end(self, context: CompletionContext) -> bytes:

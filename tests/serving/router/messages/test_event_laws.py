@@ -4,14 +4,16 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from p2l.serving.router.api.message_answer import message_of
 from p2l.serving.router.api.message_events import MessageEvents
+from p2l.serving.router.upstream.providers.anthropic_messages import NATIVE, StreamParser
 from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.fakes import completion, delta
-from tests.serving.router.upstream.stream_grammars import ARGUMENTS, NAMES, TEXTS
+from tests.serving.router.upstream.stream_grammars import ARGUMENTS, NAMES, SENT, TEXTS, Sent
+from tests.serving.router.upstream.test_stream_fuzzing import read
 
 AS_CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
@@ -80,9 +82,9 @@ def drawn(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 @given(drawn(), st.booleans())
 def test_a_stream_says_what_the_whole_answer_says(given_: Any, shows_thinking: bool) -> None:
     whole, chunks = given_
-    made = MessageEvents(AS_CHAT, shows_thinking=shows_thinking)
+    made = MessageEvents(AS_CHAT, model="m", shows_thinking=shows_thinking)
     events = [event for chunk in chunks for event in made.feed(chunk)] + list(made.end())
-    streamed, expected = assemble(events), message_of(whole, AS_CHAT, shows_thinking=shows_thinking)
+    streamed, expected = assemble(events), message_of(whole, AS_CHAT, model="m", shows_thinking=shows_thinking)
     ids = [block["id"] for block in expected["content"] if block["type"] == "tool_use"]
     order = {name: place for place, name in enumerate(ids)}
     streamed["content"].sort(key=lambda block: order.get(block.get("id"), -1))  # calls: by their first pieces
@@ -91,9 +93,55 @@ def test_a_stream_says_what_the_whole_answer_says(given_: Any, shows_thinking: b
 
 
 def test_a_call_that_goes_on_after_text_is_an_error() -> None:
-    made = MessageEvents(AS_CHAT, shows_thinking=False)
+    made = MessageEvents(AS_CHAT, model="m", shows_thinking=False)
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{"}}
     rest = {"index": 0, "function": {"arguments": "}"}}
     chunks = [delta(tool_calls=[call]), delta("then text"), delta(tool_calls=[rest])]
     with pytest.raises(UpstreamError):
         _ = [event for chunk in chunks for event in made.feed(chunk)]
+
+
+@pytest.mark.parametrize("kind", ["openai", "gemini"])
+def test_a_client_gets_what_another_provider_sent(kind: str) -> None:
+    @given(SENT[kind])
+    def check(sent: Sent) -> None:
+        assume(len(sent.answer.choices) == 1)
+        wire = [b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n" for _, data in sent.events]
+        chunks, error = read(kind, wire)
+        if error is not None:
+            assert sent.fails
+            return
+        made = MessageEvents(AS_CHAT, model="m", shows_thinking=True)
+        got = assemble([event for chunk in chunks for event in made.feed(chunk)] + list(made.end()))
+        (choice,) = sent.answer.choices.values()
+        texts = {"text": "", "thinking": ""}
+        for block in got["content"]:
+            texts |= {kind: texts[kind] + block[kind] for kind in texts if block["type"] == kind}
+        assert (texts["text"], texts["thinking"]) == (choice.text, choice.reasoning)
+        calls = [
+            (block["id"], block["name"], block["input"]) for block in got["content"] if block["type"] == "tool_use"
+        ]
+        assert sorted(calls, key=str) == sorted(choice.calls, key=str) and isinstance(got["model"], str)
+        if sent.answer.usage is not None:
+            assert (got["usage"]["input_tokens"], got["usage"]["output_tokens"]) == sent.answer.usage
+
+    check()
+
+
+@given(SENT["anthropic"])
+def test_every_event_of_anthropic_passes(sent: Sent) -> None:
+    parser = StreamParser()
+    got: list[Any] = []
+    try:
+        for _, data in sent.events:
+            event = json.loads(data)
+            got += [
+                json.loads(part[NATIVE][1])
+                for part in parser.parse(event, json.dumps(event).encode())
+                if NATIVE in part
+            ]
+        list(parser.finish(False, 1))
+    except UpstreamError as error:
+        assert sent.reordered, error.message
+    else:
+        assert got == [json.loads(data) for _, data in sent.events]

@@ -60,7 +60,7 @@ def test_an_answer_is_rendered_or_the_model_s_fault(data: st.DataObject, shows_t
     with suppress(UpstreamError):
         whole = check_completion(changed(data, ANSWER))
         with suppress(UpstreamError):
-            message_of(copy.deepcopy(whole), as_chat, shows_thinking=shows_thinking)
-        stream, events = ChatStream(), MessageEvents(as_chat, shows_thinking=shows_thinking)
+            message_of(copy.deepcopy(whole), as_chat, model="m", shows_thinking=shows_thinking)
+        stream, events = ChatStream(), MessageEvents(as_chat, model="m", shows_thinking=shows_thinking)
         made = [event for chunk in chunks_of(whole) for event in events.feed(stream.check(chunk))]
         assert made[0]["type"] == "message_start" and [*events.end()][-1]["type"] == "message_stop"
