@@ -29,6 +29,8 @@ def figure_of(found: Found) -> Figure:
     for axis, (policy, title) in zip(axes, PANELS.items(), strict=True):
         for at, attack in enumerate(attacks):
             for defence, shift in ((NONE, -0.15), (CHEAPER, 0.15)):
+                if (attack, policy, defence) not in found.steered:
+                    continue
                 share = found.steered[attack, policy, defence].dearest
                 ends = [[share.value - share.low], [share.high - share.value]]
                 label = LABELS[defence] if at == 0 else None

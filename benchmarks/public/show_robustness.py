@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from steered_policies import DEFENCES
+from steered_policies import DEFENCES, NONE
 from steering_report import Found
 
 from p2l.statistics.bootstrap import Interval
@@ -19,7 +19,7 @@ def text_of(found: Found) -> str:
         + ", ".join(f"{name} {cost:.3g}" for name, cost in zip(found.models, target.cost, strict=True)),
         f"- the defence leaves out {found.tail} characters at the end, at most half of the last turn",
         "- cost and score are beside those of the same policy without attack and defence",
-        f"- rows of a stream budget: all its prompts are attacked; {found.own} prompts have strings of their own",
+        f"- a stream budget: all prompts are attacked; {found.own} prompts have strings of their own, without a stream",
     ]
     lines += [f"- {name}: {' | '.join(texts[:3])}" for name, texts in found.strings.items()]
     for policy in dict.fromkeys(policy for _, policy, _ in found.steered):
@@ -57,6 +57,7 @@ def numbers(found: Found) -> dict[str, Any]:
         attack: {
             policy: {defence: asdict(found.steered[attack, policy, defence]) for defence in DEFENCES}
             for policy in chosen
+            if (attack, policy, NONE) in found.steered
         }
         for attack in attacks
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from attacked_router import AttackedRouter
 from public_tables import PublicTable
-from steered_policies import DEFENCES, NONE, PRICE, Readings, policies
+from steered_policies import DEFENCES, NONE, PRICE, SHRUNK_STREAM, STREAM, Readings, policies
 from steering_figures import SharedBudget, Steered, shared_budget, steered
 from steering_strings import (
     PLAIN,
@@ -110,6 +110,8 @@ class Measurement:
     ) -> None:
         """Add the figures of an attack, which has one entry of ``attacked`` for each string."""
         for policy, choose in self.policies.items():
+            if len(measured) < found.prompts and policy in (STREAM, SHRUNK_STREAM):
+                continue
             base = choose(DEFENCES[NONE](clean), measured)
             for defence, defend in DEFENCES.items():
                 shares = [choose(defend(one), measured) for one in attacked]
@@ -124,7 +126,10 @@ class Measurement:
                 found.shared[share, defence] = shared_budget(self.target, *scores, share, self.measured)
 
     def _own(self, found: Found, attacks: Attacks, clean: Readings) -> None:
-        """Search a string for each of some prompts that do not go to the dearest LLM, from a universal one on."""
+        """Search a string for each of some prompts that do not go to the dearest LLM, from a universal one on.
+
+        They are too few for a stream.
+        """
         base = self.policies[PRICE](clean[:1], self.measured)[:, self.target.dearest]
         chosen = np.flatnonzero(base == 0)[: attacks.own]
         start = found.strings[f"{min(attacks.lengths)} searched tokens"][0]
