@@ -123,6 +123,7 @@ def test_the_command_on_any_table(
     made_table(120).to_csv(tmp_path / "train.csv", index=False)
     made_table(24, seed=1).drop(index=[0]).to_csv(tmp_path / "test.csv", index=False)
     monkeypatch.setattr(public["spend_budgets"], "ORDERS", 2)
+    monkeypatch.setattr(public["ready_checkpoint"], "OPTIONS", public["ready_checkpoint"].OPTIONS[2:3])
     files = ("--train", str(tmp_path / "train.csv"), "--test", str(tmp_path / "test.csv"))
     work = ("--work", str(tmp_path / "work"), "--backbone", str(backbone), "--budget", "5e-3")
     few = ("--lengths", "8", "--seeds", "1", "--steps", "6", "--own", "3", "--own-steps", "2", "--tail", "12")
