@@ -27,9 +27,9 @@ from p2l.models import Checkpoint, save_checkpoint
 from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.models.predictor import fastest_device
 from p2l.options import check_count, check_share
-from p2l.uncertainty.calibrate_posterior import calibrated
+from p2l.uncertainty.calibrate_posterior import Part, checked_posterior, on_other_prompts
 from p2l.uncertainty.most_probable_head import most_probable_layer
-from p2l.uncertainty.posterior_fit import LinearOutputs, fit_posterior
+from p2l.uncertainty.posterior_fit import LinearOutputs
 
 log = logging.getLogger(__name__)
 
@@ -73,18 +73,18 @@ class PosteriorJob:
         head, votes = checkpoint.model.head, self._read("votes", self.votes, self.split, checkpoint)
         held_out = None
         if self.val is not None:
-            held_out = _on_other_prompts(self._read("val", self.val, self.val_split, checkpoint), votes)
+            held_out = on_other_prompts(self._read("val", self.val, self.val_split, checkpoint), votes)
+            if held_out is None:
+                raise DataError("val: all of its prompts are those of votes=; give votes on other prompts")
         hidden = self._states(checkpoint, votes)
         hidden_of_val = None if held_out is None else self._states(checkpoint, held_out)
         checkpoint.model.cpu()
         report: dict[str, Any] = {"doubts": list(_doubts(votes, held_out))}
         if self.refit and held_out is not None and hidden_of_val is not None:
             report["refit"] = refit(head, (votes, hidden), (held_out, hidden_of_val))
-        posterior = fit_posterior(head, votes, hidden)
-        if held_out is not None and hidden_of_val is not None:
-            ranking = LinearOutputs.of(head).ranking(hidden_of_val, head.family)
-            posterior = calibrated(posterior, held_out, ranking, hidden_of_val, head.family)
-        else:
+        val = None if held_out is None or hidden_of_val is None else (held_out, hidden_of_val)
+        posterior = checked_posterior(head, (votes, hidden), val)
+        if val is None:
             log.warning("val= was not given: no held-out vote has checked the intervals")
         head.posterior_head = PosteriorHead(posterior)
         report |= posterior.report
@@ -119,22 +119,6 @@ def _doubts(votes: VoteTable, held_out: VoteTable | None) -> Iterator[str]:
     yield from evidence_doubts("votes", votes)
     if held_out is not None:
         yield from evidence_doubts("val", held_out)
-
-
-def _on_other_prompts(held_out: VoteTable, votes: VoteTable) -> VoteTable:
-    """Leave out the votes on prompts that ``votes`` have too: errors are smaller on these than on new prompts."""
-    known = set(votes.prompts)
-    new = np.array([prompt not in known for prompt in held_out.prompts])
-    rows = np.flatnonzero(new[held_out.prompt_index])
-    if not len(rows):
-        raise DataError("val: all of its prompts are those of votes=; give votes on other prompts")
-    if not new.all():
-        left_out = len(held_out) - len(rows)
-        log.warning("val: %d of its prompts are those of votes=; their %d votes are left out", (~new).sum(), left_out)
-    return held_out.select(rows)
-
-
-Part = tuple[VoteTable, Float64[np.ndarray, "_ hidden"]]  # votes, and the hidden states of their prompts
 
 
 def refit(head: RankingHead, train: Part, val: Part) -> dict[str, Any]:

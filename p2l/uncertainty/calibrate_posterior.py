@@ -1,5 +1,6 @@
 """Fit the scale and the residual of a posterior to votes that the head was not trained on."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,11 +8,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from p2l.data.vote_table import VoteTable
+from p2l.heads.ranking_head import RankingHead
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 from p2l.uncertainty.curvature import prompt_information
-from p2l.uncertainty.posterior_fit import RESIDUAL
+from p2l.uncertainty.posterior_fit import RESIDUAL, LinearOutputs, fit_posterior
 from p2l.uncertainty.predictive import predictive_log_loss
 
 SCALES = (1.0, 1.19, 1.41, 1.68, 2.0, 2.83, 4.0)  # never below 1: votes on few prompts can say so by chance
@@ -20,6 +22,33 @@ RESIDUALS = tuple(
 )  # shares of what the prior expects of a prompt
 _SCALE_WIDTH, _RESIDUAL_WIDTH = 0.5, 1.0  # standard deviations of their logarithms before any vote
 _MOST_PROMPTS = 1_000
+
+log = logging.getLogger(__name__)
+
+Part = tuple[VoteTable, Float64[np.ndarray, "_ hidden"]]  # votes, and the hidden states of their prompts
+
+
+def checked_posterior(head: RankingHead, train: Part, val: Part | None) -> HeadPosterior:
+    """Return the posterior of a trained head, its width set by votes on other prompts if there are any."""
+    posterior = fit_posterior(head, *train)
+    if val is None:
+        return posterior
+    votes, hidden = val
+    return calibrated(posterior, votes, LinearOutputs.of(head).ranking(hidden, head.family), hidden, head.family)
+
+
+def on_other_prompts(held_out: VoteTable, votes: VoteTable) -> VoteTable | None:
+    """Leave out the votes on prompts that ``votes`` have too: errors are smaller on these than on new prompts.
+
+    How many is logged. None if no vote is left.
+    """
+    known = set(votes.prompts)
+    new = np.array([prompt not in known for prompt in held_out.prompts])
+    rows = np.flatnonzero(new[held_out.prompt_index])
+    if len(rows) and not new.all():
+        left_out = len(held_out) - len(rows)
+        log.warning("val: %d of its prompts are those of votes=; their %d votes are left out", (~new).sum(), left_out)
+    return held_out.select(rows) if len(rows) else None
 
 
 def calibrated(

@@ -5,6 +5,7 @@ from p2l.training.callbacks.evaluate_suite import EvaluateSuite
 from p2l.training.callbacks.evaluate_votes import EvaluateVotes
 from p2l.training.callbacks.example_leaderboards import ExampleLeaderboards
 from p2l.training.callbacks.fit_cost_head import FitCosts
+from p2l.training.callbacks.fit_head_posterior import FitPosterior
 from p2l.training.callbacks.keep_states import KeepStates
 from p2l.training.callbacks.measured_choice import MeasuredChoice
 from p2l.training.callbacks.progress_lines import ProgressLines
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluateVotes",
     "ExampleLeaderboards",
     "FitCosts",
+    "FitPosterior",
     "KeepStates",
     "MeasuredChoice",
     "ProgressLines",

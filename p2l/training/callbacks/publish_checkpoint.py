@@ -57,7 +57,9 @@ class PublishCheckpoint(EndOfRun):
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         warning = warning_about(metrics)
-        recipe = {**self.recipe, "metrics": metrics, **({"warning": warning} if warning else {})}
+        posterior_head = module.model.head.posterior_head
+        known = {"warning": warning, "posterior": None if posterior_head is None else posterior_head.posterior.report}
+        recipe = {**self.recipe, "metrics": metrics, **{name: value for name, value in known.items() if value}}
         checkpoint = Checkpoint(module.model, data.encoder, data.models, recipe)
         save_checkpoint(self.folder, checkpoint, state_dict=state_dict)
         if self.description is not None:  # for p2l publish: the recipe and the card with the metrics
