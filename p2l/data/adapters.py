@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.chats import LISTS
-from p2l.data.column_values import as_text
+from p2l.data.column_values import as_text, numbers
 from p2l.data.conversations import prompts_of_conversations
 from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.text_lists import parse_list
@@ -164,9 +164,14 @@ def adapt_p2l_training(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert a judge's preference ``p_b`` in [0, 1] for model_b (AlpacaEval) to a soft vote, and a winner if none."""
-    p_b = pd.to_numeric(frame["p_b"], errors="coerce")
-    soft = dict(zip(SOFT_COLUMNS, (1 - p_b, p_b, p_b * 0, p_b * 0), strict=True))
+    """Convert a judge's preference ``p_b`` in [0, 1] for model_b (AlpacaEval) to a soft vote, and a winner if none.
+
+    What is not a number stays in ``p_model_b``, for validation to report.
+    """
+    p_b = pd.Series(numbers(frame["p_b"]), index=frame.index)
+    read = p_b.where(np.isfinite(p_b))
+    written = frame["p_b"].astype(object).where(np.isinf(p_b), p_b) if np.isinf(p_b).any() else p_b
+    soft = dict(zip(SOFT_COLUMNS, (1 - read, written, read * 0, read * 0), strict=True))
     adapted = frame.assign(**soft)
     if "winner" in frame.columns:
         return adapted

@@ -148,7 +148,7 @@ def required_numbers(
     Raises ``DataError``, with row and value, for anything that is not a finite number of at least ``least`` and greater
     than ``above``.
     """
-    blank = column.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+    blank = _is_blank(column)
     found = pd.to_numeric(column.mask(blank), errors="coerce").astype(np.float64)
     bad = np.flatnonzero(
         ((column.notna() & ~blank) & ~(np.isfinite(found) & (found >= least) & (found > above))).to_numpy()
@@ -164,5 +164,16 @@ def required_numbers(
 
 
 def numbers(column: pd.Series) -> Float64[np.ndarray, " votes"]:
-    """Return the numbers of a column; NaN for anything else."""
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    """Return the numbers of a column: NaN for missing values and blank text, infinity for what is not a number."""
+    found = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    unread = np.isnan(found)
+    if unread.any():
+        given = column[unread]
+        found = np.array(found)  # a view may be read-only
+        found[np.flatnonzero(unread)[(given.notna() & ~_is_blank(given)).to_numpy()]] = np.inf
+    return found
+
+
+def _is_blank(column: pd.Series) -> pd.Series:
+    """Mark texts without a character that can be seen."""
+    return column.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)

@@ -157,4 +157,8 @@ def check_skipped(report: SkipReport | SkipCounts, max_skipped_share: float, sou
         advice = f"\n{advise_labels(report)}" if UNKNOWN_WINNER in report.counts else ""
         if NON_STRING_TURN in report.counts:
             advice += '\na prompt is a text or a list of texts; a text that looks like a list is written as ["[1, 2]"]'
+        if BAD_SOFT_VOTE in report.counts or BAD_WEIGHT in report.counts:
+            advice += (
+                "\nnumbers are written with a point and without units, such as 0.7; the shares of a soft vote sum to 1"
+            )
         raise DataError(f"{source}: {problem}\n{report}{advice}")
