@@ -15,6 +15,7 @@ import pandas as pd
 from p2l.data.chats import LISTS
 from p2l.data.column_values import as_text, numbers
 from p2l.data.conversations import prompts_of_conversations
+from p2l.data.one_hot_winners import ONE_HOT_COLUMNS, has_one_hot, read_one_hot
 from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.text_lists import parse_list
 from p2l.data.winner_labels import WinnerMap, read_winners
@@ -23,15 +24,10 @@ from p2l.winner import Outcome
 
 SOFT_COLUMNS = ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
 Adapter = Callable[[pd.DataFrame], pd.DataFrame]
-_ONE_HOT_COLUMNS = {
-    "winner_model_a": Outcome.MODEL_A.value,
-    "winner_model_b": Outcome.MODEL_B.value,
-    "winner_tie": Outcome.TIE.value,
-}
 _NAMES = ("model_a", "model_b", "conversation_id", "evaluation_session_id", "question_id")
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
 # What a table may hold that one leaderboard needs
-BATTLE_COLUMNS_OF_RELEASES = ("model_a", "model_b", "winner", "weight", *SOFT_COLUMNS, "p_b", *_ONE_HOT_COLUMNS)
+BATTLE_COLUMNS_OF_RELEASES = ("model_a", "model_b", "winner", "weight", *SOFT_COLUMNS, "p_b", *ONE_HOT_COLUMNS)
 # Training needs only the prompt of these; the answers are most of a release's memory.
 _TEXTS_OF_ANSWERS = ["conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"]
 
@@ -48,7 +44,7 @@ def adapt(
 ) -> pd.DataFrame:
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
-    Known: arena-human-preference-55k (one-hot winners), -100k (conversations), -140k (content parts, ``both_bad``), the
+    Known: one-hot winners (arena-human-preference-55k), -100k (conversations), -140k (content parts, ``both_bad``), the
     P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Prompts are
     read by ``read_prompt_column``, or from the conversations if there is no column ``prompt``. Names become text, and
     spellings of winners the values of ``Outcome``; the texts of the answers are dropped; other columns stay unchanged.
@@ -59,6 +55,7 @@ def adapt(
     Raises ``DataError`` if ``labels`` contradict the models of the table, or prompts or conversations cannot be read.
     """
     frame = _with_text_names(chosen_columns(frame, columns or {}))
+    frame = read_one_hot(frame)
     adapted = _adapter_of(frame.columns)(frame)
     if prompts:
         adapted = _with_prompts(adapted, (columns or {}).get("prompt", "prompt"), source, listed)
@@ -68,8 +65,6 @@ def adapt(
 
 def _adapter_of(columns: Collection[str]) -> Adapter:
     columns = set(columns)
-    if columns.issuperset({"prompt", *_ONE_HOT_COLUMNS}):
-        return adapt_arena_55k
     if {"conversation_a", "evaluation_session_id"} <= columns:
         return adapt_arena_140k
     if "conversation_a" in columns:
@@ -84,9 +79,10 @@ def battle_adapter(columns: Collection[str]) -> Adapter | None:
     them; None if that needs the whole table: ``labels`` are positions among all its models.
     """
     adapter = _adapter_of(columns)
-    if adapter is adapt_p2l_training and "winner" not in columns:
+    if adapter is adapt_p2l_training and "winner" not in columns and not has_one_hot(columns):
         return None
-    return adapter if adapter in (adapt_arena_55k, adapt_judge) else _unchanged
+    then = adapt_judge if adapter is adapt_judge else _unchanged
+    return lambda frame: then(read_one_hot(frame))
 
 
 def _unchanged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -112,15 +108,6 @@ def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     texts = {name: as_text(frame[name]) for name in _NAMES if name in frame.columns}
     changed = {name: column for name, column in texts.items() if column is not frame[name] and column is not None}
     return frame.assign(**changed) if changed else frame
-
-
-def adapt_arena_55k(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert lmarena-ai/arena-human-preference-55k: winners are three 0/1 columns."""
-    flags = frame[list(_ONE_HOT_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy()
-    one_hot = np.isin(flags, (0, 1)).all(axis=1) & (flags.sum(axis=1) == 1)
-    names = np.array(list(_ONE_HOT_COLUMNS.values()), dtype=object)
-    winner = np.where(one_hot, names[np.nan_to_num(flags).argmax(axis=1)], None)
-    return frame.drop(columns=list(_ONE_HOT_COLUMNS)).assign(winner=winner)
 
 
 def _with_prompts(frame: pd.DataFrame, name: str, source: str | None, listed: bool | None) -> pd.DataFrame:
