@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from p2l.errors import DataError
 
+_NO_NAMES = (list, tuple, dict, set, frozenset, np.ndarray)
 _FIRST_ROUNDED = 2.0**53  # this float may have been the next integer
 # as floats are written: 9007199254740992.0, and 1e+17 of any size, 1.23457E+11 of a spreadsheet included; 1e17 may be
 # the digits of a hash
@@ -26,6 +27,8 @@ class Names:
 
     @classmethod
     def of(cls, column: pd.Series) -> "Names":
+        """Read a column; raises ``DataError`` as ``text_of``, and if it holds a list or dict."""
+        _check_names(column)
         codes, uniques = factorize(column)
         return cls(codes, [text_of(value) for value in uniques])
 
@@ -113,17 +116,28 @@ def decoded(value: bytes) -> str:
         raise DataError(f"{value[:40]!r} is not UTF-8 text ({error}); give names and prompts as text") from None
 
 
+def _check_names(column: pd.Series) -> None:
+    values = column.tolist() if column.dtype == object else []
+    if any(issubclass(kind, _NO_NAMES) for kind in set(map(type, values))):
+        odd = next(value for value in values if isinstance(value, _NO_NAMES))
+        raise DataError(
+            f"column {column.name}: expected a name as text, such as 'gpt-4'; got {str(odd)[:80]} "
+            f"({type(odd).__name__}); write the name alone"
+        )
+
+
 def _is_clean_text(values: list[object]) -> bool:
     """Return whether every value is text that ``text_of`` does not change."""
     return all(type(value) is str and value and value.strip() == value for value in values)
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Return a column of names as text, see ``text_of``; the column itself if it is that already."""
+    """Return a column of names as text, see ``Names``; the column itself if it is that already."""
     if isinstance(column.dtype, pd.StringDtype) and _is_clean_text(column.tolist()):
         return column
+    _check_names(column)
     codes, values = factorize(column)
-    texts = [value if isinstance(value, (list, tuple, dict)) else text_of(value) for value in values]
+    texts = [text_of(value) for value in values]
     if all(isinstance(value, str) and value == text for value, text in zip(values, texts, strict=True)):
         return column
     if all(text is None or value == text for value, text in zip(values, texts, strict=True)):

@@ -159,3 +159,44 @@ def test_both_readers_of_a_table_agree(rows: list[tuple[str, str, str]], separat
         by_pandas = csv_table._read(path, "utf-8-sig", separator)
     assert by_arrow is not None
     pd.testing.assert_frame_equal(by_arrow, by_pandas)
+
+
+ROWS = "prompt,model_a,model_b,winner\nGrüße,ant,bee,model_a\n"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv"])
+def test_encodings_of_unicode_are_recognised(encoding: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"votes.{suffix}"
+    content = (ROWS.replace(",", "\t") if suffix == "tsv" else ROWS).encode(encoding)
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    assert read_csv(path).to_dict("records") == [
+        {"prompt": "Grüße", "model_a": "ant", "model_b": "bee", "winner": "model_a"}
+    ]
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=\t", "sep=^"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_line_that_names_the_separator_is_none_of_the_table(
+    first: str, end: str, encoding: str, tmp_path: Path
+) -> None:
+    """Excel writes and reads it."""
+    separator, path = first.strip('"')[-1], tmp_path / "votes.csv"
+    rows = ["prompt,model_a", '"a, b",ant', "c,bee"]
+    lines = [first, *(row.replace(",", separator) for row in rows)]
+    path.write_bytes(end.join([*lines, ""]).encode(encoding))
+    assert read_csv(path).to_dict("list") == {"prompt": [f"a{separator} b", "c"], "model_a": ["ant", "bee"]}
+    path.write_bytes(end.join([*lines, f"d{separator}e{separator}f"]).encode(encoding))
+    with pytest.raises(DataError, match="line 5 has 3 fields, but the header has 2"):
+        read_csv(path)
+
+
+@pytest.mark.parametrize("header", ["prompt,winner, winner", "prompt, a ,a", "a\t,b,a"])
+def test_names_that_differ_in_spaces_are_two_columns_of_one_name(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(f"{header}\nx,y,z\n")
+    with pytest.raises(DataError, match=r"votes\.csv has two columns named '(winner|a)'; rename or remove one"):
+        read_csv(path)

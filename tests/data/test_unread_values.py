@@ -94,3 +94,21 @@ def test_a_winner_completes_its_one_hot_columns() -> None:
     ]
     table, _ = load_battles(rows, winner_map={"first": "model_b"})
     np.testing.assert_array_equal(table.outcome_shares, np.eye(4)[[0, 3, 3, 1, 1]])
+
+
+@pytest.mark.parametrize("side", ["model_a", "model_b"])
+@pytest.mark.parametrize("name", [["ant"], {"name": "ant"}, np.array(["ant"]), [], ("ant", "wasp"), {"ant"}])
+def test_a_model_that_is_no_name_is_an_error(side: str, name: object) -> None:
+    for load in (load_votes, load_battles):
+        with pytest.raises(DataError, match=rf"column {side}: expected a name as text.* got .*(ant|\[\])"):
+            load(pd.DataFrame([VOTE, {**VOTE, side: name}]))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_model_that_is_no_name_is_an_error_in_blocks(suffix: str, tmp_path: Path) -> None:
+    frame, path = pd.DataFrame([{**VOTE, "model_b": {"name": "bee"}}] * 2), tmp_path / f"votes.{suffix}"
+    frame.to_parquet(path) if suffix == "parquet" else frame.to_json(path, orient="records", lines=True)
+    blocks = blocked_table(str(path))
+    assert blocks is not None
+    with pytest.raises(DataError, match=r"column model_b: expected a name as text.* got \{'name': 'bee'\} \(dict\)"):
+        count_battles(blocks)
