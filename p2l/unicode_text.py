@@ -1,10 +1,20 @@
-"""Replace halves of surrogate pairs, which JSON and some chats hold and UTF-8 does not."""
+"""Recognise encodings, and replace halves of surrogate pairs, which JSON and some chats hold and UTF-8 does not."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def encoding_of(start: bytes) -> str:
+    """Return the encoding of a text by its first bytes, which begin with ASCII characters or a byte order mark.
+
+    UTF-8 is "utf-8-sig", which reads both. UTF-16 and UTF-32 without a mark are known by the zeros beside ASCII.
+    """
+    encoding = json.detect_encoding(start)
+    return "utf-8-sig" if encoding == "utf-8" else encoding
 
 
 def replace_surrogates(text: str) -> str:

@@ -20,7 +20,7 @@ def check_quotes(path: Path, encoding: str, separator: str) -> None:
     A quote within a text without quotes around it is a character of that text. Raises DataError too if a space stands
     before a quoted text, whose quotes would become a part of it.
     """
-    if encoding != "utf-16" and _each_encloses(path, separator):
+    if encoding == "utf-8-sig" and _each_encloses(path, separator):
         return
     with open_text(path, encoding, newline="") as file, long_fields():
         reader, start = csv.reader(file, delimiter=separator, strict=True), 1

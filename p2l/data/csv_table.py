@@ -1,7 +1,9 @@
 """Read CSV as text: pandas must not guess that ``0613`` is a number, or which fields belong to which column."""
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import pandas as pd
@@ -11,18 +13,20 @@ import pyarrow.csv
 from p2l.data.csv_quotes import check_quotes, long_fields
 from p2l.data.gzip_files import GZIP_ERRORS, is_gzip, open_bytes, open_text, read_bytes
 from p2l.errors import DataError
+from p2l.unicode_text import encoding_of
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _OTHER_SEPARATORS = ("^", ":", "~", "#", "\x01", "\x1e", "\x1f")
 _BLOCK_BYTES = 2**24
+_NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # the first line of some files, which Excel obeys
 _LAST_CELL = "p2l: end of the table"
 
 
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a table separated by commas, semicolons, tabs or vertical bars.
 
-    Every column is text, and an empty cell is missing. Raises ``DataError``, with the line, if a row has more or fewer
-    fields than the header, or two columns have one name.
+    Every column is text, and an empty cell is missing. A first line such as ``sep=;`` names the separator. Raises
+    ``DataError``, with the line, if a row has more or fewer fields than the header, or two columns have one name.
     """
     try:
         encoding, separator, header = _header(path)
@@ -39,7 +43,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
     except UnicodeError as error:
         raise DataError(
-            f"{path} cannot be read as CSV: it is neither UTF-8 nor UTF-16 ({error}); save it as UTF-8"
+            f"{path} cannot be read as CSV: it is neither UTF-8 nor UTF-16 or -32 ({error}); save it as UTF-8"
         ) from error
     except (csv.Error, *GZIP_ERRORS) as error:
         raise DataError(f"{path} cannot be read as CSV: {str(error).strip()}") from error
@@ -49,7 +53,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def _read_whole_rows(path: Path, encoding: str, separator: str, header: Sequence[str]) -> pd.DataFrame | None:
     """Read by Arrow, in a third of the time; None if the file needs the reader that knows more, or its errors."""
-    if encoding != "utf-8-sig" or len(header) < 2 or not all(header):
+    if encoding != "utf-8-sig" or len(header) < 2 or not all(header) or _named_separator(path, encoding):
         return None
     last = separator.join([_LAST_CELL] * len(header))  # Arrow accepts an open quote, which would swallow this row
     texts = dict.fromkeys(header, pa.large_string())
@@ -74,6 +78,7 @@ def _read(path: Path, encoding: str, separator: str) -> pd.DataFrame:
         path,
         sep=separator,
         encoding=encoding,
+        skiprows=1 if _named_separator(path, encoding) else 0,
         dtype=str,
         keep_default_na=False,
         na_values=[""],
@@ -84,15 +89,17 @@ def _read(path: Path, encoding: str, separator: str) -> pd.DataFrame:
 
 def _header(path: Path) -> tuple[str, str, list[str]]:
     """Return the encoding, the separator and the names of the columns; check the first row, which pandas does not."""
-    encoding = _encoding(path)
-    found = {separator: _first_rows(path, encoding, separator) for separator in _SEPARATORS}
-    separator = "\t" if ".tsv" in path.suffixes else max(found, key=lambda key: len(found[key][0][1]))
+    with open_bytes(path) as file:
+        encoding = encoding_of(file.read(4))
+    separator = _named_separator(path, encoding) or ("\t" if ".tsv" in path.suffixes else None)
+    found = {key: _first_rows(path, encoding, key) for key in ([separator] if separator else _SEPARATORS)}
+    separator = separator or max(found, key=lambda key: len(found[key][0][1]))
     (_, header), *first = found[separator]
     if len(header) == 1:
         _check_other_separators(path, encoding)
     for line, fields in first:
         _check_width(path, line, fields, len(header), separator)
-    names = [name for name in header if name]
+    names = [name.strip() for name in header if name.strip()]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{path} has two columns named {twice!r}; rename or remove one")
     return encoding, separator, header
@@ -109,10 +116,17 @@ def _check_other_separators(path: Path, encoding: str) -> None:
             )
 
 
-def _encoding(path: Path) -> str:
-    with open_bytes(path) as file:
-        start = file.read(2)
-    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _named_separator(path: Path, encoding: str) -> str | None:
+    with open_text(path, encoding, newline="") as file:
+        return _read_named_separator(file)
+
+
+def _read_named_separator(file: TextIOWrapper) -> str | None:
+    """Return the separator that the first line names, and go to the next line; None, at the start, if it names none."""
+    named = _NAMED_SEPARATOR.fullmatch(file.readline().rstrip("\r\n"))
+    if named is None:
+        file.seek(0)
+    return named and named[1]
 
 
 def _first_rows(path: Path, encoding: str, separator: str) -> list[tuple[int, list[str]]]:
@@ -129,12 +143,12 @@ def _first_rows(path: Path, encoding: str, separator: str) -> list[tuple[int, li
 def _records(path: Path, encoding: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each row that is not blank, with the number of the line that it starts at."""
     with open_text(path, encoding, newline="") as file, long_fields():
+        first = start = 2 if _read_named_separator(file) else 1
         reader = csv.reader(file, delimiter=separator)
-        start = 1
         for fields in reader:
             if len(fields) > 1 or "".join(fields).strip():
                 yield start, fields
-            start = reader.line_num + 1
+            start = reader.line_num + first
 
 
 def _check_fields(path: Path, encoding: str, separator: str, width: int) -> None:
@@ -146,7 +160,7 @@ def _check_width(path: Path, line: int, fields: list[str], width: int, separator
     if len(fields) == width:
         return
     shown = separator.join(fields)[:100]
-    name = _SEPARATORS[separator]
+    name = _SEPARATORS.get(separator, repr(separator))
     advice = (
         f'a text that holds a {name} needs quotes ("a{separator} b"), and a {name} at the end of a line makes a field'
         if len(fields) > width

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2l.data import csv_quotes, csv_table
+from p2l.data.csv_table import read_csv
 from p2l.data.readers import read_table
 from p2l.data.vote_table import load_votes
 from p2l.errors import DataError
@@ -140,7 +141,9 @@ def test_quotes_are_found_across_blocks(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes((HEADER + "é,a,b,tie\n").encode("latin-1"))
-    with pytest.raises(DataError, match=r"a\.csv cannot be read .* neither UTF-8 nor UTF-16 .*; save it as UTF-8"):
+    with pytest.raises(
+        DataError, match=r"a\.csv cannot be read .* neither UTF-8 nor UTF-16 or -32 .*; save it as UTF-8"
+    ):
         read_table(str(tmp_path / "a.csv"))
 
 
