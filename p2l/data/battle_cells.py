@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 
 from p2l.data.battle_counts import NeedsEachVoteError
 from p2l.data.battle_table import is_bad_soft_vote, is_bad_weight, shares_of_soft_votes, soft_votes
-from p2l.data.column_values import Names, numbers, text_of
+from p2l.data.column_values import check_names, factorize, numbers, text_of
 from p2l.data.skip_report import BAD_SOFT_VOTE, BAD_WEIGHT, Mask
 
 MOST_CELLS = 1 << 26
@@ -176,6 +176,7 @@ class CellSums:
 
 
 def _numbers_of(column: pd.Series, known: dict[str | None, int]) -> Int64[np.ndarray, " rows"]:
+    check_names(column)
     codes, texts = _texts_of(column)
     return np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int64)[codes]
 
@@ -183,8 +184,8 @@ def _numbers_of(column: pd.Series, known: dict[str | None, int]) -> Int64[np.nda
 def _texts_of(column: pd.Series) -> tuple[Int64[np.ndarray, " rows"], list[str | None]]:
     """Return each row's position among the distinct values, and their texts."""
     if not isinstance(column.dtype, pd.CategoricalDtype):
-        names = Names.of(column)
-        return names.codes, names.values
+        codes, values = factorize(column)
+        return codes, [text_of(value) for value in values]
     codes = column.cat.codes.to_numpy()
     used = np.bincount(codes + 1, minlength=len(column.cat.categories) + 1) > 0  # the first is a missing value
     place = np.cumsum(used) - 1

@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
 from p2l.data.column_advice import advise_columns
-from p2l.data.column_values import Names, numbers
+from p2l.data.column_values import Names, check_names, numbers
 from p2l.data.readers import TableSource, source_name
 from p2l.data.skip_report import (
     BAD_SOFT_VOTE,
@@ -115,8 +115,10 @@ class BattleColumns:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, source: str, needed: Sequence[str] = BATTLE_COLUMNS) -> "BattleColumns":
-        """Read the columns; raises ``DataError``, naming ``source``, if one of ``needed`` is missing."""
+        """Read the columns; raises ``DataError`` if one of ``needed`` is missing, or a list stands for a name."""
         check_columns(frame.columns, needed, source)
+        for side in ("model_a", "model_b"):
+            check_names(frame[side])
         return cls(
             model_a=Names.of(frame["model_a"]),
             model_b=Names.of(frame["model_b"]),

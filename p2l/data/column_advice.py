@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 # other names of a column, without case, spaces and punctuation, the most telling first
 ALIASES = {
-    "prompt": ("userprompt", "question", "query", "instruction", "input", "userinput", "request", "task", "text"),
+    "prompt": (
+        *("userprompt", "question", "query", "instruction", "input", "userinput", "request", "task", "text"),
+        *("turns", "messages", "conversation"),
+    ),
     "model_a": ("modela", "model1", "modelleft", "leftmodel", "llma", "llm1", "assistanta", "assistant1"),
     "model_b": ("modelb", "model2", "modelright", "rightmodel", "llmb", "llm2", "assistantb", "assistant2"),
     "winner": (
@@ -15,7 +18,14 @@ ALIASES = {
     ),
 }
 TELLING_WORDS = {"prompt": ("prompt", "question"), "winner": ("winner", "preferred", "better", "best")}  # within a name
+# words of names that tell a property of what a column is about, which is in another one
+OTHER_WORDS = {
+    *("id", "ids", "uid", "uuid", "key", "index", "idx", "nr", "no", "num", "number", "count", "hash", "time", "date"),
+    *("length", "len", "tokens", "chars", "words", "language", "lang", "type", "category", "topic", "source"),
+    *("score", "rating", "confidence", "reason", "explanation", "a", "b", "tie"),
+}
 UNKNOWN = "..."
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of questionId
 _PLAIN_VALUE = re.compile(r"[\w.+-]+( [\w.+-]+)*", re.ASCII)  # what an option of a command line takes without quotes
 
 
@@ -32,12 +42,13 @@ def advise_columns(missing: Sequence[str], columns: Sequence[str]) -> str:
 def _guess(column: str, columns: Sequence[str]) -> str:
     plain = {_without_signs(name): name for name in reversed(columns)}
     exact = (plain[name] for name in (_without_signs(column), *ALIASES.get(column, ())) if name in plain)
-    worded = (name for word in TELLING_WORDS.get(column, ()) for name in columns if word in _words(name))
+    whole = [name for name in columns if not OTHER_WORDS & set(_words(name))]
+    worded = (name for word in TELLING_WORDS.get(column, ()) for name in whole if word in _words(name))
     return next(exact, None) or next(worded, UNKNOWN)
 
 
 def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", name.casefold())
+    return re.findall(r"[^\W_]+", _HUMP.sub(" ", name).casefold())
 
 
 def _value(name: str) -> str:

@@ -27,8 +27,6 @@ class Names:
 
     @classmethod
     def of(cls, column: pd.Series) -> "Names":
-        """Read a column; raises ``DataError`` as ``text_of``, and if it holds a list or dict."""
-        _check_names(column)
         codes, uniques = factorize(column)
         return cls(codes, [text_of(value) for value in uniques])
 
@@ -116,7 +114,8 @@ def decoded(value: bytes) -> str:
         raise DataError(f"{value[:40]!r} is not UTF-8 text ({error}); give names and prompts as text") from None
 
 
-def _check_names(column: pd.Series) -> None:
+def check_names(column: pd.Series) -> None:
+    """Raise ``DataError`` if a column of names holds a list or dict."""
     values = column.tolist() if column.dtype == object else []
     if any(issubclass(kind, _NO_NAMES) for kind in set(map(type, values))):
         odd = next(value for value in values if isinstance(value, _NO_NAMES))
@@ -132,10 +131,13 @@ def _is_clean_text(values: list[object]) -> bool:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """Return a column of names as text, see ``Names``; the column itself if it is that already."""
+    """Return a column of names as text, see ``text_of``; the column itself if it is that already.
+
+    Raises ``DataError`` if it holds a list or dict.
+    """
     if isinstance(column.dtype, pd.StringDtype) and _is_clean_text(column.tolist()):
         return column
-    _check_names(column)
+    check_names(column)
     codes, values = factorize(column)
     texts = [text_of(value) for value in values]
     if all(isinstance(value, str) and value == text for value, text in zip(values, texts, strict=True)):

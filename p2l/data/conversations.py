@@ -88,7 +88,7 @@ def _turns_of_conversation(conversation: object) -> Turns:
     messages = messages_of(value)
     if messages is not None:
         return user_turns(messages)
-    return None if value is None else []
+    return [] if isinstance(value, LISTS) and not len(value) else None
 
 
 def _list_of(conversation: object) -> object:

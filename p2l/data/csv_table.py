@@ -12,6 +12,7 @@ import pyarrow.csv
 
 from p2l.data.csv_quotes import check_quotes, long_fields
 from p2l.data.gzip_files import GZIP_ERRORS, is_gzip, open_bytes, open_text, read_bytes
+from p2l.data.table_files import check_distinct_columns
 from p2l.errors import DataError
 from p2l.unicode_text import encoding_of
 
@@ -100,8 +101,7 @@ def _header(path: Path) -> tuple[str, str, list[str]]:
     for line, fields in first:
         _check_width(path, line, fields, len(header), separator)
     names = [name.strip() for name in header if name.strip()]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise DataError(f"{path} has two columns named {twice!r}; rename or remove one")
+    check_distinct_columns(str(path), names)
     return encoding, separator, header
 
 

@@ -41,7 +41,7 @@ def json_columns(file: BufferedIOBase, name: str) -> list[str]:
 def _blocks(file: BufferedIOBase, name: str, size: int) -> Iterator[tuple[RowsOf, list[bytes]]]:
     """Yield for each block of lines a function that parses it, and its content."""
     try:
-        is_list = starts_a_list(file.read(64))
+        is_list = starts_a_list(file.read(64), name)
         file.seek(0)
         if is_list:
             content = file.read()

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from p2l.data.gzip_files import GZIP_ERRORS, open_bytes, open_text, read_bytes
 from p2l.errors import DataError
-from p2l.unicode_text import without_surrogates
+from p2l.unicode_text import encoding_of, without_surrogates
 
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _LARGEST_INTEGER = 2**63  # orjson reads larger ones as floats
@@ -173,15 +173,16 @@ def _rows(path: Path, *, fast: bool = False, literal: bool = False) -> list[dict
 
 def unreadable(name: str, error: Exception) -> DataError:
     """Return the error of a file whose bytes cannot be read."""
-    kind = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "cannot be read as gzip"
-    return DataError(f"{name} {kind}: {error}")
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"{name} is not UTF-8 text: {error}; save it as UTF-8")
+    return DataError(f"{name} cannot be read as gzip: {error}")
 
 
 def _fast_rows(path: Path) -> list[dict[str, object]] | None:
     """Read JSON lines by orjson; None if the file needs the reader that knows lists, other line ends and errors."""
     try:
         with open_bytes(path) as file:
-            if starts_a_list(file.read(64)):
+            if starts_a_list(file.read(64), str(path)):
                 return None
             file.seek(0)
             first = file.readline().removeprefix(codecs.BOM_UTF8)
@@ -190,7 +191,13 @@ def _fast_rows(path: Path) -> list[dict[str, object]] | None:
         return None
 
 
-def starts_a_list(content: bytes) -> bool:
+def starts_a_list(content: bytes, name: str) -> bool:
+    """Return whether a file that begins so is one JSON list; ``DataError``, naming it, if it is not UTF-8."""
+    if (encoding := encoding_of(content[:4])) != "utf-8-sig":
+        raise DataError(
+            f"{name} seems to be {encoding.upper()} text; expected UTF-8: convert it, such as by "
+            f"iconv -f {encoding.upper()} -t UTF-8"
+        )
     return content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"["
 
 

@@ -41,12 +41,13 @@ def read_one_hot(frame: pd.DataFrame) -> pd.DataFrame:
     is_read = np.isin(flags, (0, 1)).all(axis=1) & ((flags == 1).sum(axis=1) == 1)
     is_blank = ((flags == 0) | np.isnan(flags)).all(axis=1)
     name = np.array(names, dtype=object)[(flags == 1).argmax(axis=1)]
-    winner = np.where(is_blank, None, np.array([ONE_HOT_COLUMNS[column] for column in name], dtype=object))
+    winner = np.array([ONE_HOT_COLUMNS[column] for column in name], dtype=object)
+    winner[is_blank], name[~is_read] = None, None
     for row in np.flatnonzero(~is_read & ~is_blank):
         winner[row] = ", ".join(f"{column} {frame[column].iloc[row]}" for column in names)
     rest = frame.drop(columns=names)
     if "winner" in frame.columns:
-        winner = _agreed(rest, winner, np.where(is_read, name, None))
+        winner = _agreed(rest, winner, name)
     return rest.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
 
 

@@ -8,13 +8,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 
 from p2l.data.collector import paused_collector
 from p2l.data.csv_table import read_csv
 from p2l.data.hub_dataset import HubDataset, is_dataset, is_dataset_dict
 from p2l.data.json_rows import frame_of_rows, parse_json, read_json
 from p2l.data.table_blocks import BlockedTable, concatenated, parquet_errors
-from p2l.data.table_files import TableFile, check_same_columns, find_files, is_pattern
+from p2l.data.table_files import TableFile, check_distinct_columns, check_same_columns, find_files, is_pattern
 from p2l.errors import DataError
 
 __all__ = ["TableSource", "blocked_table", "describe", "parse_json", "read_table", "source_name"]
@@ -64,6 +65,7 @@ def read_table(source: TableSource, split: str = "train", *, text: Sequence[str]
     0  What is 1+1?      2
     """
     if isinstance(source, pd.DataFrame):
+        check_distinct_columns(source_name(source), source.columns.tolist())
         return source
     frame = (
         _read_path(str(source), split, (*TEXT_COLUMNS, *text))
@@ -152,6 +154,9 @@ def _read_file(path: Path, text: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    with parquet_errors(path):
+        names = pyarrow.parquet.read_schema(path).names
+    check_distinct_columns(str(path), names)
     with parquet_errors(path):
         return pd.read_parquet(path, to_pandas_kwargs={"integer_object_nulls": True})
 

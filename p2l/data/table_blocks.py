@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from p2l.data.json_blocks import json_blocks, json_columns
-from p2l.data.table_files import TableFile, check_same_columns, total_size
+from p2l.data.table_files import TableFile, check_distinct_columns, check_same_columns, total_size
 from p2l.errors import DataError
 
 BLOCK_ROWS = 1 << 20
@@ -59,12 +59,13 @@ class BlockedTable:
     def columns(self) -> list[str]:
         """Names of the columns; JSON lines are read once for them, because every line may bring a new one.
 
-        Raises ``DataError`` if parquet files have different columns.
+        Raises ``DataError`` if parquet files have different columns, or two of one name.
         """
         if self.names is not None:
             return list(self.names)
         if self._is_parquet:
             columns = [(file.name, _parquet_columns(file)) for file in self.files]
+            check_distinct_columns(columns[0][0], columns[0][1])
             check_same_columns(self.source, columns)
             return columns[0][1]
         names: dict[str, None] = {}

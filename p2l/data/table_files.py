@@ -1,6 +1,7 @@
 """Find the files of a table: one file, a folder of shards, a glob pattern, or these in an object store (fsspec)."""
 
 import gzip
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,6 +96,12 @@ def check_same_columns(source: str, columns: Sequence[tuple[str, Sequence[str]]]
                 f"the parquet files of {source} are not parts of one table: {first} has the columns {list(names)} and "
                 f"{file} has {list(other)}; name one file instead"
             )
+
+
+def check_distinct_columns(source: str, names: Sequence[object]) -> None:
+    """Raise ``DataError`` if a table has two columns of one name."""
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{source} has two columns named {twice[0]!r}; rename or remove one")
 
 
 def total_size(files: Sequence[TableFile]) -> int:

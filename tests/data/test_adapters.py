@@ -99,7 +99,7 @@ def test_arena_100k(tmp_path: Path) -> None:
 def test_conversations_held_as_json_text_or_broken() -> None:
     text = json.dumps([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}])
     votes = adapt(pd.DataFrame([arena_100k_row(broken, "tie") for broken in (text, "[{", None, '["hi"]')]))
-    assert turns(votes) == [["hi"], None, None, []]
+    assert turns(votes) == [["hi"], None, None, None]
 
 
 def part(text: str | None, kind: str = "text") -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.column_advice import advise_columns
 from p2l.data.vote_table import VoteTable, load_votes, validate_votes
 from p2l.errors import DataError
 
@@ -144,3 +145,18 @@ def test_a_soft_vote_against_its_winner_is_said(caplog: pytest.LogCaptureFixture
     assert not caplog.text
     load_battles([{"model_a": "x", "model_b": "y", "winner": "model_a", "p_b": 0.75}])
     assert "1 of 1 votes name a winner" in caplog.text and "p_model_b 0.75" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "prompt", "winner"),
+    [
+        (["question_id", "turns", "Winner?"], "turns", '"Winner?"'),
+        (["prompt_id", "winner_model_a"], "...", "..."),
+        (["questionId", "PromptTokens", "winner_score"], "...", "..."),
+        (["Prompt ID", "The prompt", "better_reason"], "The prompt", "..."),
+        (["promptText", "best answer"], "promptText", "best answer"),
+        (["question", "question_type", "Winner (A or B)"], "question", "..."),
+    ],
+)
+def test_a_column_that_only_tells_of_another_is_not_guessed(names: list[str], prompt: str, winner: str) -> None:
+    assert f"{{prompt: {prompt}, winner: {winner}}}" in advise_columns(["prompt", "winner"], names)

@@ -112,3 +112,17 @@ def test_a_model_that_is_no_name_is_an_error_in_blocks(suffix: str, tmp_path: Pa
     assert blocks is not None
     with pytest.raises(DataError, match=r"column model_b: expected a name as text.* got \{'name': 'bee'\} \(dict\)"):
         count_battles(blocks)
+
+
+@pytest.mark.parametrize("conversation", [["q1", "a1"], [1, 2], {"q": "a"}, [["q1"]], [None], [{"text": "q"}]])
+def test_a_conversation_without_messages_is_shown(conversation: object, caplog: pytest.LogCaptureFixture) -> None:
+    row = {"model_a": "ant", "model_b": "bee", "winner": "tie"}
+    chat = [{"role": "user", "content": "q"}]
+    with pytest.raises(
+        DataError, match="column conversation_a: expected a list of messages with role and content.*row 0"
+    ):
+        load_votes([{**row, "conversation_a": conversation}] * 2)
+    rows = [{**row, "conversation_a": value} for value in (chat, conversation, [])]
+    _, report = load_votes(rows, max_skipped_share=0.9)
+    assert report.skipped == {"missing value": [1], "empty prompt": [2]}
+    assert "1 of 3 cells hold no list of messages and count as missing values; row 1 holds" in caplog.text
