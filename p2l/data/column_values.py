@@ -13,9 +13,10 @@ from p2l.errors import DataError
 
 _NO_NAMES = (list, tuple, dict, set, frozenset, np.ndarray)
 _FIRST_ROUNDED = 2.0**53  # this float may have been the next integer
-# as floats are written: 9007199254740992.0, and 1e+17 of any size, 1.23457E+11 of a spreadsheet included; 1e17 may be
-# the digits of a hash
-_WRITTEN_FLOAT, _WITH_EXPONENT = re.compile(r"[+-]?\d+\.0+"), re.compile(r"[+-]?\d(\.\d+)?[eE]\+\d+")
+# as floats are written, with a decimal point or comma: 9007199254740992.0, and 1e+17 of any size, 1,23457E+11 of a
+# spreadsheet included; 1e17 may be the digits of a hash, 1.5e17 may not
+_WRITTEN_FLOAT = re.compile(r"([+-]?\d+)[.,]0+")
+_WITH_EXPONENT = re.compile(r"[+-]?\d([.,]\d+[eE]\+?|[eE]\+)\d+")
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ def is_rounded(value: object) -> bool:
     """Return whether an id is an integer that was rounded to a float, or the text of one."""
     if isinstance(value, str):
         text = value.strip()
-        return bool(_WITH_EXPONENT.fullmatch(text)) or (
-            bool(_WRITTEN_FLOAT.fullmatch(text)) and is_rounded(float(text))
-        )
+        whole = _WRITTEN_FLOAT.fullmatch(text)
+        return bool(_WITH_EXPONENT.fullmatch(text)) or (whole is not None and is_rounded(float(whole[1])))
     return isinstance(value, (float, np.floating)) and abs(value) >= _FIRST_ROUNDED
 
 

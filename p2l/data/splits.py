@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int64
 
-from p2l.data.column_values import check_exact_ids
+from p2l.data.group_ids import GroupIds
 from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
@@ -35,8 +35,22 @@ def split_votes(table: VoteTable, share: float, by: SplitBy = "auto", seed: int 
     held_out = _is_held_out(table, share, by, np.random.default_rng(seed))
     if held_out.all() or not held_out.any():
         side = "train on" if held_out.all() else "hold out"
-        raise DataError(f"no vote is left to {side}: {share:.2%} of {len(table)} votes, split by {by}")
+        reason = _why_empty(_size(table, by), share, by)
+        raise DataError(f"no vote is left to {side}: {share:.2%} of {len(table)} votes, split by {by}; {reason}")
     return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+
+
+def _size(table: VoteTable, by: SplitBy) -> int:
+    """Return how many things a split divides: votes, prompts or conversations."""
+    return len(conversations(table).ids) if by == "conversation" else len(table.prompts if by == "prompt" else table)
+
+
+def _why_empty(size: int, share: float, by: SplitBy) -> str:
+    unit = {"prompt": "prompt", "conversation": "conversation"}.get(by, "vote")
+    counted = f"{size:,} {unit}{'s' if size > 1 else ''}, and {round(share * size):,} of them would be held out"
+    ways = [] if size == 1 else [f"another share (such as {round(size / 2) / size:.2f})"]
+    ways += [] if unit == "vote" else ["another way to split, such as random"]
+    return f"it has {counted}: give {' or '.join(ways) or 'more votes'}"
 
 
 def chosen_split(table: VoteTable, share: float) -> SplitBy:
@@ -72,7 +86,7 @@ def _is_held_out(
     if by == "prompt":
         return _of_random_groups(table.prompt_index, share, generator)
     if by == "conversation":
-        return _of_random_groups(_conversations(table.frame), share, generator)
+        return _of_random_groups(conversations(table).codes, share, generator)
     raise ConfigError(f"cannot split by {by!r}; choose one of {', '.join(get_args(SplitBy))}")
 
 
@@ -95,23 +109,21 @@ def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     if "timestamp" not in frame.columns:
         return np.arange(len(frame))
     times = read_times(frame["timestamp"])
-    _check_no_gaps(times, "timestamp")
+    _check_no_gaps(np.flatnonzero(times.isna()), "timestamp")
     return np.argsort(times.to_numpy(), kind="stable")
 
 
-def _conversations(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
-    if "conversation_id" not in frame.columns:
-        raise DataError(f"no column conversation_id to split by; the columns are {', '.join(map(str, frame.columns))}")
-    conversation = frame["conversation_id"]
-    blank = conversation.map(lambda value: isinstance(value, str) and not value.strip())
-    _check_no_gaps(conversation.mask(blank.astype(bool)), "conversation_id")
-    codes, distinct = pd.factorize(conversation)
-    check_exact_ids(distinct, "conversation_id")
-    return codes
+def conversations(table: VoteTable) -> GroupIds:
+    """Return the conversation of each vote; ``DataError`` if the table has none, or gaps."""
+    if "conversation_id" not in table.frame.columns:
+        names = ", ".join(map(str, table.frame.columns))
+        raise DataError(f"no column conversation_id to split by; the columns are {names}")
+    found = GroupIds.of(table.frame["conversation_id"], "conversation_id")
+    _check_no_gaps(found.missing, "conversation_id")
+    return found
 
 
-def _check_no_gaps(column: pd.Series, name: str) -> None:
-    gaps = np.flatnonzero(column.isna())
+def _check_no_gaps(gaps: Int64[np.ndarray, " gaps"], name: str) -> None:
     if gaps.size:
         raise DataError(
             f"{name} is missing or unreadable in {gaps.size} votes (the first: row {gaps[0]}); fill or drop it"

@@ -11,7 +11,7 @@ from p2l.data.adapters import adapt
 from p2l.data.column_values import factorize
 from p2l.data.prompt_overlap import PromptOverlap
 from p2l.data.skip_report import SkipReport, check_skipped
-from p2l.data.splits import SplitBy, chosen_split, split_votes
+from p2l.data.splits import SplitBy, chosen_split, conversations, split_votes
 from p2l.data.table_summary import CountTokens, TableSummary, summarise
 from p2l.data.vote_checks import held_out_doubts, split_doubts, table_doubts, untrained_models
 from p2l.data.vote_frame import read_named
@@ -157,6 +157,8 @@ class Validator:
         for split in found.splits:
             if split.by == found.chosen:
                 found.doubts += held_out_doubts(f"split by {split.by}", split.overlap, split.untrained)
+        if found.chosen == "conversation" and found.chosen not in impossible:
+            found.doubts += filter(None, [conversations(table).largest_doubt()])
 
 
 def _message_of(check: Callable[[], object]) -> Iterator[str]:

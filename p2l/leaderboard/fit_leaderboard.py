@@ -16,6 +16,7 @@ from tqdm import tqdm
 from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
 from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.count_battles import count_battles
+from p2l.data.group_ids import GroupIds
 from p2l.data.readers import TableSource, blocked_table, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
@@ -26,7 +27,7 @@ from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum, minimise
-from p2l.leaderboard.vote_clusters import cluster_codes
+from p2l.leaderboard.vote_clusters import vote_clusters
 from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, resampled_weights, shares_of
 from p2l.options import check_choice, check_count_or_none, check_number, check_seed
 from p2l.outcomes import OutcomeFamily, get_family
@@ -91,7 +92,8 @@ def fit(
     check_fit_options(ridge, pair_weights, bootstrap, seed)
     family = get_family(family) if isinstance(family, str) else family
     battles, columns = _read(votes, bootstrap, each_vote=cluster is not None or bool(covariates))
-    codes = None if cluster is None else columns.clusters(cluster)
+    clusters = None if cluster is None else columns.clusters(cluster)
+    codes = None if clusters is None else clusters.codes
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
     rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
@@ -115,7 +117,7 @@ def fit(
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
         notes=_notes(rows, likelihood, minimum, component, found)
-        + _weakness(rows, family, codes, bootstrap, light, ridge),
+        + _weakness(rows, family, clusters, bootstrap, light, ridge),
     )
 
 
@@ -180,8 +182,8 @@ class _Columns:
             return values[self.kept]
         raise DataError(f"expected a value for each of the {len(self.kept):,} votes; got {len(values):,}")
 
-    def clusters(self, column: Column | str) -> Int64[np.ndarray, " votes"]:
-        return cluster_codes(self.get(column), column if isinstance(column, str) else "cluster")
+    def clusters(self, column: Column | str) -> GroupIds:
+        return vote_clusters(self.get(column), column if isinstance(column, str) else "cluster")
 
 
 def _minimum(likelihood: PairLikelihood, shares: Float[Tensor, "rows outcomes"], ridge: float) -> Minimum:
@@ -273,13 +275,13 @@ def _fit_many(
 def _weakness(
     rows: VoteRows,
     family: OutcomeFamily,
-    codes: Int64[np.ndarray, " votes"] | None,
+    clusters: GroupIds | None,
     bootstrap: int,
     light: Bool[np.ndarray, " models"],
     ridge: float,
 ) -> tuple[str, ...]:
     few = [rows.models[i] for i in np.flatnonzero(have_few_votes(rows, family).numpy())]
-    return ridge_note(rows.models, light, ridge) + resampling_notes(codes, bootstrap, few)
+    return ridge_note(rows.models, light, ridge) + resampling_notes(clusters, bootstrap, few)
 
 
 def _outweighed(rows: VoteRows, shares: Tensor, component: np.ndarray, ridge: float) -> Bool[np.ndarray, " models"]:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 
+from p2l.data.group_ids import GroupIds
 from p2l.leaderboard.covariance import FEW_VOTES
 from p2l.leaderboard.identification import Identification
 from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
@@ -46,11 +47,13 @@ def fit_notes(
     return tuple(notes)
 
 
-def resampling_notes(codes: Int64[np.ndarray, " votes"] | None, bootstrap: int, few: Sequence[str]) -> tuple[str, ...]:
+def resampling_notes(clusters: GroupIds | None, bootstrap: int, few: Sequence[str]) -> tuple[str, ...]:
     """Return the warnings about intervals that are too narrow: few clusters, resamples, or votes of ``few`` models."""
     notes = []
-    if codes is not None and (number := int(codes.max()) + 1) < FEW_CLUSTERS:
+    if clusters is not None and (number := len(clusters.ids)) < FEW_CLUSTERS:
         notes.append(f"only {number} clusters: intervals are too narrow with fewer than {FEW_CLUSTERS}")
+    if clusters is not None and (doubt := clusters.largest_doubt()):
+        notes.append(f"intervals may be wrong by much: {doubt}")
     if 0 < bootstrap < FEW_RESAMPLES:
         notes.append(f"only {bootstrap} resamples: intervals at 95 % are too narrow with fewer than {FEW_RESAMPLES}")
     if bootstrap and few:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,8 +8,10 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from p2l.data.splits import SplitBy, keep_prompts, split_votes
+from p2l.data.vote_sources import FileVotes
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
+from p2l.leaderboard import fit
 
 
 def votes(num_votes: int, **columns: object) -> VoteTable:
@@ -99,6 +103,21 @@ def test_an_empty_side_is_an_error() -> None:
         split_votes(votes(3), 0.9, "prompt")
 
 
+EMPTY = {
+    "one conversation": ("conversation", {"conversation_id": "c"}, "it has 1 conversation, .*: give another way"),
+    "few conversations": ("conversation", {}, r"3 conversations, and 0 .*: give another share \(such as 0\.67\) or"),
+    "few prompts": ("prompt", {}, r"2 prompts, and 0 of them .*such as 0\.50\) or another way to split"),
+    "few votes": ("time", {}, r"split by time; it has 6 votes, and 0 of them would be held out: give another share"),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_side_says_what_there_is_and_what_to_do(name: str) -> None:
+    by, columns, message = EMPTY[name]
+    with pytest.raises(DataError, match=message):
+        split_votes(votes(6, **columns), 0.05, by)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.5, 20.0, float("nan")])
 def test_a_share_lies_between_0_and_1(share: float) -> None:
     with pytest.raises(ConfigError, match="between 0 and 1"):
@@ -143,3 +162,32 @@ def test_blank_conversation_ids_are_gaps(blank: object) -> None:
     table = votes(4, conversation_id=["a", blank, "b", blank])
     with pytest.raises(DataError, match=r"conversation_id is missing or unreadable in 2 votes \(the first: row 1\)"):
         split_votes(table, 0.5, "conversation")
+
+
+@pytest.mark.parametrize("gap", ["nan", "None", " NULL ", "<NA>", []])
+def test_the_text_of_a_missing_id_is_a_gap_for_splits_as_for_clusters(gap: object) -> None:
+    table = votes(4, conversation_id=["a", gap, "b", gap])
+    with pytest.raises(DataError, match=r"conversation_id is missing or unreadable in 2 votes \(the first: row 1\)"):
+        split_votes(table, 0.5, "conversation")
+    with pytest.raises(DataError, match=r"conversation_id is missing in 2 of 4 votes, first in vote 1, 3"):
+        fit(table, "rk", cluster="conversation_id")
+
+
+def test_lists_and_ids_with_spaces_are_conversations() -> None:
+    ids = [[1], [1], [2, "x"], [2, "x"], {"id": 3}, {"id": 3}, "c", " c", "d", "d"]
+    held_out = rows(split_votes(votes(10, conversation_id=ids), 0.4, "conversation")[1])
+    pairs = {row // 2 for row in held_out}
+    assert len(pairs) == 2 and held_out == [row for row in range(10) if row // 2 in pairs]
+
+
+def test_a_conversation_of_many_votes_is_doubted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ids = ["unknown" if row % 4 == 0 else f"c{row}" for row in range(100)]
+    votes(100, conversation_id=ids, winner=["model_a", "model_b"] * 50).frame.to_json(
+        tmp_path / "votes.jsonl", orient="records", lines=True
+    )
+    said = "conversation_id 'unknown' stands in 25 of 100 votes (25%), which count as one group"
+    FileVotes(str(tmp_path / "votes.jsonl"), val_share=0.2, split_by="conversation").load()
+    assert said in caplog.text
+    caplog.clear()
+    FileVotes(str(tmp_path / "votes.jsonl"), val_share=0.2).load()
+    assert said not in caplog.text  # split by time, no conversation matters

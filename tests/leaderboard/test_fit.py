@@ -242,7 +242,12 @@ def test_cluster_ids_that_were_rounded_are_refused(first: float) -> None:
         fit(frame(MIXED).assign(session=ids), BT_TIE, cluster="session")
 
 
-@pytest.mark.parametrize("text", ["9007199254740992.0", "1e+17", "1.8014398509481984E+16", "1.23457E+11", " 1e+17 "])
+COMMAS = ["9007199254740992,0", "1,2345E+15", "1,2e17", "-1.5E17"]  # a spreadsheet with a decimal comma
+
+
+@pytest.mark.parametrize(
+    "text", ["9007199254740992.0", "1e+17", "1.8014398509481984E+16", "1.23457E+11", " 1e+17 ", *COMMAS]
+)
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_cluster_ids_that_were_rounded_are_refused_as_text_too(text: str, suffix: str, tmp_path: Path) -> None:
     votes = frame(MIXED)
@@ -255,7 +260,21 @@ def test_cluster_ids_that_were_rounded_are_refused_as_text_too(text: str, suffix
 
 def test_digits_of_a_hash_are_no_rounded_number() -> None:
     votes = frame(MIXED)
-    fit(votes.assign(session=[f"12345e{i + 20}" for i in range(len(votes))]), BT_TIE, cluster="session")
+    for spelling in ("12345e{}", "1e{}", "1,234.{}", "3,{}"):
+        ids = [spelling.format(i + 20) for i in range(len(votes))]
+        fit(votes.assign(session=ids), BT_TIE, cluster="session")
+
+
+def test_a_cluster_of_many_votes_is_named() -> None:
+    votes = draw_votes(BT, make_truth(BT, 4), 400, np.random.default_rng(0))
+    for placeholder, name in (("unknown", "'unknown'"), (0, "0")):
+        ids: list[object] = [placeholder if i % 2 else f"user {i}" for i in range(400)]
+        notes = fit(votes, BT, cluster=ids).notes
+        assert any(f"cluster {name} stands in 200 of 400 votes (50%), which count as one" in note for note in notes)
+    ids = ["unknown" if i % 8 == 0 else i for i in range(400)]
+    assert any("(12%)" in note for note in fit(votes, BT, cluster=ids, bootstrap=40).notes)
+    for few_alike in (np.arange(400) % 25, np.arange(400) % 300):
+        assert not any("stands in" in note for note in fit(votes, BT, cluster=few_alike).notes)
 
 
 def test_rows_that_are_no_battles_take_their_clusters_with_them(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit
 from p2l.leaderboard.cross_validation import cross_validate
 from p2l.leaderboard.fit_leaderboard import check_fit_options
-from p2l.leaderboard.vote_clusters import cluster_codes
+from p2l.leaderboard.vote_clusters import vote_clusters
 from p2l.options import check_count, check_level, check_share
 from p2l.outcomes import BT
 from tests.leaderboard.voting import draw_votes, frame, make_truth
@@ -139,4 +139,4 @@ def test_rows_left_out_do_not_count_as_gaps() -> None:
 
 def test_spaces_around_cluster_ids_do_not_count() -> None:
     ids = np.array(["a", "a ", "\u00a0b", "b", 3], dtype=object)
-    assert cluster_codes(ids, "user").tolist() == [0, 0, 1, 1, 2]
+    assert vote_clusters(ids, "user").codes.tolist() == [0, 0, 1, 1, 2]
