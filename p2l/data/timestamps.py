@@ -4,22 +4,22 @@ import re
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from p2l.errors import DataError
 
 _DAY_OR_MONTH_FIRST = re.compile(r"\s*\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}\b")
-_EARLIEST_SECONDS = 1e8  # 1973: smaller numbers count something else, such as days of an experiment
+_SMALLEST_DATE = 1e7  # 20240131; from here on, numbers are dates or count seconds, not days of an experiment
 _ONE_UNIT = 100  # seconds and milliseconds differ by 1000
 _CALENDAR = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # by the number of digits: 20240131
-_YEARS = (1900, 2100)
+_YEARS, _DATE_UNITS = (1900, 2100), (1e4, 1e8, 1e10)  # a year in dates of 8, 12 and 14 digits
 
 
 def read_times(column: pd.Series) -> pd.Series:
     """Return timestamps as numbers or dates that can be sorted; missing values stay missing.
 
-    Raises ``DataError``, with row and value, for text that is not ISO 8601, for numbers beside dates, and for seconds
-    beside milliseconds.
+    Raises ``DataError``, with row and value, for text that is not ISO 8601, for numbers beside dates, and for numbers
+    of several units: seconds beside milliseconds, 20240131, or days.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
         return column
@@ -69,12 +69,24 @@ def _dates_of_numbers(numbers: pd.Series) -> pd.Series | None:
 
 def _of_one_unit(numbers: pd.Series) -> pd.Series:
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    if np.isnan(values).all():
-        return numbers
-    low, high = int(np.nanargmin(values)), int(np.nanargmax(values))
-    if values[low] > _EARLIEST_SECONDS and values[high] > _ONE_UNIT * values[low]:
+    if np.isinf(values).any():
+        row = int(np.flatnonzero(np.isinf(values))[0])
+        raise DataError(f"timestamp is not finite: row {row} holds {values[row]}; write seconds, or leave it empty")
+    rows = np.argsort(values, kind="stable")[: np.isfinite(values).sum()]
+    jumps = np.flatnonzero(_change_unit(values[rows]))
+    if jumps.size:
+        first, second = sorted(rows[jumps[0] : jumps[0] + 2].tolist())
         raise DataError(
-            f"timestamp mixes units: row {low} holds {values[low]:.0f} and row {high} {values[high]:.0f}, "
-            "which cannot both be seconds; write all in one unit"
+            f"timestamp mixes units: row {first} holds {values[first]:.17g} and row {second} {values[second]:.17g}, "
+            "which cannot both be seconds; write all in one unit, and leave missing ones empty"
         )
     return numbers
+
+
+def _change_unit(ordered: Float64[np.ndarray, " votes"]) -> Bool[np.ndarray, " steps"]:
+    """Mark the steps of ascending numbers that no time between two votes explains."""
+    low, high = ordered[:-1], ordered[1:]
+    # dates of 8, 12 or 14 digits; seconds and milliseconds of that size are of years without votes
+    days, *finer = [(ordered >= _YEARS[0] * unit) & (ordered < _YEARS[1] * unit) for unit in _DATE_UNITS]
+    other = np.any([one[:-1] != one[1:] for one in finer], axis=0) | (days[:-1] & (high > 10 * low))
+    return (high > _SMALLEST_DATE) & ((high > _ONE_UNIT * low) | other)

@@ -139,7 +139,7 @@ def test_spaces_around_a_name_do_not_make_another_model() -> None:
 
 def test_numbers_of_a_csv_are_numbers(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
-        "prompt,model_a,model_b,winner,weight,timestamp,length,flag\np,x,y,tie,0.5,1e9,3,True\nq,x,y,tie,1e-12,99,12.0,False\n"
+        "prompt,model_a,model_b,winner,weight,timestamp,length,flag\np,x,y,tie,0.5,1e9,3,True\nq,x,y,tie,1e-12,999999999,12.0,False\n"
     )
     table, _ = load_votes(str(tmp_path / "a.csv"))
     assert table.weight.tolist() == [0.5, np.float32(1e-12)]
@@ -277,6 +277,8 @@ TIMES = {
     "text of seconds": (["10", "9.5", "1e1"], [1, 0, 2]),
     "dates": (pd.to_datetime(["2025-01-02", "2025-01-01"]), [1, 0]),
     "large": ([LARGE + 1, LARGE], [1, 0]),
+    "days of an experiment": ([200, 0, -3, 1], [2, 1, 3, 0]),
+    "milliseconds since a start": ([5e9 + 1, 1e6, 5e7, 8e8, 0, 90], [4, 5, 1, 2, 3, 0]),
     "dates as numbers": ([20240201, 20240131, 20231231], [2, 1, 0]),
     "moments as text": (["20240131120001", "20240131120000"], [1, 0]),
 }
@@ -294,6 +296,16 @@ BAD_TIMES = {
     "words": (["2025-01-01", "yesterday"], r"row 1\); it holds 'yesterday'; write seconds, or ISO 8601"),
     "mixed": (["2025-01-01", "1735689600"], "mixes numbers and dates: row 1 holds '1735689600' and row 0 '2025-01-01'"),
     "units": ([1735689600, 1735689600000], "mixes units: row 0 holds 1735689600 and row 1"),
+    "dates beside seconds": ([20250401, 1735689600], "mixes units: row 0 holds 20250401 and row 1 1735689600"),
+    "days beside seconds": ([1735689600, 1735689601.5, 45000.25], "row 0 holds 1735689600 and row 2 45000.25"),
+    "days beside dates": ([45000, 20250401], "row 0 holds 45000 and row 1 20250401"),
+    "years beside dates": ([2025, 20250401], "row 0 holds 2025 and row 1 20250401"),
+    "a date beside milliseconds": ([1735689600000, 20250401120000], "row 0 holds 1735689600000 and row 1 2025040112"),
+    "a date of minutes": ([1735689600000, 202504011200], "row 0 holds 1735689600000 and row 1 202504011200"),
+    "dates of two lengths": ([20250401120000, 202504011200], "row 0 holds 20250401120000 and row 1 202504011200"),
+    "0 for missing": ([1735689600, 0, 1735689700], "row 0 holds 1735689600 and row 1 0, .* leave missing ones empty"),
+    "-1 for missing": (["1735689600", "-1"], "row 1 -1, which cannot"),
+    "infinite": ([1735689600, float("inf")], "not finite: row 1 holds inf"),
     "gap": (["2025-01-01", None], r"missing or unreadable in 1 votes \(the first: row 1\)"),
 }
 
