@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 from rich.table import Table
@@ -155,7 +157,7 @@ class LeaderboardJob:
                 "votes": found.votes.sum() / 2,
                 "log_loss": found.log_loss,
                 "eta": None if found.ranking.eta is None else float(found.ranking.eta),
-                "effects": found.effect_table(self.level).to_dict(orient="records"),
+                "effects": found.effect_table(self.level).astype(object).replace({np.nan: None}).to_dict("records"),
                 "notes": list(found.notes),
                 "leaderboard": table.to_dict(orient="records"),
             }
@@ -178,11 +180,9 @@ class LeaderboardJob:
         for note in found.notes:
             console.print(f"note: {note}", markup=False, highlight=False)
         for effect in found.effect_table(self.level).itertuples():
-            console.print(
-                f"{effect.covariate}: {effect.effect:+.3f} nats a unit [{effect.low:+.3f}, {effect.high:+.3f}]",
-                markup=False,
-                highlight=False,
-            )
+            ends = f"{effect.effect:+.3f} nats a unit [{effect.low:+.3f}, {effect.high:+.3f}]"
+            text = "not identified" if math.isnan(effect.effect) else ends
+            console.print(f"{effect.covariate}: {text}", markup=False, highlight=False)
 
 
 def _stems(names: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from p2l.errors import DataError
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum
 from p2l.leaderboard.vote_counts import VoteRows
@@ -25,8 +26,9 @@ def sandwich(
     """Compute H^-1 (sum of s s^T over votes or clusters + ridge) H^-1, with s the score: the gradient of one vote.
 
     H is the Hessian of the penalised likelihood. The ridge counts as evidence of its own size, so that directions
-    without evidence get a variance of 1 / ridge instead of 0. A model of fewer than ``FEW_VOTES`` votes has at least
-    the scores that the fitted family expects. Source: White, Econometrica 50 (1982).
+    without evidence get a variance of 1 / ridge instead of 0; ``DataError`` if they have no ridge. A model of fewer
+    than ``FEW_VOTES`` votes has at least the scores that the fitted family expects. Source: White, Econometrica 50
+    (1982).
     """
     targets = torch.tensor(likelihood.family.targets, dtype=torch.float64)
     scores = likelihood.scores(minimum.parameters)[0]
@@ -42,7 +44,13 @@ def sandwich(
     lacking = _lacking(rows, likelihood.family, by_row, expected)
     meat = meat + likelihood.spread_twice((lacking[:, None, None] * _positive_part(expected - by_row))[None])[0]
     meat = meat + ridge * torch.eye(len(meat), dtype=torch.float64)
-    half = torch.linalg.solve(minimum.hessian[0], meat)
+    try:
+        half = torch.linalg.solve(minimum.hessian[0], meat)
+    except torch.linalg.LinAlgError:
+        raise DataError(
+            f"the votes do not determine all parameters, and ridge={ridge:g} leaves them without a value; give a ridge "
+            "above 0, and the notes say which they are"
+        ) from None
     return torch.linalg.solve(minimum.hessian[0], half.mT)
 
 

@@ -4,30 +4,28 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeAlias, get_args
+from typing import get_args
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
-from p2l.data.battle_table import BattleTable, load_battles
-from p2l.data.count_battles import count_battles
+from p2l.data.battle_counts import BattleCounts
+from p2l.data.battle_table import BattleTable
 from p2l.data.group_ids import GroupIds
-from p2l.data.readers import TableSource, blocked_table, read_table
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.comparison_graph import centring, components
 from p2l.leaderboard.covariance import have_few_votes, sandwich
-from p2l.leaderboard.fit_notes import fit_notes, resampling_notes, ridge_note
+from p2l.leaderboard.covariate_identification import EffectIdentification, identify_effects
+from p2l.leaderboard.fit_input import Column, Votes, read_fit_votes
+from p2l.leaderboard.fit_notes import effect_notes, fit_notes, resampling_notes, ridge_note
 from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.leaderboard.newton import Minimum, minimise
-from p2l.leaderboard.vote_clusters import vote_clusters
 from p2l.leaderboard.vote_counts import PairWeights, VoteRows, gather, resampled_weights, shares_of
 from p2l.options import check_choice, check_count_or_none, check_number, check_seed
 from p2l.outcomes import OutcomeFamily, get_family
@@ -40,8 +38,6 @@ MANY_RESAMPLES = 50  # a progress bar from here on
 _AT_BOUND = 0.1  # of eta: closer than this to its bound, the margin of a tie is the smallest within 1 %
 _LEAST_WEIGHT = 4.0  # of a model, in ridges: the information of a vote is at most 1/4 of its weight under "bt"
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
-Votes: TypeAlias = BattleTable | BattleCounts | VoteTable | TableSource
-Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
 
 
 def fit(
@@ -91,7 +87,7 @@ def fit(
     """
     check_fit_options(ridge, pair_weights, bootstrap, seed)
     family = get_family(family) if isinstance(family, str) else family
-    battles, columns = _read(votes, bootstrap, each_vote=cluster is not None or bool(covariates))
+    battles, columns = read_fit_votes(votes, bootstrap, each_vote=cluster is not None or bool(covariates))
     clusters = None if cluster is None else columns.clusters(cluster)
     codes = None if clusters is None else clusters.codes
     named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
@@ -99,7 +95,7 @@ def fit(
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
     minimum = _minimum(likelihood, shares, ridge)
     component = components(rows, shares)
-    found, light = identify(rows, family, shares, component), _outweighed(rows, shares, component, ridge)
+    found = _identify(rows, family, shares, component, minimum, ridge)
     gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
     start, parameters = minimum.parameters[0], gauge @ minimum.parameters[0]
     resamples = _progress(resampled_weights(battles, rows, codes, bootstrap, seed), bootstrap)
@@ -110,23 +106,58 @@ def fit(
         ranking=likelihood.ranking(parameters),
         covariance=(gauge @ sandwich(rows, likelihood, minimum, ridge, codes) @ gauge.T).numpy(),
         samples=samples,
-        effects=dict(zip(rows.covariate_names, parameters[len(rows.models) + family.num_eta :].tolist(), strict=True)),
+        effects=_effects(rows, parameters, found),
         votes=_votes_of_models(rows, shares),
         component=component,
-        identified=~(found.loose | light),
+        identified=found.models,
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
-        notes=_notes(rows, likelihood, minimum, component, found)
-        + _weakness(rows, family, clusters, bootstrap, light, ridge),
+        notes=_notes(rows, likelihood, minimum, component, found, ridge) + _weakness(rows, family, clusters, bootstrap),
     )
 
 
+@dataclass(frozen=True)
+class _Identified:
+    """What the votes determine; ``light`` are the models whose votes the ridge outweighs."""
+
+    strengths: Identification
+    light: Bool[np.ndarray, " models"]
+    effects: EffectIdentification
+
+    @property
+    def models(self) -> Bool[np.ndarray, " models"]:
+        return ~(self.strengths.loose | self.light | self.effects.models)
+
+
+def _identify(
+    rows: VoteRows, family: OutcomeFamily, shares: Tensor, component: np.ndarray, minimum: Minimum, ridge: float
+) -> _Identified:
+    light = (_votes_of_models(rows, shares) < _LEAST_WEIGHT * ridge) & (component >= 0)
+    effects = identify_effects(rows, (shares.sum(-1) > 0).numpy(), minimum.hessian[0].numpy(), ridge)
+    return _Identified(identify(rows, family, shares, component), light, effects)
+
+
+def _effects(rows: VoteRows, parameters: Tensor, found: _Identified) -> dict[str, float]:
+    """Return the effects by name; NaN if the votes do not determine one."""
+    values = parameters[len(parameters) - len(rows.covariate_names) :].numpy()
+    return dict(zip(rows.covariate_names, np.where(found.effects.unknown, np.nan, values).tolist(), strict=True))
+
+
 def _notes(
-    rows: VoteRows, likelihood: PairLikelihood, minimum: Minimum, component: np.ndarray, found: Identification
+    rows: VoteRows,
+    likelihood: PairLikelihood,
+    minimum: Minimum,
+    component: np.ndarray,
+    found: _Identified,
+    ridge: float,
 ) -> tuple[str, ...]:
     family, converged = likelihood.family, bool(minimum.converged[0])
     at_least_eta = _at_least_eta(likelihood, minimum)
-    return fit_notes(rows.models, family, component, found, converged=converged, at_least_eta=at_least_eta)
+    return (
+        *fit_notes(rows.models, family, component, found.strengths, converged=converged, at_least_eta=at_least_eta),
+        *ridge_note(rows.models, found.light, ridge),
+        *effect_notes(rows.covariate_names, rows.models, found.effects),
+    )
 
 
 def check_fit_options(ridge: float, pair_weights: str, bootstrap: int, seed: int) -> None:
@@ -160,32 +191,6 @@ def fit_subsets(
     return likelihood.ranking(likelihood.centred(_fit_many(rows, likelihood, weights, ridge, None)))
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """The columns of a table whose rows ``kept`` are the votes."""
-
-    frame: pd.DataFrame
-    kept: Int64[np.ndarray, " votes"]
-
-    def get(self, column: Column | str) -> np.ndarray:
-        """Return a value for each vote: of a named column, or of values for all rows or for the votes."""
-        if isinstance(column, str):
-            if column not in self.frame.columns:
-                raise DataError(
-                    f"no column {column!r}; the table has {', '.join(map(str, self.frame.columns)) or 'none'}"
-                )
-            column = self.frame[column]
-        values = np.asarray(pd.Series(column))  # of lists: an array of them, not one of two dimensions
-        if len(values) == len(self.kept):
-            return values
-        if len(values) == len(self.frame):
-            return values[self.kept]
-        raise DataError(f"expected a value for each of the {len(self.kept):,} votes; got {len(values):,}")
-
-    def clusters(self, column: Column | str) -> GroupIds:
-        return vote_clusters(self.get(column), column if isinstance(column, str) else "cluster")
-
-
 def _minimum(likelihood: PairLikelihood, shares: Float[Tensor, "rows outcomes"], ridge: float) -> Minimum:
     """Minimise for one set of votes; if eta ends on the bound of its family, with eta fixed there.
 
@@ -209,41 +214,6 @@ def _minimum(likelihood: PairLikelihood, shares: Float[Tensor, "rows outcomes"],
 def _at_least_eta(likelihood: PairLikelihood, found: Minimum) -> bool:
     least = likelihood.family.least_eta
     return least is not None and float(found.parameters[0, likelihood.num_models]) <= least + _AT_BOUND
-
-
-def _counted_if_large(votes: Votes, bootstrap: int) -> Votes:
-    """Return the counts of the votes in large files; other votes as they are."""
-    table = blocked_table(votes)
-    if table is None or not table.is_large:
-        return votes
-    try:
-        counts, report = count_battles(table)
-    except NeedsEachVoteError:
-        return votes
-    found = counts["all"]
-    if isinstance(found, DataError) or (bootstrap and found.hard is None):
-        return votes
-    if report.counts:
-        log.warning("%s", report)
-    return found
-
-
-def _read(votes: Votes, bootstrap: int, *, each_vote: bool) -> tuple[BattleTable | BattleCounts, _Columns]:
-    if not each_vote:
-        votes = _counted_if_large(votes, bootstrap)
-    elif isinstance(votes, BattleCounts):
-        raise DataError("counts of votes have no clusters and covariates: these need each vote; give the table itself")
-    if isinstance(votes, BattleCounts):
-        return votes, _Columns(pd.DataFrame(), np.zeros(0, dtype=np.int64))
-    if isinstance(votes, (VoteTable, BattleTable)):
-        frame = votes.frame if isinstance(votes, VoteTable) else pd.DataFrame(index=range(len(votes)))
-        battles = votes.battles if isinstance(votes, VoteTable) else votes
-        return battles, _Columns(frame, np.arange(len(battles)))
-    frame = read_table(votes)
-    battles, report = load_battles(frame)
-    if report.skipped:
-        log.warning("%s", report)
-    return battles, _Columns(frame, report.kept_rows())
 
 
 def _evidence(rows: VoteRows, family: OutcomeFamily) -> Float[Tensor, "rows outcomes"]:
@@ -272,21 +242,9 @@ def _fit_many(
     return torch.cat(found)
 
 
-def _weakness(
-    rows: VoteRows,
-    family: OutcomeFamily,
-    clusters: GroupIds | None,
-    bootstrap: int,
-    light: Bool[np.ndarray, " models"],
-    ridge: float,
-) -> tuple[str, ...]:
+def _weakness(rows: VoteRows, family: OutcomeFamily, clusters: GroupIds | None, bootstrap: int) -> tuple[str, ...]:
     few = [rows.models[i] for i in np.flatnonzero(have_few_votes(rows, family).numpy())]
-    return ridge_note(rows.models, light, ridge) + resampling_notes(clusters, bootstrap, few)
-
-
-def _outweighed(rows: VoteRows, shares: Tensor, component: np.ndarray, ridge: float) -> Bool[np.ndarray, " models"]:
-    """Mark the models whose votes weigh less than the ridge."""
-    return (_votes_of_models(rows, shares) < _LEAST_WEIGHT * ridge) & (component >= 0)
+    return resampling_notes(clusters, bootstrap, few)
 
 
 def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:

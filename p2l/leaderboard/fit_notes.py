@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 from p2l.data.group_ids import GroupIds
 from p2l.leaderboard.covariance import FEW_VOTES
+from p2l.leaderboard.covariate_identification import EffectIdentification
 from p2l.leaderboard.identification import Identification
 from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.outcomes import OutcomeFamily
@@ -70,6 +71,27 @@ def ridge_note(models: tuple[str, ...], outweighed: Bool[np.ndarray, " models"],
         f"the votes of {names} weigh so little that the ridge of {ridge:g} outweighs them, and pulls the coefficients "
         "to 0: scale the weights, so that one vote weighs about 1, or lower the ridge",
     )
+
+
+def effect_notes(covariates: tuple[str, ...], models: tuple[str, ...], found: EffectIdentification) -> tuple[str, ...]:
+    """Return the warnings about effects of covariates that the votes do not determine."""
+    silent, collinear, by_ridge = (_names(_of(covariates, m)) for m in (found.silent, found.collinear, found.by_ridge))
+    notes = [f"0 in every vote with evidence, so that it has no effect to estimate: {silent}"] if silent else []
+    if collinear:
+        notes.append(
+            f"collinear with other covariates or with the models of the votes, so that these effects are not "
+            f"identified: {collinear}; leave one of them out"
+        )
+    if found.models.any():
+        notes.append(
+            f"a covariate replaces the strength of {_names(_of(models, found.models))}, which is not identified"
+        )
+    if by_ridge:
+        notes.append(
+            f"the ridge alone bounds the effect of {by_ridge}: it tells every winner, varies too little (give it in "
+            "units of its standard deviation), or is almost collinear"
+        )
+    return tuple(notes)
 
 
 def _strengths(models: tuple[str, ...], family: OutcomeFamily, found: Identification) -> Iterator[str]:

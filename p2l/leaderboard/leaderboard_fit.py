@@ -41,7 +41,7 @@ class LeaderboardFit:
             coefficients of each component of the comparison graph have mean 0; a model without votes has 0.
         covariance: of coefs, eta and effects, in this order (sandwich).
         samples: the same parameters fitted to each bootstrap resample, or None.
-        effects: of the covariates, by name: nats for a difference of 1.
+        effects: of the covariates, by name: nats for a difference of 1; NaN if the votes do not determine it.
         votes: weight of the votes with evidence that each model took part in.
         component: of the comparison graph, for each model, 0 the largest; -1 for a model without votes.
         identified: whether the votes bound the strength of each model; else only the ridge does.
@@ -132,12 +132,16 @@ class LeaderboardFit:
         return leaderboard_html(escape(title), self.table()) + notes
 
     def effect_table(self, level: float = 0.95) -> pd.DataFrame:
-        """Return the effects of the covariates with intervals: covariate, effect, low, high (nats)."""
+        """Return the effects of the covariates with intervals: covariate, effect, low, high (nats).
+
+        All three are NaN for an effect that the votes do not determine.
+        """
         check_level(level)
         at = len(self.models) + self.family.num_eta
         effects = np.array(list(self.effects.values()), dtype=np.float64)
         samples = None if self.samples is None else self.samples[:, at:]
         low, high = intervals(effects, self.covariance[at:, at:], samples, level)
+        low, high = (np.where(np.isnan(effects), np.nan, end) for end in (low, high))
         return pd.DataFrame({"covariate": list(self.effects), "effect": effects, "low": low, "high": high})
 
 

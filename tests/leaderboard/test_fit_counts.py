@@ -108,7 +108,7 @@ def test_large_files_are_counted(
     frame.to_parquet(tmp_path / "votes.parquet")
     expected = fit(tmp_path / "votes.parquet", "grk").table()
     monkeypatch.setattr("p2l.data.table_blocks.LARGE_ROWS", 100)
-    monkeypatch.setattr("p2l.leaderboard.fit_leaderboard.read_table", None)  # it must not be called
+    monkeypatch.setattr("p2l.leaderboard.fit_input.read_table", None)  # it must not be called
     with caplog.at_level(logging.WARNING):
         counted = fit(tmp_path / "votes.parquet", "grk").table()
     pd.testing.assert_frame_equal(counted, expected, rtol=1e-9)
