@@ -11,8 +11,11 @@ from jaxtyping import Bool, Float64, Int64
 
 from p2l.data.column_values import as_text, factorize, required_numbers
 from p2l.data.prompt_cells import read_prompt_column
+from p2l.data.prompt_column import PromptColumn
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.readers import read_table
+from p2l.data.skip_report import EMPTY_PROMPT, MISSING_VALUE, NON_STRING_TURN, skip_report
+from p2l.data.vote_checks import shown_names
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
 from p2l.options import check_number, check_prices
@@ -144,21 +147,31 @@ class MeasuredSource:
         _check(prompts, self.prompts or self.scores, [key, "prompt", *(["split"] if self.split else [])])
         source = self.scores if key == "prompt" else self.prompts or self.scores
         prompts = rows if key == "prompt" else prompts
-        prompts = prompts.assign(prompt=read_prompt_column(prompts["prompt"], f"{source}, column prompt"))
+        prompts = _with_prompt(prompts, source)
         if key == "prompt":
             rows = prompts
             key = "the prompt's number"  # a list of turns cannot be a key
             prompts = rows = rows.assign(**{key: list(map(str, factorize(rows["prompt"])[0]))})
-        prompts = prompts.assign(**{key: as_text(prompts[key])})
+        prompts = prompts.assign(**{key: as_text(prompts[key])}).dropna(subset=key)
         rows = rows.assign(**{name: as_text(rows[name]) for name in (key, self.model_column)})
         rows[self.score_column] = required_numbers(rows[self.score_column], self.scores)
         for name in cost:
             rows[name] = self._cost_numbers(rows[name])
         if "output_chars" in rows:
             rows["output_chars"] = required_numbers(rows["output_chars"], self.scores, least=0)
+        self._warn_of_keys(key, rows, prompts, source)
         if self.split is not None:
             prompts = prompts[as_text(prompts["split"]) == self.split]
         return key, *self._kept(key, rows, _texts(prompts, key, source))
+
+    def _warn_of_keys(self, key: str, rows: pd.DataFrame, prompts: pd.DataFrame, source: str) -> None:
+        """Count the scores whose key has no prompt; those of another split have one."""
+        unknown = rows[key][~rows[key].isin(prompts[key])]
+        if len(unknown):
+            log.warning(
+                "%s: %s of %s rows were left out: their %s has no prompt in %s, such as %r",
+                *(self.scores, f"{len(unknown):,}", f"{len(rows):,}", key, source, unknown.iloc[0]),
+            )
 
     def _cost_numbers(self, column: pd.Series) -> pd.Series:
         if not self.above_zero:
@@ -173,7 +186,10 @@ class MeasuredSource:
             log.warning("%s: %s rows without a score or a model were left out", self.scores, f"{without.sum():,}")
         kept = rows[key].isin(texts.index) & ~without
         if self.prices:
-            kept &= rows[self.model_column].isin(list(self.prices))
+            unpriced = ~rows[self.model_column].isin(list(self.prices))
+            if models := sorted(set(rows[self.model_column][kept & unpriced])):
+                log.warning("%s: models without a price were left out: %s", self.scores, shown_names(models))
+            kept &= ~unpriced
         if not kept.any():
             raise DataError(f"{self.scores}: no scored prompt is left (split={self.split}, key={key})")
         rows = rows[kept]
@@ -213,6 +229,17 @@ def measured_votes(votes: VoteTable, costs: Mapping[str, float]) -> MeasuredScor
     return MeasuredScores(votes.models, tuple(votes.prompts), score, weight, np.array(cost, dtype=np.float64)).among(
         models
     )
+
+
+def _with_prompt(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Read the column ``prompt``, and leave out the rows without a valid one; log how many there are."""
+    read = read_prompt_column(frame["prompt"], f"{source}, column prompt")
+    prompts = PromptColumn.of(read)
+    flaws = (MISSING_VALUE, NON_STRING_TURN, EMPTY_PROMPT)
+    report = skip_report({flaw: prompts.has_flaw(flaw) for flaw in flaws}, len(frame))
+    if report.skipped:
+        log.warning("%s: rows without a prompt were left out: %s", source, report)
+    return frame.assign(prompt=read).iloc[report.kept_rows()]
 
 
 def _texts(prompts: pd.DataFrame, key: str, source: str) -> pd.Series:

@@ -120,3 +120,58 @@ def test_other_numbers_are_checked():
     for cost in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="costs: x must be a finite number of at least 0"):
             measured_votes(VoteTable.from_frame(pd.DataFrame(row)), {"x": cost})
+
+
+SCORES = pd.DataFrame(
+    [("1", "x", 1.0), ("1", "y", 0.0), ("2", "x", 1.0), ("2", "y", 1.0), ("3", "x", 0.0)],
+    columns=["prompt_id", "model", "score"],
+)
+
+
+def source_of(scores: pd.DataFrame, prompts: pd.DataFrame | None, folder, **options) -> MeasuredSource:
+    """The tables as JSON lines, which hold all values."""
+    scores.to_json(folder / "scores.jsonl", orient="records", lines=True)
+    if prompts is not None:
+        prompts.to_json(folder / "prompts.jsonl", orient="records", lines=True)
+        options["prompts"] = str(folder / "prompts.jsonl")
+    return MeasuredSource(str(folder / "scores.jsonl"), with_costs=False, **options)
+
+
+def test_scores_whose_key_has_no_prompt_are_counted(tmp_path, caplog):
+    prompts = pd.DataFrame(
+        {"prompt_id": ["1", "02", "3"], "prompt": ["a", "b", "c"], "split": ["test", "test", "train"]}
+    )
+    measured = source_of(SCORES, prompts, tmp_path).load()
+    assert measured.prompts == (("a",), ("c",))
+    assert (
+        "2 of 5 rows were left out: their prompt_id has no prompt in " in caplog.text and "such as '2'" in caplog.text
+    )
+    caplog.clear()
+    assert len(source_of(SCORES, prompts, tmp_path, split="test").load()) == 1
+    assert "2 of 5 rows were left out" in caplog.text  # those of another split are not counted
+    caplog.clear()
+    source_of(SCORES, prompts.assign(prompt_id=["1", "2", "3"]), tmp_path, split="test").load()
+    assert "left out" not in caplog.text
+
+
+@pytest.mark.parametrize("blank", ["  ", "", None, [], [" "], ["a", None], [["a"]], float("nan")])
+@pytest.mark.parametrize("where", ["prompts", "scores", "key"])
+def test_scores_without_a_prompt_are_left_out_and_counted(blank, where, tmp_path, caplog):
+    texts = {"1": "a", "2": blank, "3": "c"}
+    if where == "prompts":
+        prompts = pd.DataFrame({"prompt_id": list(texts), "prompt": list(texts.values())})
+        measured = source_of(SCORES, prompts, tmp_path).load()
+    else:
+        scores = SCORES.assign(prompt=SCORES["prompt_id"].map(texts))
+        if where == "key":
+            scores = scores.drop(columns="prompt_id")
+        measured = source_of(scores, None, tmp_path, key="prompt_id" if where == "scores" else None).load()
+    assert measured.prompts == (("a",), ("c",)) and measured.score.tolist() == [[1, 0], [0, 0]]
+    assert "rows without a prompt were left out: " in caplog.text
+    assert "1 (row 1)" in caplog.text if where == "prompts" else "2 (row 2, 3)" in caplog.text
+    assert ("2 of 5 rows were left out: their prompt_id has no prompt" in caplog.text) == (where != "key")
+
+
+def test_models_without_a_price_are_named(files, caplog):
+    MeasuredSource(**files, split="test", cost_column=None, prices={"x": (3, 15), "z": (1, 1)}).load()
+    assert "models without a price were left out: y" in caplog.text

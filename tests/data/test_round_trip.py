@@ -240,8 +240,11 @@ def check(source: Any, table: Table | None) -> None:
         message = " ".join(str(error).split())
         if table is None:
             assert "column prompt" in message and "write each prompt as a list of texts" in message, message
+        elif rows := expected(table)["rows"]:
+            weights = expected(table).get("weight", [1.0])
+            assert not any(weights) and "all votes have weight 0" in message, f"{source}, rows {rows}: {message}"
         else:
-            assert not expected(table)["rows"] and "no valid votes" in message, f"{source}: {message}"
+            assert "no valid votes" in message, f"{source}: {message}"
         return
     assert table is not None, f"{source}: no error for lists that cannot be read"
     right = expected(table)
