@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.chats import LISTS
+from p2l.data.column_meanings import check_meanings
 from p2l.data.column_values import as_text, numbers
 from p2l.data.conversations import prompts_of_conversations
 from p2l.data.one_hot_winners import ONE_HOT_COLUMNS, has_one_hot, read_one_hot
@@ -93,6 +94,7 @@ def chosen_columns(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFr
     """Rename the columns that the caller names, in place of any that have the new name."""
     if not columns:
         return frame
+    check_meanings(columns)
     missing = [name for name in columns.values() if name not in frame.columns]
     if missing:
         has = ", ".join(map(str, frame.columns))

@@ -15,6 +15,7 @@ from p2l.data.battle_cells import HARD, PRODUCTS, SOFT, SQUARES, WEIGHT, CellNam
 from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, NeedsEachVoteError, Pairs
 from p2l.data.battle_table import BATTLE_COLUMNS, NUMBERS, BattleColumns, check_columns, check_weight, count_values
 from p2l.data.categories import Category
+from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.skip_report import (
     ROWS_SHOWN,
     UNKNOWN_MODEL,
@@ -199,6 +200,7 @@ class _Counter:
                 f"{self.table.source}: its labels are positions among all models of the table, which cannot be read in "
                 "blocks; read it whole (stream=false), or add a column winner"
             )
+        warn_of_unread_columns(self.table.columns, self.columns, self.table.source)
         check_columns(adapter(self._schema).columns, BATTLE_COLUMNS, self.table.source)
         return adapter
 

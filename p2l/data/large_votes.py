@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from p2l.data.adapters import adapt, battle_adapter, chosen_columns
 from p2l.data.battle_table import BattleColumns, BattleTable, check_weight
+from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.prompt_cells import spells_lists
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import blocked_table, text_columns
@@ -56,6 +57,7 @@ def load_large_votes(
     Raises:
         DataError: as ``load_votes``.
     """
+    warn_of_unread_columns(table.columns, columns, table.source)
     scored = _has_scores(table, (columns or {}).get("winner", "winner"))
     writer = PromptWriter(folder)
     try:

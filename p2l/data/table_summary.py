@@ -92,7 +92,7 @@ def summarise(table: VoteTable, count_tokens: CountTokens | None = None) -> Tabl
         first=first,
         last=last,
         time_problem=problem,
-        duplicates=int(_repeats(table).sum()),
+        duplicates=int(repeated_votes(table).sum()),
     )
 
 
@@ -169,7 +169,7 @@ def _date(time: Any) -> str:
     return f"{time:.17g}" if unit is None else pd.Timestamp(time, unit=unit).isoformat(timespec="seconds")
 
 
-def _repeats(table: VoteTable) -> np.ndarray:
+def repeated_votes(table: VoteTable) -> np.ndarray:
     """Mark the votes that equal an earlier one, on the same or on changed sides."""
     swapped = table.model_a > table.model_b
     columns = {

@@ -8,12 +8,13 @@ from typing import Any, get_args
 import pandas as pd
 
 from p2l.data.adapters import adapt
+from p2l.data.column_meanings import unread_columns
 from p2l.data.column_values import factorize
 from p2l.data.prompt_overlap import PromptOverlap
 from p2l.data.skip_report import SkipReport, check_skipped
 from p2l.data.splits import SplitBy, chosen_split, conversations, split_votes
 from p2l.data.table_summary import CountTokens, TableSummary, summarise
-from p2l.data.vote_checks import held_out_doubts, split_doubts, table_doubts, untrained_models
+from p2l.data.vote_checks import held_out_doubts, repeat_doubts, split_doubts, table_doubts, untrained_models
 from p2l.data.vote_frame import read_named
 from p2l.data.vote_table import VoteTable, convert_votes
 from p2l.data.winner_labels import WinnerMap, check_labels
@@ -110,6 +111,8 @@ class Validator:
                 models = models or table.models
         trained, *others = tables
         found.doubts += table_doubts(trained, tables[trained])
+        for name in others:
+            found.doubts += repeat_doubts(name, found.tables[name].summary.duplicates, len(tables[name]))
         found.overlaps = {name: PromptOverlap.of(tables[trained], tables[name]) for name in others}
         if len(sources) > 1:
             found.doubts += split_doubts({"train": tables[trained], **{name: tables[name] for name in others}})
@@ -134,6 +137,7 @@ class Validator:
         labels = _labels(raw[winner], adapted["winner"]) if winner in raw.columns else ()
         found.tables[name] = TableReport(source, skips, labels, summarise(table, self.count_tokens))
         found.doubts += _own_doubts(name, found.tables[name].summary)
+        found.doubts += (f"{name}: {doubt}" for doubt in unread_columns(raw.columns, self.columns))
         return table
 
     def _preview(self, found: Validation, table: VoteTable) -> None:
@@ -181,11 +185,5 @@ def _shown(label: object) -> str:
 
 
 def _own_doubts(name: str, summary: TableSummary) -> Iterator[str]:
-    if summary.duplicates:
-        share = 100 * summary.duplicates / summary.votes
-        yield (
-            f"{name}: {summary.duplicates:,} votes ({share:.1f} %) repeat an earlier one (the same prompt, models and "
-            f"outcome, and conversation and time if given); if they are copies, remove them"
-        )
     if summary.time_problem:
         yield f"{name}: {summary.time_problem}"

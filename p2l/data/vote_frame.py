@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from p2l.data.adapters import adapt
+from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.readers import TableSource, read_table, source_name, text_columns
 from p2l.data.winner_labels import WinnerMap
 
@@ -19,6 +20,7 @@ def read_vote_frame(
 ) -> pd.DataFrame:
     """Read a table and convert it to the columns of a vote table; options as in ``load_votes`` and ``adapt``."""
     frame = read_named(source, split, columns)
+    warn_of_unread_columns(frame.columns, columns, source_name(source))
     return adapt(frame, columns=columns, winner_map=winner_map, source=source_name(source), prompts=prompts)
 
 

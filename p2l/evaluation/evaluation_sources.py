@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.measured_scores import MeasuredSource
 from p2l.data.vote_frame import read_named, read_vote_frame
 from p2l.data.vote_table import VoteTable, load_votes
@@ -111,6 +112,8 @@ class EvaluationSource:
         else:
             path = self.paths["eval_path"][number] if self.eval_path is not None else self._file_of_repo(EVAL_OUTPUT)
         frame = read_checkpoint_file(path) if by_columns else read_named(path, "train", self.columns)
+        if not by_columns:
+            warn_of_unread_columns(frame.columns, self.columns, path)
         frame = adapt(frame, columns=self.columns, winner_map=self.winner_map, source=path)
         if not with_rankings:
             return plain_votes(frame, family, models, path, only_met=by_columns)

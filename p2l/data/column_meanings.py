@@ -1,0 +1,59 @@
+"""The columns that p2l reads of a table of votes, and names of columns that only look like them."""
+
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+
+from p2l.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# what a table of votes may hold, and what only public releases call otherwise
+OPTIONAL = ("weight", "timestamp", "language", "category_tag", "conversation_id", "p_b")
+OPTIONAL += ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
+RELEASES = ("labels", "evaluation_session_id", "question_id", "tstamp", "is_code", "judge", "id", "annotator")
+RELEASES += ("conversation_a", "conversation_b", "full_conversation", "response_a", "response_b")
+RELEASES += ("winner_model_a", "winner_model_b", "winner_tie")
+_OTHER_NAMES = {"weight": ("weights",), "timestamp": ("timestamps",), "conversation_id": ("conversationids",)}
+
+
+def check_meanings(meanings: Collection[str]) -> None:
+    """Raise DataError for a key of ``columns`` that is nearly the name of a column that p2l reads.
+
+    Others are allowed: categories may stand in a column of any name.
+    """
+    known = ("prompt", "model_a", "model_b", "winner", *OPTIONAL, *RELEASES)
+    for meaning in meanings:
+        if meaning not in known and (near := get_close_matches(_plain(meaning), known, 1, cutoff=0.75)):
+            raise DataError(f"columns: p2l reads no column {meaning!r}; did you mean {near[0]!r}?")
+
+
+def unread_columns(columns: Collection[object], meanings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Yield a doubt for each column that p2l would read under its usual name, such as ``Weight``.
+
+    ``meanings``: the option ``columns``, whose columns are read.
+    """
+    read = (meanings or {}).values()
+    plain: dict[str, str] = {}
+    for column in columns:
+        plain.setdefault(_without_signs(str(column)), str(column))
+    for meaning in OPTIONAL:
+        names = (_without_signs(meaning), *_OTHER_NAMES.get(meaning, ()))
+        for column in (plain[name] for name in names if name in plain):
+            if meaning not in (*columns, *(meanings or ())) and column not in (*read, *OPTIONAL, *RELEASES):
+                yield f"the column {column!r} is not read; if it is {meaning}, give columns={{{meaning}: {column}}}"
+
+
+def warn_of_unread_columns(columns: Collection[object], meanings: Mapping[str, str] | None, source: str | None) -> None:
+    """Log what ``unread_columns`` yields."""
+    for doubt in unread_columns(columns, meanings):
+        log.warning("%s%s", f"{source}: " if source else "", doubt)
+
+
+def _plain(name: str) -> str:
+    return str(name).casefold()
+
+
+def _without_signs(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.casefold())
