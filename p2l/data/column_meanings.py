@@ -10,11 +10,15 @@ from p2l.errors import DataError
 log = logging.getLogger(__name__)
 
 # what a table of votes may hold, and what only public releases call otherwise
-OPTIONAL = ("weight", "timestamp", "language", "category_tag", "conversation_id", "p_b")
-OPTIONAL += ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
-RELEASES = ("labels", "evaluation_session_id", "question_id", "tstamp", "is_code", "judge", "id", "annotator")
-RELEASES += ("conversation_a", "conversation_b", "full_conversation", "response_a", "response_b")
-RELEASES += ("winner_model_a", "winner_model_b", "winner_tie")
+OPTIONAL: tuple[str, ...] = (
+    *("weight", "timestamp", "language", "category_tag", "conversation_id"),
+    *("p_b", "p_model_a", "p_model_b", "p_tie", "p_both_bad"),
+)
+RELEASES: tuple[str, ...] = (
+    *("labels", "evaluation_session_id", "question_id", "tstamp", "is_code", "judge", "id", "annotator"),
+    *("conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"),
+    *("winner_model_a", "winner_model_b", "winner_tie"),
+)
 _OTHER_NAMES = {"weight": ("weights",), "timestamp": ("timestamps",), "conversation_id": ("conversationids",)}
 
 
