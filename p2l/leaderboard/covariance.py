@@ -13,6 +13,7 @@ from p2l.leaderboard.vote_counts import VoteRows
 from p2l.outcomes import OutcomeFamily
 
 FEW_VOTES = 20  # of a model: the squares of so few scores may all be small by chance, those of one tie are near 0
+_UNSEEN = 3  # an outcome without a vote among n may have the probability 3 / n (rule of three, at 95 %)
 
 
 @torch.no_grad()
@@ -27,7 +28,8 @@ def sandwich(
 
     H is the Hessian of the penalised likelihood. The ridge counts as evidence of its own size, so that directions
     without evidence get a variance of 1 / ridge instead of 0; ``DataError`` if they have no ridge. A model of fewer
-    than ``FEW_VOTES`` votes has at least the scores that the fitted family expects. Source: White, Econometrica 50
+    than ``FEW_VOTES`` votes has at least the scores that the fitted family expects; one of more votes those of three of
+    them, so that ties alone, whose scores are 0, do not make its interval a point. Source: White, Econometrica 50
     (1982).
     """
     targets = torch.tensor(likelihood.family.targets, dtype=torch.float64)
@@ -41,8 +43,8 @@ def sandwich(
     probs = likelihood.log_probs(minimum.parameters)[0].exp()
     _, squares = _evidence(rows, likelihood.family)
     expected = squares[:, None, None] * torch.einsum("rk,rkp,rkq->rpq", probs, scores, scores)
-    lacking = _lacking(rows, likelihood.family, by_row, expected)
-    meat = meat + likelihood.spread_twice((lacking[:, None, None] * _positive_part(expected - by_row))[None])[0]
+    least = _least_share(rows, likelihood.family, by_row, expected)[:, None, None] * expected
+    meat = meat + likelihood.spread_twice(_positive_part(least - by_row)[None])[0]
     meat = meat + ridge * torch.eye(len(meat), dtype=torch.float64)
     try:
         half = torch.linalg.solve(minimum.hessian[0], meat)
@@ -65,12 +67,17 @@ def _squared_scores(rows: VoteRows, by_outcome: Float[Tensor, "rows 4 points"]) 
 
 
 def have_few_votes(rows: VoteRows, family: OutcomeFamily) -> Bool[Tensor, " models"]:
-    """Mark the models with fewer than ``FEW_VOTES`` votes with evidence.
+    """Mark the models with fewer than ``FEW_VOTES`` votes with evidence."""
+    return _number_of_votes(rows, family) < FEW_VOTES
 
-    The number of weighted votes is that of Kish: (sum of weights)^2 / sum of squared weights.
+
+def _number_of_votes(rows: VoteRows, family: OutcomeFamily) -> Float[Tensor, " models"]:
+    """Return the number of votes of each model, infinite without any.
+
+    That of weighted votes is Kish's: (sum of weights)^2 / sum of squared weights.
     """
     weight, squares = (_of_models(rows, total, total) for total in _evidence(rows, family))
-    return weight**2 < FEW_VOTES * squares
+    return (weight**2 / squares).nan_to_num(torch.inf)
 
 
 def _evidence(rows: VoteRows, family: OutcomeFamily) -> tuple[Float[Tensor, " rows"], Float[Tensor, " rows"]]:
@@ -84,16 +91,21 @@ def _evidence(rows: VoteRows, family: OutcomeFamily) -> tuple[Float[Tensor, " ro
     return torch.from_numpy(weight), torch.from_numpy(squares)
 
 
-def _lacking(
+def _least_share(
     rows: VoteRows,
     family: OutcomeFamily,
     by_row: Float[Tensor, "rows points points"],
     expected: Float[Tensor, "rows points points"],
-) -> Bool[Tensor, " rows"]:
-    """Mark the rows of models with few votes whose squared scores are less than expected."""
+) -> Float[Tensor, " rows"]:
+    """Return the share of the expected squared scores that each row has at least; 0 if its models show enough.
+
+    It is 1 for a model with few votes, and that of ``_UNSEEN`` votes for one of n votes.
+    """
     seen, right = (_of_models(rows, square[:, 0, 0], square[:, 1, 1]) for square in (by_row, expected))
-    models = have_few_votes(rows, family) & (seen < right)
-    return models[torch.from_numpy(rows.model_a)] | models[torch.from_numpy(rows.model_b)]
+    number = _number_of_votes(rows, family)
+    share = torch.where(number < FEW_VOTES, 1.0, _UNSEEN / number)
+    share = torch.where(seen < share * right, share, 0.0)
+    return torch.maximum(share[torch.from_numpy(rows.model_a)], share[torch.from_numpy(rows.model_b)])
 
 
 def _of_models(rows: VoteRows, of_a: Float[Tensor, " rows"], of_b: Float[Tensor, " rows"]) -> Float[Tensor, " models"]:

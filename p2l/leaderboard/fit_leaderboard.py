@@ -21,7 +21,7 @@ from p2l.leaderboard.comparison_graph import centring, components
 from p2l.leaderboard.covariance import have_few_votes, sandwich
 from p2l.leaderboard.covariate_identification import EffectIdentification, identify_effects
 from p2l.leaderboard.fit_input import Column, Votes, read_fit_votes
-from p2l.leaderboard.fit_notes import effect_notes, fit_notes, resampling_notes, ridge_note
+from p2l.leaderboard.fit_notes import OUTWEIGHED, effect_notes, fit_notes, resampling_notes, ridge_notes
 from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 RIDGE = 1e-3
 MANY_RESAMPLES = 50  # a progress bar from here on
 _AT_BOUND = 0.1  # of eta: closer than this to its bound, the margin of a tie is the smallest within 1 %
-_LEAST_WEIGHT = 4.0  # of a model, in ridges: the information of a vote is at most 1/4 of its weight under "bt"
+_CURVATURE = 0.25  # of the likelihood along a coefficient, at most, for a weight of 1 under "bt"
 _BLOCK = 2_000_000  # numbers in a block of fits: bounds their memory
 
 
@@ -118,23 +118,24 @@ def fit(
 
 @dataclass(frozen=True)
 class _Identified:
-    """What the votes determine; ``light`` are the models whose votes the ridge outweighs."""
+    """What the votes determine; ``pull`` is the share of the ridge in the evidence on each model."""
 
     strengths: Identification
-    light: Bool[np.ndarray, " models"]
+    pull: Float64[np.ndarray, " models"]
     effects: EffectIdentification
 
     @property
     def models(self) -> Bool[np.ndarray, " models"]:
-        return ~(self.strengths.loose | self.light | self.effects.models)
+        return ~(self.strengths.loose | (self.pull > OUTWEIGHED) | self.effects.models)
 
 
 def _identify(
     rows: VoteRows, family: OutcomeFamily, shares: Tensor, component: np.ndarray, minimum: Minimum, ridge: float
 ) -> _Identified:
-    light = (_votes_of_models(rows, shares) < _LEAST_WEIGHT * ridge) & (component >= 0)
+    votes = _votes_of_models(rows, shares)
+    pull = np.divide(ridge, ridge + _CURVATURE * votes, out=np.zeros_like(votes), where=component >= 0)
     effects = identify_effects(rows, (shares.sum(-1) > 0).numpy(), minimum.hessian[0].numpy(), ridge)
-    return _Identified(identify(rows, family, shares, component), light, effects)
+    return _Identified(identify(rows, family, shares, component), pull, effects)
 
 
 def _effects(rows: VoteRows, parameters: Tensor, found: _Identified) -> dict[str, float]:
@@ -155,7 +156,7 @@ def _notes(
     at_least_eta = _at_least_eta(likelihood, minimum)
     return (
         *fit_notes(rows.models, family, component, found.strengths, converged=converged, at_least_eta=at_least_eta),
-        *ridge_note(rows.models, found.light, ridge),
+        *ridge_notes(rows.models, found.pull, ridge),
         *effect_notes(rows.covariate_names, rows.models, found.effects),
     )
 
@@ -243,8 +244,11 @@ def _fit_many(
 
 
 def _weakness(rows: VoteRows, family: OutcomeFamily, clusters: GroupIds | None, bootstrap: int) -> tuple[str, ...]:
-    few = [rows.models[i] for i in np.flatnonzero(have_few_votes(rows, family).numpy())]
-    return resampling_notes(clusters, bootstrap, few)
+    few = have_few_votes(rows, family).numpy()
+    decisive = torch.from_numpy(rows.weight[:, :2])
+    decided, voted = (_votes_of_models(rows, weight) for weight in (decisive, shares_of(rows.weight, family)))
+    tied = (decided == 0) & (voted > 0) & ~few
+    return resampling_notes(clusters, bootstrap, *([rows.models[i] for i in np.flatnonzero(m)] for m in (few, tied)))
 
 
 def _votes_of_models(rows: VoteRows, shares: Tensor) -> Float64[np.ndarray, " models"]:

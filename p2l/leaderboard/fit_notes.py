@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from p2l.data.group_ids import GroupIds
 from p2l.leaderboard.covariance import FEW_VOTES
@@ -12,6 +12,7 @@ from p2l.leaderboard.identification import Identification
 from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.outcomes import OutcomeFamily
 
+OUTWEIGHED, _PULLED = 0.5, 0.02  # share of the ridge in the curvature: above the first, the votes determine nothing
 FEW_RESAMPLES = 40  # at 95 %, one of them lies beyond each end of an interval
 
 
@@ -48,8 +49,13 @@ def fit_notes(
     return tuple(notes)
 
 
-def resampling_notes(clusters: GroupIds | None, bootstrap: int, few: Sequence[str]) -> tuple[str, ...]:
-    """Return the warnings about intervals that are too narrow: few clusters, resamples, or votes of ``few`` models."""
+def resampling_notes(
+    clusters: GroupIds | None, bootstrap: int, few: Sequence[str], tied: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the warnings about intervals that are too narrow: few clusters, resamples, or votes of ``few`` models.
+
+    ``tied`` are models without a win and without a loss.
+    """
     notes = []
     if clusters is not None and (number := len(clusters.ids)) < FEW_CLUSTERS:
         notes.append(f"only {number} clusters: intervals are too narrow with fewer than {FEW_CLUSTERS}")
@@ -59,18 +65,23 @@ def resampling_notes(clusters: GroupIds | None, bootstrap: int, few: Sequence[st
         notes.append(f"only {bootstrap} resamples: intervals at 95 % are too narrow with fewer than {FEW_RESAMPLES}")
     if bootstrap and few:
         notes.append(f"fewer than {FEW_VOTES} votes, so that resamples vary too little: {_names(list(few))}")
+    if bootstrap and tied:
+        notes.append(f"no vote is won or lost, so that resamples do not vary: {_names(list(tied))}")
     return tuple(notes)
 
 
-def ridge_note(models: tuple[str, ...], outweighed: Bool[np.ndarray, " models"], ridge: float) -> tuple[str, ...]:
-    """Return the warning about models whose votes weigh less than the ridge."""
-    if not outweighed.any():
-        return ()
-    names = _names(_of(models, outweighed))
-    return (
-        f"the votes of {names} weigh so little that the ridge of {ridge:g} outweighs them, and pulls the coefficients "
-        "to 0: scale the weights, so that one vote weighs about 1, or lower the ridge",
-    )
+def ridge_notes(models: tuple[str, ...], pull: Float64[np.ndarray, " models"], ridge: float) -> Iterator[str]:
+    """Yield the warnings about models whose votes weigh little beside the ridge, which has the share ``pull``."""
+    advice = "scale the weights, so that one vote weighs about 1, or lower the ridge"
+    if names := _names(_of(models, pull > OUTWEIGHED)):
+        yield (
+            f"the votes of {names} weigh so little that the ridge of {ridge:g} outweighs them, and pulls the "
+            f"coefficients to 0: {advice}"
+        )
+    rest = (pull > _PULLED) & (pull <= OUTWEIGHED)
+    if names := _names(_of(models, rest)):
+        by = f"by about {pull[rest].max():.0%}"
+        yield f"the ridge of {ridge:g} pulls the coefficients of {names} to 0, {by}: {advice}"
 
 
 def effect_notes(covariates: tuple[str, ...], models: tuple[str, ...], found: EffectIdentification) -> tuple[str, ...]:

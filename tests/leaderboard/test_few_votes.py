@@ -83,10 +83,25 @@ def _frame(votes: object, names: list[str]) -> pd.DataFrame:
     )
 
 
+@pytest.mark.parametrize("kind", ["hard", "weighted", "soft", "counted"])
+@pytest.mark.parametrize("number", [20, 60])
+def test_many_ties_leave_room_for_other_outcomes(kind: str, number: int, tmp_path: Path) -> None:
+    """3 of n votes may be wins or losses: the variance of the difference is 3 (1/4) / (n/4)^2 = 12 / n^2."""
+    votes = frame([*EVEN, *[("new", "b", "tie")] * number])
+    if kind == "weighted":
+        votes["weight"] = 3.0
+    source = soft(votes) if kind == "soft" else counted(votes, tmp_path) if kind == "counted" else votes
+    many = fit(source, "bt-tie", ridge=1e-9).table().set_index("model")
+    width = 2 * 1.96 * (2 / 3) * 12**0.5 / number
+    assert many.loc["new", "high"] - many.loc["new", "low"] == pytest.approx(width, rel=0.1)
+
+
 def test_models_of_many_votes_keep_the_sandwich() -> None:
-    """Twenty ties are counted as they are: their scores are 0."""
-    many = fit(frame([*EVEN, *[("new", "b", "tie")] * 20]), "bt-tie", ridge=1e-9).table().set_index("model")
-    assert many.loc["new", "high"] - many.loc["new", "low"] < 0.2
+    """Half of the votes are ties, whose scores are 0: the variance is half of that without ties, 4 / n."""
+    wins = [("new", "b", winner) for winner in ("model_a", "model_b") for _ in range(10)]
+    many = fit(frame([*EVEN, *wins, *[("new", "b", "tie")] * 20]), "bt-tie", ridge=1e-9).table().set_index("model")
+    width = 2 * 1.96 * (2 / 3) * (4 / 40 / 2) ** 0.5
+    assert many.loc["new", "high"] - many.loc["new", "low"] == pytest.approx(width, rel=0.05)
 
 
 def test_the_bootstrap_of_few_votes_has_a_note() -> None:
@@ -94,6 +109,16 @@ def test_the_bootstrap_of_few_votes_has_a_note() -> None:
     notes = fit(votes, "bt-tie", bootstrap=40).notes
     assert "fewer than 20 votes, so that resamples vary too little: new, other" in notes
     assert not any("fewer than 20 votes" in note for note in fit(votes, "bt-tie").notes)
+
+
+def test_the_bootstrap_of_ties_alone_has_a_note() -> None:
+    votes = frame([*EVEN, *[("new", "b", "tie")] * 15, *[("b", "new", "tie (bothbad)")] * 15])
+    notes = fit(votes, "bt-tie", bootstrap=40).notes
+    assert "no vote is won or lost, so that resamples do not vary: new" in notes
+    assert fit(votes, "bt-tie").notes == ()
+    assert [note for note in fit(votes, "bt", bootstrap=40).notes if "new" in note] == [
+        "no vote with evidence under bt on new: left out of the leaderboard"
+    ]
 
 
 def test_weights_beyond_whole_numbers_are_no_counts() -> None:
@@ -108,4 +133,7 @@ def test_weights_below_the_ridge_are_said(weight: float) -> None:
     assert "the votes of x, y weigh so little that the ridge of 0.001 outweighs them" in " ".join(found.notes)
     assert not found.identified.any() and not found.table()["identified"].any()
     heavier = pd.DataFrame([*rows, {**rows[0], "winner": "model_b"}]).assign(weight=1.0)
+    light = fit(heavier.assign(weight=0.03), BT_TIE)
+    assert "the ridge of 0.001 pulls the coefficients of x, y to 0, by about 4%" in " ".join(light.notes)
+    assert light.identified.all()
     assert not fit(heavier, BT_TIE).notes and fit(heavier, BT_TIE).identified.all()
