@@ -1,0 +1,179 @@
+"""Measure what lifts a router: the backbone, how much of it is trained, and the number of prompts.
+
+A fifth of a table's prompts to fit, always the same, is held out; the test part is left alone. For each seed a share of
+the others is drawn and fitted in each way. Finished settings are kept in ``--work``. ``lever_table.py`` shows them.
+
+    python benchmarks/public/levers.py paretobandit --data paretobandit --work outputs/levers
+    python benchmarks/public/levers.py table --train scores.csv --work outputs/levers --levers "linear head" "MLP head"
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from cached_states import MINILM
+from lever_fits import LEVERS, LINEAR, MLP, Levers, log_losses
+from predictions import UnitRange, squared_errors
+from public_tables import PublicTable
+from route_table import HERE, TABLE, load
+from set_layouts import LAYOUTS
+from spend_budgets import default_budgets, known_prices
+
+from p2l.data.measured_scores import MeasuredScores
+from p2l.files import whole_file
+from p2l.statistics.bootstrap import percentile_interval, resampled_sums
+
+MARGINAL = "one leaderboard"
+SHARES = (0.125, 0.25, 0.5, 1.0)
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One fit: the share of the prompts and what is random in fitting them are drawn with ``seed``."""
+
+    backbone: str
+    lever: str
+    share: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """The figures of one setting on the held-out prompts.
+
+    Attributes:
+        losses: log loss of each prompt, nats an answer.
+        explained: R2 of the scores.
+        routed: mean score, each prompt going to the LLM with the best prediction; with costs the mean over budgets, at
+            the one price that spends each budget on these prompts, where an LLM costs its mean.
+    """
+
+    losses: np.ndarray
+    explained: float
+    routed: float
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, held: MeasuredScores, budgets: Sequence[float]) -> "Held":
+        """Return the figures of probabilities of a usable answer (prompts x LLMs)."""
+        score = UnitRange.of(held).score(predicted)
+        ours, marginal = squared_errors(held, score).sum(axis=0)
+        return cls(log_losses(held, predicted), float(1 - ours / marginal), routed(score, held, budgets))
+
+
+def routed(score: np.ndarray, held: MeasuredScores, budgets: Sequence[float]) -> float:
+    """Return the mean score of the routed prompts."""
+    known = np.where(held.weight > 0, score, -np.inf)
+    if not budgets:
+        return float(held.score[np.arange(len(held)), known.argmax(axis=1)].mean())
+    cost = np.tile(held.cost.mean(axis=0), (len(held), 1))
+    prices = np.exp(known_prices(score, cost, held, budgets))
+    chosen = [(known - price * cost).argmax(axis=1) for price in prices]
+    return float(np.mean([held.score[np.arange(len(held)), one].mean() for one in chosen]))
+
+
+def measure(table: PublicTable, args: argparse.Namespace, budgets: Sequence[float]) -> dict[Setting, Held]:
+    """Fit and measure every setting; those that are on disk are read."""
+    fit, (held,) = table.fit.measured, (part.measured for part in table.tests.values())
+    found = {}
+    for share in args.shares:
+        for seed in args.seeds:
+            drawn = np.sort(np.random.default_rng(seed).permutation(len(fit))[: round(share * len(fit))])
+            sample = fit.rows(drawn)
+            mean = np.tile(UnitRange.of(fit)(sample.mean_score()), (len(held), 1))
+            found[Setting("", MARGINAL, share, seed)] = Held.of(mean, held, budgets)
+            for backbone in args.backbone:
+                levers = Levers(sample, held, args.work, backbone, args.max_length, seed)
+                for lever in args.levers:
+                    setting = Setting(backbone, lever, share, seed)
+                    predicted = _kept(setting, table.name, levers, args.work / "predictions")
+                    found[setting] = one = Held.of(predicted, held, budgets)
+                    print(f"{setting}: log loss {one.losses.mean():.4f}, routed {one.routed:.4f}", flush=True)
+    return found
+
+
+def _kept(setting: Setting, table: str, levers: Levers, folder: Path) -> np.ndarray:
+    key = repr((setting, table, levers.fit.prompts, levers.other.prompts, levers.max_length))
+    path = folder / f"{blake2b(key.encode(), digest_size=16).hexdigest()}.npy"
+    if not path.exists():
+        found = levers.predict(setting.lever)
+        with whole_file(path) as part, part.open("wb") as file:
+            np.save(file, found)
+    kept: np.ndarray = np.load(path)
+    return kept
+
+
+def rows(found: Mapping[Setting, Held], num_prompts: int) -> list[dict[str, Any]]:
+    """Return a row for each backbone, lever and share: means over seeds, beside the linear head and the marginal."""
+    kinds = dict.fromkeys((one.backbone, one.lever, one.share) for one in found)
+    return [_row(found, *kind, round(kind[2] * num_prompts)) for kind in kinds]
+
+
+def _row(found: Mapping[Setting, Held], backbone: str, lever: str, share: float, prompts: int) -> dict[str, Any]:
+    seeds = sorted(one.seed for one in found if (one.backbone, one.lever, one.share) == (backbone, lever, share))
+    ours = [found[Setting(backbone, lever, share, seed)] for seed in seeds]
+    row = {"backbone": backbone, "lever": lever, "share": share, "prompts": prompts, "seeds": seeds}
+    row |= {name: float(np.mean([getattr(one, name) for one in ours])) for name in ("explained", "routed")}
+    row |= {"loss": float(np.mean([one.losses.mean() for one in ours]))}
+    for name, beside in (
+        ("marginal", Setting("", MARGINAL, share, 0)),
+        ("linear", Setting(backbone, LINEAR, share, 0)),
+    ):
+        if beside in found and lever != beside.lever:
+            base = [found[Setting(beside.backbone, beside.lever, share, seed)] for seed in seeds]
+            gains = np.array([one.losses - other.losses for one, other in zip(ours, base, strict=True)])
+            row[f"loss minus {name}"] = _interval(gains.mean(axis=0))
+            row[f"loss minus {name}, by seed"] = gains.mean(axis=1).tolist()
+            row[f"routed minus {name}, by seed"] = [
+                one.routed - other.routed for one, other in zip(ours, base, strict=True)
+            ]
+    return row
+
+
+def _interval(values: np.ndarray) -> dict[str, float]:
+    """Return the mean and its 95 % interval over prompts."""
+    (drawn,) = resampled_sums(values[:, None])
+    return asdict(percentile_interval(float(values.mean()), drawn[:, 0] / len(values)))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layout", choices=(TABLE, *LAYOUTS), help="'table' is any file of prompt, model, score[, cost]")
+    parser.add_argument("--data", type=Path, help="folder of a set with its own layout")
+    parser.add_argument("--train", help="file with layout 'table'")
+    parser.add_argument("--work", type=Path, required=True, help="folder for states, predictions and figures")
+    parser.add_argument("--backbone", nargs="+", default=[MINILM], help="backbones, one after the other")
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=[LINEAR, MLP], help="ways to fit")
+    parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the prompts to fit")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt; else the published ones")
+    parser.add_argument("--figures", type=Path, help="JSON to write; else levers-<layout>.json in --work")
+    parser.add_argument("--max-length", type=int, default=256, help="most tokens of a prompt")
+    args = parser.parse_args()
+    if (args.layout == TABLE) == (args.train is None) or (args.layout != TABLE) == (args.data is None):
+        parser.error("give --train with 'table', or --data with the name of a set")
+    args.val, args.test, args.rehearse = None, None, True
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    (args.work / "predictions").mkdir(parents=True, exist_ok=True)
+    published = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(args.layout, {})
+    table = load(args)
+    budgets = args.budgets or published.get("budgets") or default_budgets(table.fit.measured) if table.has_costs else ()
+    found = rows(measure(table, args, budgets), len(table.fit))
+    (held,) = table.tests.values()
+    content = {"table": table.name, "held out": len(held), "budgets": list(budgets), "rows": found}
+    with whole_file(args.figures or args.work / f"levers-{args.layout}.json") as part:
+        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
