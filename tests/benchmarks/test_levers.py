@@ -11,9 +11,8 @@ import torch
 
 from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import ConfigError
-from tests.benchmarks.test_public import backbone, made_table, measured, public
+from tests.benchmarks.test_public import made_table, measured
 
-__all__ = ["backbone", "public"]  # fixtures
 FEW = {"ridges": (0.1, 0.01), "epochs": 1}
 
 
