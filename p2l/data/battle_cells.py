@@ -13,12 +13,13 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from p2l.data.battle_counts import NeedsEachVoteError
-from p2l.data.battle_table import is_bad_soft_vote, is_bad_weight, shares_of_soft_votes, soft_votes
+from p2l.data.battle_table import is_bad_soft_vote, is_bad_weight, less_probable, shares_of_soft_votes, soft_votes
 from p2l.data.column_values import check_names, factorize, numbers, text_of
 from p2l.data.skip_report import BAD_SOFT_VOTE, BAD_WEIGHT, Mask
 
 MOST_CELLS = 1 << 26
 HARD, SOFT, WEIGHT, SQUARES = "hard votes", "soft votes", "weight", "squared weight"
+AGAINST = "against"  # soft votes that prefer another outcome
 PRODUCTS = [(k, other) for k in range(4) for other in range(k, 4)]
 
 
@@ -154,6 +155,8 @@ class CellSums:
             shares = shares * weight.astype(np.float32)[:, None]
         shares = shares.astype(np.float64)
         self._sum(SOFT, cells)
+        for k, against in enumerate(less_probable(soft).T):
+            self._sum(f"{AGAINST} {k}", cells[against])
         for k, other in PRODUCTS:
             self._sum(f"{k} {other}", cells, shares[:, k] * shares[:, other])
         for k, share in enumerate(shares.T):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
 from p2l.data.column_advice import advise_columns
@@ -165,7 +165,7 @@ class BattleColumns:
             models = [own[index] for index in np.flatnonzero(counts)]
         weight = np.ones(len(self.winner.codes)) if self.weight is None else self.weight
         if self.soft is not None:
-            _warn_of_other_winners(self.soft[rows], self._winner_index()[rows])
+            _check_winners(self.soft[rows], self._winner_index()[rows])
         return BattleTable(
             model_a=self.model_a.positions(models)[rows],
             model_b=self.model_b.positions(models)[rows],
@@ -200,20 +200,31 @@ def check_weight(total: float, source: str) -> None:
         raise DataError(f"{source}: all votes have weight 0, so that they tell nothing; expected some above 0")
 
 
-def _warn_of_other_winners(soft: Float64[np.ndarray, "votes 4"], winner: Int64[np.ndarray, " votes"]) -> None:
-    """Warn of soft votes that give another outcome more weight than the winner of their row."""
-    of_winner = soft[np.arange(len(soft)), winner]
-    other = np.flatnonzero(soft.max(axis=1) > of_winner + _SOFT_SUM_TOLERANCE)
-    if other.size:
-        row = int(other[0])
+def less_probable(soft: Float64[np.ndarray, "votes 4"]) -> Bool[np.ndarray, "votes 4"]:
+    """Mark the outcomes of soft votes to which another one is preferred."""
+    return soft.max(axis=1, keepdims=True) > soft + _SOFT_SUM_TOLERANCE
+
+
+def warn_of_other_winners(other: int, votes: int, example: str = "") -> None:
+    """Warn of soft votes that prefer another outcome to the winner of their row, if there are any."""
+    if other:
         log.warning(
-            "%d of %d votes name a winner that is not the most probable outcome of their soft vote, such as %s with "
-            "%s; the soft votes are used",
-            other.size,
-            len(soft),
-            OUTCOMES[winner[row]].value,
-            ", ".join(f"{name} {share:g}" for name, share in zip(SOFT_COLUMNS, soft[row], strict=True)),
+            "%d of %d votes name a winner that is not the most probable outcome of their soft vote%s; the soft votes "
+            "are used",
+            other,
+            votes,
+            example,
         )
+
+
+def _check_winners(soft: Float64[np.ndarray, "votes 4"], winner: Int64[np.ndarray, " votes"]) -> None:
+    other = np.flatnonzero(less_probable(soft)[np.arange(len(soft)), winner])
+    example = ""
+    if other.size:
+        shares = zip(SOFT_COLUMNS, soft[other[0]], strict=True)
+        shown = ", ".join(f"{name} {share:g}" for name, share in shares)
+        example = f", such as {OUTCOMES[winner[other[0]]].value} with {shown}"
+    warn_of_other_winners(other.size, len(soft), example)
 
 
 def check_columns(columns: Collection[str], needed: Sequence[str], source: str) -> None:

@@ -11,9 +11,17 @@ import pandas as pd
 from jaxtyping import Int64
 
 from p2l.data.adapters import BATTLE_COLUMNS_OF_RELEASES, Adapter, battle_adapter, chosen_columns
-from p2l.data.battle_cells import HARD, PRODUCTS, SOFT, SQUARES, WEIGHT, CellNames, CellSums, CodedBlock
+from p2l.data.battle_cells import AGAINST, HARD, PRODUCTS, SOFT, SQUARES, WEIGHT, CellNames, CellSums, CodedBlock
 from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, NeedsEachVoteError, Pairs
-from p2l.data.battle_table import BATTLE_COLUMNS, NUMBERS, BattleColumns, check_columns, check_weight, count_values
+from p2l.data.battle_table import (
+    BATTLE_COLUMNS,
+    NUMBERS,
+    BattleColumns,
+    check_columns,
+    check_weight,
+    count_values,
+    warn_of_other_winners,
+)
 from p2l.data.categories import Category
 from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.skip_report import (
@@ -61,6 +69,7 @@ def count_battles(
     report = counter.report(everything, judged)
     check_skipped(report, max_skipped_share, table.source)
     check_labels(report, max_skipped_share, table.source)
+    _check_winners(everything, judged)
     found = {
         name: part if isinstance(part, DataError) else _counts(part, judged, models) for name, part in parts.items()
     }
@@ -251,6 +260,15 @@ def _details(
         if reason == UNKNOWN_MODEL:
             found[reason] = Counter({name: count for name, count in counted.items() if name not in set(models or ())})
     return {reason: dict(counted) for reason, counted in found.items()}
+
+
+def _check_winners(sums: CellSums, judged: _Judged) -> None:
+    """Warn of soft votes that prefer another outcome to the winner of their row."""
+    winner = judged.battles.winner.positions([outcome.value for outcome in OUTCOMES])
+    cells = [judged.cells[judged.good & (winner == k)] for k in range(NUM_OUTCOMES)]
+    other = sum(int(sums.of(f"{AGAINST} {k}")[of_winner].sum()) for k, of_winner in enumerate(cells))
+    kept = judged.cells[judged.good]
+    warn_of_other_winners(other, int((sums.of(HARD) + sums.of(SOFT))[kept].sum()))
 
 
 def _counts(sums: CellSums, judged: _Judged, models: Sequence[str] | None) -> BattleCounts | DataError:

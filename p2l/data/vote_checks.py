@@ -12,6 +12,7 @@ from p2l.winner import OUTCOMES
 
 _MUCH_SHARED = 0.1  # of the held-out votes, on prompts that are trained on too
 _NAMES_SHOWN = 5
+_LATIN = str.maketrans("авеікмнорстухѕјһԁԛԝӏαβεικμνορτυχζ", "abeikmhopctyxsjhdqwlabeikmvoptyxz")
 _UNSEEN = ("Cf", "Pd")  # characters of Unicode that cannot be seen, and dashes
 
 
@@ -56,17 +57,18 @@ def name_doubts(names: Iterable[str]) -> Iterator[str]:
         alike.setdefault(_plain(model), []).append(model)
     if several := [" and ".join(same) for same in alike.values() if len(same) > 1]:
         yield (
-            f"{len(several)} names differ only in case, spaces, hyphens, the way their characters are encoded or a "
-            f"final .0, and each is a model of its own: {shown_names(several)}"
+            f"{len(several)} names differ only in case, spaces, hyphens, the way their characters are encoded, letters "
+            f"of other alphabets that look alike or a final .0, and each is a model of its own: {shown_names(several)}"
         )
 
 
 def _plain(name: str) -> str:
     """Return a name in lower case, without spaces, hyphens and invisible characters, the others in one encoding.
 
+    Cyrillic and Greek letters that look like a Latin one, in lower or upper case, are that one.
     Of a whole number that a gap made a float, such as 100.0, the number.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).translate(_LATIN)
     seen = "".join(letter for letter in folded if unicodedata.category(letter) not in _UNSEEN)
     return re.sub(r"^(\d+)\.0+$", r"\1", re.sub(r"[\s_]+", "", seen))
 

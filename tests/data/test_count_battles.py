@@ -298,3 +298,24 @@ def test_what_needs_the_whole_table_says_so(tmp_path: Path, monkeypatch: pytest.
     PLAIN.assign(winner=[f"answer {row}" for row in range(40)]).to_parquet(tmp_path / "texts.parquet")
     with pytest.raises(NeedsEachVoteError, match="with 40 labels of winners .'answer 0'.* are too many to count"):
         count_battles(blocked_table(tmp_path / "texts.parquet"))
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_soft_votes_against_their_winner_are_counted_in_blocks_as_in_memory(
+    files: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = {"model_a": "x", "model_b": "y", "winner": "model_a", "p_tie": 0.0, "p_both_bad": 0.0}
+    agree, against = ({**row, "p_model_a": share, "p_model_b": 1 - share} for share in (0.5, 0.3))
+    swapped = {**against, "model_a": "y", "model_b": "x", "winner": "B", "p_model_a": 0.6, "p_model_b": 0.4}
+    itself = {**against, "model_b": "x"}  # left out
+    hard = {**row, "p_model_a": None, "p_model_b": None, "p_tie": None, "p_both_bad": None}
+    frame = pd.DataFrame([*[agree] * 30, against, against, swapped, itself, hard])
+    for part, rows in enumerate(np.array_split(np.arange(len(frame)), files)):
+        frame.iloc[rows].to_parquet(tmp_path / f"{part}.parquet")
+    said = r"3 of 34 votes name a winner that is not the most probable outcome of their soft vote%s; the soft votes are"
+    load_battles(frame)
+    assert said % ", such as model_a with p_model_a 0.3, p_model_b 0.7, p_tie 0, p_both_bad 0" in caplog.text
+    for each in (None, map):
+        caplog.clear()
+        count_battles(blocked_table(str(tmp_path)), each=each)
+        assert said % "" in caplog.text

@@ -119,6 +119,15 @@ def test_names_that_look_alike_are_a_doubt(other: str) -> None:
     assert "1 names differ only in" in doubts
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("\u0430lpha-1", "alpha-1"), ("BETA", "\u0412\u0395\u03a4A"), ("gpt-\u043e1", "GPT o1")]
+)
+def test_names_in_other_alphabets_that_look_alike_are_a_doubt(name: str, other: str) -> None:
+    doubts = " ".join(table_doubts("train", table(("p", name, "c", "tie"), ("p", other, "c", "tie"))))
+    assert "1 names differ only in" in doubts and "letters of other alphabets" in doubts
+    assert "names differ" not in " ".join(table_doubts("train", table(("p", "\u0448ar", "war", "tie"))))
+
+
 def test_the_doubts_of_a_table_name_parts_and_rare_models() -> None:
     often = [(f"p{at}", "a", "b", "tie") for at in range(100)]
     parts, rare = table_doubts("train", table(*often, ("q", "c", "d", "model_a")))
