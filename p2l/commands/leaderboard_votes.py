@@ -11,7 +11,7 @@ import pandas as pd
 
 from p2l.commands.ray_shards import each_on_ray
 from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
-from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.battle_table import BattleTable, convert_battles
 from p2l.data.categories import Category
 from p2l.data.count_battles import count_battles
 from p2l.data.readers import blocked_table, text_columns
@@ -129,7 +129,7 @@ class LeaderboardSource:
     def _read(self, categories: Sequence[Category]) -> LeaderboardVotes:
         # before rows are left out: labels point into the whole table
         frame = read_vote_frame(self.votes, self.split, columns=self.columns, winner_map=self.winner_map)
-        battles, report = load_battles(frame, max_skipped_share=self.max_skipped_share)
+        battles, report = convert_battles(frame, str(self.votes), None, self.max_skipped_share)
         log.info("%s: %s", self.votes, report)
         frame = frame.iloc[report.kept_rows()].reset_index(drop=True)
         return LeaderboardVotes(battles, ((category.name, _rows_of(category, frame)) for category in categories))

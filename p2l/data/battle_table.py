@@ -91,14 +91,20 @@ def load_battles(
         DataError: a winner's label is unknown, columns are missing, more than ``max_skipped_share`` of the rows are
             invalid, or all are.
     """
-    name = source_name(source)
     frame = read_vote_frame(source, columns=columns, winner_map=winner_map, prompts=False)
-    battles = BattleColumns.of(frame, name)
+    return convert_battles(frame, source_name(source), models, max_skipped_share)
+
+
+def convert_battles(
+    frame: pd.DataFrame, source: str, models: Sequence[str] | None, max_skipped_share: float
+) -> tuple[BattleTable, SkipReport]:
+    """Validate and convert the columns of a vote table, which ``read_vote_frame`` returns; see ``load_battles``."""
+    battles = BattleColumns.of(frame, source)
     report = battles.explain(skip_report(battles.bad_rows(models), len(frame)), models)
-    check_skipped(report, max_skipped_share, name)
-    check_labels(report, max_skipped_share, name)
+    check_skipped(report, max_skipped_share, source)
+    check_labels(report, max_skipped_share, source)
     table = battles.table(report.kept_rows() if report.skipped else slice(None), models)
-    check_weight(float(table.weight.sum(dtype=np.float64)), name)
+    check_weight(float(table.weight.sum(dtype=np.float64)), source)
     return table, report
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
+from p2l.data.one_hot_winners import ONE_HOT_COLUMNS
 from p2l.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ OPTIONAL: tuple[str, ...] = (
 RELEASES: tuple[str, ...] = (
     *("labels", "evaluation_session_id", "question_id", "tstamp", "is_code", "judge", "id", "annotator"),
     *("conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"),
-    *("winner_model_a", "winner_model_b", "winner_tie"),
+    *ONE_HOT_COLUMNS,
 )
 _OTHER_NAMES = {"weight": ("weights",), "timestamp": ("timestamps",), "conversation_id": ("conversationids",)}
 

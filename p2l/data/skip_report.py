@@ -122,9 +122,10 @@ def advise_labels(report: SkipReport | SkipCounts) -> str:
     """Return which labels of a winner are known, and the option that maps the others, with "..." to fill in."""
     unknown = report.details.get(UNKNOWN_WINNER, {})
     labels = sorted(unknown, key=lambda label: (-unknown[label], label))[:_VALUES_SHOWN] or ["first"]
-    keys = [_SIGN.sub(_ESCAPED, label) for label in labels if _KEY.fullmatch(label)]
+    is_key = {label: bool(_KEY.fullmatch(label)) and label.casefold() != "null" for label in labels}
+    keys = [_SIGN.sub(_ESCAPED, label) for label in labels if is_key[label]]
     option = shlex.quote(f"winner_map={{{', '.join(f'{key}: ...' for key in keys)}}}")
-    others = [repr(label) for label in labels if not _KEY.fullmatch(label)]
+    others = [repr(label) for label in labels if not is_key[label]]
     return (
         "Known labels are model_a (also A, left, 1 beside 0.5), model_b (also B, right, 0 beside 0.5), tie (also draw, "
         "0.5), tie (bothbad) (also both_bad), and the winner's own name. Map the others to model_a, model_b, tie, "

@@ -26,6 +26,7 @@ SPELLINGS = {
 # Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
 _TIE = 0.5
 _LABELS_SHOWN = 8
+_EXACT = 2.0**53
 SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, _TIE: Outcome.TIE.value}
 WinnerMap = Mapping[Any, str | None]  # labels that are numbers in a file are compared as text
 
@@ -49,9 +50,9 @@ def read_winners(
 ) -> pd.DataFrame:
     """Return the table with its winners as values of ``Outcome``; unknown labels stay, for validation to report.
 
-    ``winner_map`` gives the outcome of further labels, in any case; null leaves their votes out. ``scored`` says
-    whether 1 and 0 are scores, if these rows are a part of a table; by default they are beside 0.5. Raises
-    ``DataError`` if a label is both a side and a model's name, and these differ.
+    ``winner_map`` gives the outcome of further labels, in any case and numbers by value; null leaves their votes out.
+    ``scored`` says whether 1 and 0 are scores, if these rows are a part of a table; by default they are beside 0.5.
+    Raises ``DataError`` if a label is both a side and a model's name, and these differ.
     """
     if "winner" not in frame.columns:
         return frame
@@ -98,7 +99,7 @@ def _outcomes(labels: Sequence[str | None], given: Mapping[str, str | None], sco
         if label is None:
             found.append(None)
         elif _is_given(label, given):
-            found.append(given[label] if label in given else given[label.casefold()])
+            found.append(given[label] if label in given else given[_canonical(label)])
         elif scored and _score(label) in SCORES:
             found.append(SCORES[cast(float, _score(label))])
         else:
@@ -111,13 +112,20 @@ def _plain(label: str) -> str:
 
 
 def _given(winner_map: WinnerMap) -> dict[str, str | None]:
-    """Return the outcomes of a map by the text of each label, and by its lower case unless that is a label too."""
+    """Return the outcomes of a map by the text of each label, and by ``_canonical`` unless that is a label too."""
     given = {text_of(label) or str(label): _known(label, outcome) for label, outcome in winner_map.items()}
-    return {label.casefold(): outcome for label, outcome in given.items()} | given
+    return {_canonical(label): outcome for label, outcome in given.items()} | given
 
 
 def _is_given(label: str | None, given: Mapping[str, str | None]) -> bool:
-    return label is not None and (label in given or label.casefold() in given)
+    return label is not None and (label in given or _canonical(label) in given)
+
+
+def _canonical(label: str) -> str:
+    """Return a label in lower case, and a whole number as an integer: 1.0 is 1."""
+    number = _score(label)
+    is_whole = number is not None and number.is_integer() and abs(number) < _EXACT
+    return str(int(cast(float, number))) if is_whole else label.casefold()
 
 
 def _warn_unused(winner_map: WinnerMap, labels: Sequence[str | None]) -> None:
@@ -127,10 +135,10 @@ def _warn_unused(winner_map: WinnerMap, labels: Sequence[str | None]) -> None:
     error.
     """
     own = [label for label in labels if label is not None]
-    folded = {label.casefold() for label in own}
+    known = {_canonical(label) for label in own}
     for label, outcome in winner_map.items():
-        text = (text_of(label) or str(label)).casefold()
-        if text not in folded and (outcome is None or _plain(text) in SPELLINGS):
+        text = _canonical(text_of(label) or str(label))
+        if text not in known and (outcome is None or _plain(text) in SPELLINGS):
             shown = ", ".join(map(repr, own[:_LABELS_SHOWN])) + (", ..." if len(own) > _LABELS_SHOWN else "")
             log.warning("winner_map: no winner of the table is %r; they are %s", label, shown)
 

@@ -157,3 +157,9 @@ def test_two_spellings_of_a_name_are_said(tmp_path: Path, caplog: pytest.LogCapt
     )
     LeaderboardJob(str(tmp_path / "votes.csv"), "grk", str(tmp_path / "out")).run()
     assert "100 and 100.0" in caplog.text and "each is a model of its own" in caplog.text
+
+
+def test_errors_of_votes_name_their_file(tmp_path: Path) -> None:
+    write_votes(tmp_path / "votes.parquet").assign(winner="?").to_csv(tmp_path / "votes.csv", index=False)
+    with pytest.raises(DataError, match=r"votes\.csv: the table contains no valid votes"):
+        LeaderboardJob(str(tmp_path / "votes.csv"), "bt", str(tmp_path / "out")).run()

@@ -165,3 +165,28 @@ def test_a_model_named_like_an_outcome_makes_the_label_ambiguous(name: str) -> N
     assert len(table) == 2
     swapped = votes(["model_a", "model_b"], ("model_a", "model_b"))  # the side and the name agree
     assert load_votes(swapped)[0].outcome_shares[:, :2].tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("label", ["1.0", "1", "1e0", 1, 1.0, "+1"])
+@pytest.mark.parametrize("key", ["1", 1, 1.0, "1.0"])
+def test_numbers_of_a_map_match_by_value(label: object, key: object) -> None:
+    rows = votes([label, "0.0"])
+    zero = type(key)(float(key) - 1) if not isinstance(key, str) else key.replace("1", "0")
+    table, _ = load_votes(rows, winner_map={key: "model_b", zero: "model_a"})
+    assert table.outcome_shares.argmax(axis=1).tolist() == [1, 0]
+
+
+def test_the_option_for_numbers_of_floats_can_be_given() -> None:
+    rows = votes(["1.0", "0.0", "0.0"])
+    with pytest.raises(DataError) as error:
+        load_votes(rows)
+    option = "winner_map={0.0: ..., 1.0: ...}"
+    assert f"'{option}'" in str(error.value)
+    filled = option.replace("...", "model_b", 1).replace("...", "model_a")
+    table, _ = load_votes(rows, winner_map=OverridesParser.create().parse_override(filled).value())
+    assert table.outcome_shares.argmax(axis=1).tolist() == [0, 1, 1]
+
+
+def test_no_option_can_hold_null() -> None:
+    with pytest.raises(DataError, match="no option can hold 'null': change the table"):
+        load_votes(votes(["model_a"] * 6 + ["null"]))
