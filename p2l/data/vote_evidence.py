@@ -9,10 +9,9 @@ from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
+from p2l.statistics.bootstrap import FEW_CLUSTERS
 
 log = logging.getLogger(__name__)
-
-FEW_PROMPTS = 20  # as of clusters: below, spreads over prompts are known to be estimated too small
 
 
 def with_evidence(splits: VoteSplits, family: OutcomeFamily) -> VoteSplits:
@@ -36,8 +35,8 @@ def table_with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> V
 def evidence_doubts(name: str, table: VoteTable) -> Iterator[str]:
     """Yield a doubt if estimates over prompts rest on few of them."""
     weighted = np.unique(table.prompt_index[table.weight > 0]).size
-    if weighted < FEW_PROMPTS:
+    if weighted < FEW_CLUSTERS:
         yield (
             f"{name}: {len(table):,} votes on {weighted:,} prompts are too few to tell how much prompts differ "
-            f"(expected {FEW_PROMPTS} prompts or more)"
+            f"(expected {FEW_CLUSTERS} prompts or more)"
         )

@@ -9,8 +9,8 @@ from p2l.data.group_ids import GroupIds
 from p2l.leaderboard.covariance import FEW_VOTES
 from p2l.leaderboard.covariate_identification import EffectIdentification
 from p2l.leaderboard.identification import Identification
-from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.outcomes import OutcomeFamily
+from p2l.statistics.bootstrap import FEW_CLUSTERS
 
 OUTWEIGHED, _PULLED = 0.5, 0.02  # share of the ridge in the curvature: above the first, the votes determine nothing
 FEW_RESAMPLES = 40  # at 95 %, one of them lies beyond each end of an interval

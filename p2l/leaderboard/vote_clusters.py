@@ -6,8 +6,6 @@ import pandas as pd
 from p2l.data.group_ids import GroupIds
 from p2l.errors import DataError
 
-FEW_CLUSTERS = 20  # below, sandwich and bootstrap are known to be too narrow (Cameron and Miller 2015, section VI)
-
 
 def vote_clusters(values: np.ndarray, name: str) -> GroupIds:
     """Return the cluster of each vote.

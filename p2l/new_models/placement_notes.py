@@ -10,10 +10,10 @@ from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.leaderboard.comparison_graph import components
 from p2l.leaderboard.identification import bounded_beside
-from p2l.leaderboard.vote_clusters import FEW_CLUSTERS
 from p2l.leaderboard.vote_counts import gather, shares_of
 from p2l.new_models.new_model_votes import votes_of_models
 from p2l.outcomes import OutcomeFamily
+from p2l.statistics.bootstrap import FEW_CLUSTERS
 
 FEW_VOTES = 100
 

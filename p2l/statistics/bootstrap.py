@@ -1,7 +1,9 @@
 """Bootstrap: rows or whole clusters (prompts, say) drawn with replacement, and percentile intervals."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,9 @@ from scipy.sparse import csr_matrix
 from p2l.options import check_level
 from p2l.statistics.intervals import percentiles
 
+log = logging.getLogger(__name__)
+
+FEW_CLUSTERS = 20  # below, sandwich and bootstrap are known to be too narrow (Cameron and Miller 2015, section VI)
 RESAMPLES = 2000
 _BLOCK = 1 << 21  # counts (resamples x prompts) in a block: bounds the memory
 
@@ -34,9 +39,11 @@ def resampled_sums(
 
     A resample has as many prompts as the table. The draws are exactly multinomial: first how many fall into a block of
     prompts, then which prompts of the block, so that memory does not grow with the number of prompts. A single prompt
-    gives NaN: it says nothing about the spread between prompts.
+    gives NaN: it says nothing about the spread between prompts. Fewer than ``FEW_CLUSTERS`` give a warning.
     """
     num_prompts = columns[0].shape[0]
+    if num_prompts < FEW_CLUSTERS:
+        _warn_of_few(num_prompts)
     if num_prompts < 2:
         return [np.full((resamples, table.shape[1]), np.nan) for table in columns]
     rng = np.random.default_rng(seed)
@@ -48,6 +55,14 @@ def resampled_sums(
         for total, table in zip(sums, columns, strict=True):
             total += counts @ table[start:stop]
     return sums
+
+
+@cache  # once for many metrics of the same prompts
+def _warn_of_few(num_prompts: int) -> None:
+    if num_prompts < 2:
+        log.warning("%d prompt: nothing tells how much prompts differ, so that there is no interval", num_prompts)
+    else:
+        log.warning("only %d prompts: intervals are too narrow with fewer than %d", num_prompts, FEW_CLUSTERS)
 
 
 def _counts(drawn: np.ndarray, size: int, rng: np.random.Generator) -> Float64[np.ndarray, "resamples size"]:

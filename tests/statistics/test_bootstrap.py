@@ -62,3 +62,13 @@ def test_a_single_cluster_has_no_interval() -> None:
     assert np.isnan(resampled_sums(np.ones((1, 3)), resamples=5)[0]).all()
     two = bootstrap_mean(np.array([0.2, 0.4]), np.ones(2), np.arange(2))
     assert (two.low, two.high) == pytest.approx((0.2, 0.4))
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(1, "1 prompt: nothing tells"), (19, "only 19 prompts: intervals are too narrow"), (20, "")]
+)
+def test_few_prompts_are_said_once(number: int, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    bootstrap._warn_of_few.cache_clear()
+    for _ in range(2):
+        resampled_sums(np.ones((number, 1)), resamples=3)
+    assert len(caplog.messages) == bool(said) and said in caplog.text
