@@ -1,6 +1,7 @@
 """Scores of votes by hand, and coverage of intervals."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -65,7 +66,8 @@ def test_the_mean_is_over_weights() -> None:
 
 
 def test_votes_without_weight_have_no_score() -> None:
-    votes = table([("x", "ant", "bee", "model_a")] * 2, weight=[0.0, 0.0])
+    votes = table([("x", "ant", "bee", "model_a")] * 2)
+    votes = replace(votes, weight=0 * votes.weight)
     with pytest.raises(DataError, match="all votes have weight 0"):
         score_votes(BT, Ranking(torch.tensor([LOG3, 0.0]), None), votes)
 
