@@ -2,8 +2,9 @@
 
 import ast
 import json
+import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,10 +12,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from p2l.data.column_values import without_spaces
+from p2l.data.column_values import flag_of, is_gap, without_spaces
 from p2l.errors import ConfigError, DataError
 
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+_VALUES_SHOWN = 8
 
 Rows = Bool[np.ndarray, " votes"]
 
@@ -52,16 +54,32 @@ class Category:
         return DataError(f"the table has no column {' or '.join(self.columns)}")
 
     def rows(self, frame: pd.DataFrame) -> Rows:
-        """Mark the rows in the category; missing values are in none. ``DataError`` if the table lacks all columns."""
+        """Mark the rows in the category; missing values are in none.
+
+        ``DataError`` if the table lacks all columns, or holds values that are not the flags or numbers meant.
+        """
         if not self.columns:
             return np.ones(len(frame), dtype=bool)
         found = next((values for values in (_sum_of(frame, path) for path in self.columns) if values is not None), None)
         if found is None:
             raise self._missing()
         if self.kind == "at_least":
-            return np.array([_number(value) >= float(self.value) for value in found], dtype=bool)
+            return np.array(self._read(found, _number, "numbers or flags")) >= float(self.value)
+        if isinstance(self.value, bool):
+            return np.array(self._read(found, _flag, "flags"), dtype=np.float64) == self.value
         wanted = without_spaces(self.value)
         return np.array([_equals(without_spaces(value), wanted) for value in found], dtype=bool)
+
+    def _read(self, values: Iterable[Any], read: Callable[[Any], float | None], wanted: str) -> list[float]:
+        """Read the value of each row; ``DataError`` with the values that cannot be read."""
+        found = [(value, read(value)) for value in values]
+        if unread := dict.fromkeys(str(value)[:60] for value, number in found if number is None):
+            shown = ", ".join(map(repr, list(unread)[:_VALUES_SHOWN]))
+            raise DataError(
+                f"category {self.name}, column {' or '.join(self.columns)}: expected {wanted} (true and false, 1 and "
+                f"0, yes and no; an empty cell is missing); got {shown}{', ...' if len(unread) > _VALUES_SHOWN else ''}"
+            )
+        return [number for _, number in found if number is not None]
 
 
 def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category:
@@ -80,9 +98,8 @@ def find_category(name: str, known: Mapping[str, Mapping[str, Any]]) -> Category
     column, equals, value = name.partition("=")
     if not equals or not column or not value:
         raise ConfigError(f"unknown category {name!r}; known: {', '.join(known)}, and column=value for any column")
-    is_flag = value.lower() in ("true", "false") and known.get(column, {}).get("kind", "equals") == "equals"
-    if column in known and is_flag:
-        entry, wanted = find_category(column, known), value.lower() == "true"
+    wanted, entry = flag_of(value), find_category(column, known) if column in known else None
+    if entry is not None and entry.columns and entry.kind == "equals" and entry.value is True and wanted is not None:
         return replace(entry, name=name, value=wanted, arena=entry.arena if wanted else None)
     return Category(name, (column,), value=value, arena=value.strip().lower() if column == "language" else None)
 
@@ -93,7 +110,7 @@ def _sum_of(frame: pd.DataFrame, path: str) -> list[Any] | None:
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    return known[0] if len(known) == 1 else [sum(map(_number, values)) for values in zip(*known, strict=True)]
+    return known[0] if len(known) == 1 else [_sum(values) for values in zip(*known, strict=True)]
 
 
 def _values(frame: pd.DataFrame, path: str) -> list[Any] | None:
@@ -132,24 +149,39 @@ def _enter(keys: Any, path: str) -> tuple[Any, str]:
     return None, ""
 
 
-def _number(value: Any) -> float:
-    """Return a flag or number, also of its text, or the sum of a dict's flags; -inf for a missing value."""
+def _sum(values: Sequence[Any]) -> Any:
+    """Add flags or numbers; the first value that is neither stands for their sum."""
+    numbers = [_number(value) for value in values]
+    unread = [value for value, number in zip(values, numbers, strict=True) if number is None]
+    return unread[0] if unread else sum(number for number in numbers if number is not None)
+
+
+def _number(value: Any) -> float | None:
+    """Return a flag or number, also of its text, or the sum of a dict's flags; -inf for a gap, None for others."""
     value = _parsed(value)
     if isinstance(value, dict):
-        return float(sum(bool(flag) for flag in value.values()))
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return float(value.strip().lower() == "true")
-    return float("-inf") if pd.isna(value) else float(value)
+        flags = [False if is_gap(flag) else flag_of(flag) for flag in value.values()]
+        return None if None in flags else float(sum(map(bool, flags)))
+    if is_gap(value):
+        return -math.inf
+    flag = flag_of(value)
+    try:
+        number = float(value if flag is None else flag)
+    except (TypeError, ValueError):
+        return None
+    return None if math.isnan(number) else number
 
 
-def _equals(value: Any, wanted: str | float | bool) -> bool:
+def _flag(value: Any) -> float | None:
+    """Return 1 or 0 for a flag; NaN for a gap, None for others."""
+    return math.nan if is_gap(value) else flag_of(value)
+
+
+def _equals(value: Any, wanted: str | float) -> bool:
     if value is None or isinstance(value, (dict, list)) or pd.isna(value):
         return False
-    if isinstance(value, (bool, np.bool_)) or isinstance(wanted, bool):
-        return str(value).lower() == str(wanted).lower()
+    if isinstance(value, (bool, np.bool_)) or str(wanted).lower() in ("true", "false"):
+        return flag_of(value) is not None and flag_of(value) == flag_of(wanted)
     if isinstance(value, (int, float)) and isinstance(wanted, str):
         return str(value) == wanted or f"{value:g}" == wanted
     if isinstance(value, str) and value != wanted:

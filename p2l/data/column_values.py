@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float64, Int64
 from p2l.errors import DataError
 
 _NO_NAMES = (list, tuple, dict, set, frozenset, np.ndarray)
+_FLAGS = {**dict.fromkeys(("true", "t", "yes", "y"), True), **dict.fromkeys(("false", "f", "no", "n"), False)}
 _FIRST_ROUNDED = 2.0**53  # this float may have been the next integer
 # as floats are written, with a decimal point or comma: 9007199254740992.0, and 1e+17 of any size, 1,23457E+11 of a
 # spreadsheet included; 1e17 may be the digits of a hash, 1.5e17 may not
@@ -81,6 +83,23 @@ def text_of(value: object) -> str | None:
             raise DataError(f"the id {value!r} was rounded before p2l read it; give the column as text or integers")
         return str(int(value))
     return str(value).strip() or None
+
+
+def flag_of(value: object) -> bool | None:
+    """Return what a flag says: a bool, 1 or 0, or the text of one, also yes, no and first letters; None for others."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in _FLAGS:
+            return _FLAGS[text]
+        value = float(text) if re.fullmatch(r"[01](\.0*)?", text) else None
+    return bool(value) if isinstance(value, Number) and value in (0, 1) else None
+
+
+def is_gap(value: object) -> bool:
+    """Return whether a value is missing or blank text."""
+    return (isinstance(value, str) and not value.strip()) or pd.isna(value) is True
 
 
 def is_rounded(value: object) -> bool:

@@ -116,11 +116,13 @@ class _Counter:
             self.names.check_number(self.table.source)
             everything.merge(found, places, self.names.shape)
             for name, more in by_category.items():
+                if isinstance(parts.get(name), DataError):
+                    continue
                 if isinstance(more, DataError) or more is found:
                     parts[name] = everything if more is found else more
                 else:
                     mine = parts.setdefault(name, CellSums())
-                    assert isinstance(mine, CellSums)  # all files have the same columns
+                    assert isinstance(mine, CellSums)
                     mine.merge(more, places, self.names.shape)
         return everything, parts
 
@@ -139,7 +141,10 @@ class _Counter:
             for category in categories:
                 part = parts[category.name]
                 if isinstance(part, CellSums) and part is not everything:
-                    part.add(coded, self.names.shape, category.rows(frame))
+                    try:
+                        part.add(coded, self.names.shape, category.rows(frame))
+                    except DataError as reason:
+                        parts[category.name] = reason
         return everything, parts
 
     def judge(self, sums: CellSums) -> _Judged:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64
 
-from p2l.data.column_values import numbers, text_of
+from p2l.data.column_values import flag_of, is_gap, text_of
 from p2l.data.winner_labels import read_winners
 from p2l.winner import Outcome
 
@@ -18,7 +18,6 @@ ONE_HOT_COLUMNS = {
     "winner_bothbad": Outcome.BOTH_BAD.value,
 }
 _NEEDED = {"winner_model_a", "winner_model_b"}
-_FLAGS = {"true": 1.0, "false": 0.0}
 _OUTCOMES = {outcome.value for outcome in Outcome}
 _TIES = {Outcome.TIE.value, Outcome.BOTH_BAD.value}
 
@@ -29,7 +28,7 @@ def has_one_hot(columns: Collection[str]) -> bool:
 
 
 def read_one_hot(frame: pd.DataFrame) -> pd.DataFrame:
-    """Convert flags (1 and 0, or true and false) to a column ``winner``; a table without them is unchanged.
+    """Convert flags, see ``flag_of``, to a column ``winner``; a table without them is unchanged.
 
     Flags that do not name exactly one outcome become a label that shows them, and so does a ``winner`` that they
     contradict: validation reports these labels. A row without a flag that is set keeps its ``winner``, if it has one.
@@ -53,7 +52,8 @@ def read_one_hot(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _flags(column: pd.Series) -> Float64[np.ndarray, " votes"]:
     """Return 1 and 0, NaN for gaps, and another number for what is no flag."""
-    return numbers(column.map(lambda value: _FLAGS.get(str(value).strip().casefold(), value)))
+    flags = [(np.nan if is_gap(value) else np.inf, flag_of(value)) for value in column.tolist()]
+    return np.array([other if flag is None else flag for other, flag in flags], dtype=np.float64)
 
 
 def _agreed(frame: pd.DataFrame, winner: np.ndarray, flag: np.ndarray) -> np.ndarray:

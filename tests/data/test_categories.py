@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 
 import pandas as pd
 import pytest
@@ -90,8 +92,10 @@ def test_text_that_is_no_dict_is_said() -> None:
 def test_a_category_of_ones_own() -> None:
     category = find_category("long", {"long": {"columns": ["words"], "kind": "at_least", "value": 100}})
     assert category == Category("long", ("words",), "at_least", 100)
-    for words in ([99, 100, None], ["99", "100.0", None], ["true", "1e2", "many"]):
+    for words in ([99, 100, None], ["99", "100.0", None], ["true", "1e2", " "]):
         assert category.rows(pd.DataFrame({"words": words})).tolist() == [False, True, False]
+    with pytest.raises(DataError, match="category long, column words: expected numbers .*got 'many', 'nan'"):
+        category.rows(pd.DataFrame({"words": ["many", "1", "nan", "many"]}))
 
 
 def test_a_table_without_the_column_is_an_error() -> None:
@@ -116,3 +120,48 @@ def test_spaces_around_labels_do_not_count(space: str) -> None:
     assert Category("c", ("flag",), "at_least", 1).rows(frame).tolist() == [True] * 3 + [False] * 3
     tags = pd.DataFrame({"tag": [f'{space}{{"math": "yes{space}"}}', "{'math': 'yes'}", '{"math": "no"}']})
     assert Category("c", ("tag.math",), value="yes").rows(tags).tolist() == [True, True, False]
+
+
+FLAGS = {
+    "numbers": [1, 0, None],
+    "floats": [1.0, 0.0, float("nan")],
+    "text of numbers": ["1", "0", None],
+    "text of floats": ["1.0", "0.0", ""],
+    "words": ["Yes", "no", " "],
+    "letters": ["t", "F", None],
+    "first letters": ["Y", "n", None],
+    "decimals of SQL": [Decimal("1"), Decimal("0"), None],
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_flags_in_the_spellings_of_files(name: str) -> None:
+    frame = pd.DataFrame({column: pd.Series(FLAGS[name], dtype=object) for column in ("math", "is_code", "own")})
+    for column in frame:
+        for wanted in ("true", "True"):
+            assert find_category(f"{column}={wanted}", KNOWN).rows(frame).tolist() == [True, False, False]
+        assert find_category(f"{column}=false", KNOWN).rows(frame).tolist() == [False, True, False]
+    assert find_category("math", KNOWN).rows(frame).tolist() == [True, False, False]
+    assert find_category("is_code=1", KNOWN) == replace(find_category("is_code", KNOWN), name="is_code=1")
+
+
+def test_a_column_that_mixes_spellings_loses_no_flag() -> None:
+    mixed = pd.DataFrame({"math": [True, "true", 1, "1", "1.0", "yes", False, "0", None]})
+    assert find_category("math", KNOWN).rows(mixed).tolist() == [True] * 6 + [False] * 3
+    assert find_category("math=no", KNOWN).rows(mixed).tolist() == [False] * 6 + [True] * 2 + [False]
+
+
+def test_values_that_are_no_flags_are_an_error() -> None:
+    frame = pd.DataFrame({"math": ["true", "maybe", 2, "maybe"]})
+    with pytest.raises(DataError, match=r"category math, column .*math: expected flags .*got 'maybe', '2'"):
+        find_category("math", KNOWN).rows(frame)
+    criteria = FLAT.assign(complexity=["yes", "high", "no", "low"])
+    with pytest.raises(DataError, match=r"category hard, .*got 'high', 'low'"):
+        find_category("hard", KNOWN).rows(criteria)
+
+
+@pytest.mark.parametrize("no", [False, "false", "0", None, float("nan"), "No"])
+def test_a_dict_counts_only_the_flags_that_are_set(no: object) -> None:
+    flags = {name: True if i < 5 else no for i, name in enumerate(CRITERIA)}
+    frame = pd.DataFrame({"category_tag": [{"criteria_v0.1": flags}]})
+    assert find_category("hard", KNOWN).rows(frame).tolist() == [False]

@@ -282,11 +282,13 @@ def test_categories_are_counted_apart(tmp_path: Path) -> None:
         Category("at least", ("complexity+complexity",), "at_least", 2),
         Category("none", ("language",), value="Dutch"),
         Category("unknown", ("missing",)),
+        Category("no flags", ("language",)),
     )
     columns = {"language": "lang"}
     counts, _ = count_battles(replace(blocked_table(tmp_path), block_rows=5), columns=columns, categories=categories)
     for category, rows in zip(categories, (slice(1, None, 2), slice(0, None, 4), slice(1, None, 2)), strict=False):
         check_equal((counts[category.name],), (BattleCounts.of(load_battles(frame.iloc[rows])[0]),))
+    assert "expected flags (true and false, 1 and 0, yes and no; an empty" in str(counts["no flags"])
     assert str(counts["none"]) == "no vote is in it" and str(counts["unknown"]) == "the table has no column missing"
 
 

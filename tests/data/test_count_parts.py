@@ -15,7 +15,12 @@ from p2l.data.readers import blocked_table
 from p2l.errors import DataError
 from tests.data.test_count_battles import LINES, PLAIN, TABLES, check_equal
 
-CATEGORIES = (Category("all"), Category("first", ("tag",), value=0), Category("none", ("missing",)))
+CATEGORIES = (
+    Category("all"),
+    Category("first", ("tag",), value=0),
+    Category("none", ("missing",)),
+    Category("no flags", ("text",)),
+)
 
 
 def apart(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
@@ -49,7 +54,7 @@ def check_parts(folder: Path, options: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", TABLES)
 def test_counts_and_reports(name: str, suffix: str, tmp_path: Path) -> None:
     frame, options = TABLES[name]
-    frame = frame.assign(tag=np.arange(40) % 2)
+    frame = frame.assign(tag=np.arange(40) % 2, text=["yes"] * 20 + ["so"] * 20)
     for part, rows in enumerate((slice(0, 3), slice(3, 3), slice(3, 25), slice(25, 40))):
         path = tmp_path / f"part-{part}.{suffix}"
         if suffix == "parquet":

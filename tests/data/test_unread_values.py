@@ -52,9 +52,13 @@ def one_hot(*flags: object, **more: object) -> dict[str, object]:
     return {**{name: VOTE[name] for name in ("prompt", "model_a", "model_b")}, **dict(zip(names, flags)), **more}
 
 
-@pytest.mark.parametrize(
-    "spell", [bool, str, lambda flag: str(flag).upper(), int, float, lambda flag: str(float(flag))]
+SPELLINGS_OF_FLAGS = (
+    *(bool, str, int, float),
+    *(lambda flag: str(flag).upper(), lambda flag: str(float(flag)), lambda flag: "yes" if flag else "no"),
 )
+
+
+@pytest.mark.parametrize("spell", SPELLINGS_OF_FLAGS)
 def test_one_hot_winners_of_all_spellings(spell, tmp_path: Path) -> None:
     flags = [(True, False, False), (False, True, False), (False, False, True)]
     frame = pd.DataFrame([one_hot(*map(spell, row)) for row in flags])
@@ -67,7 +71,7 @@ def test_one_hot_winners_of_all_spellings(spell, tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.outcome_shares, np.eye(4)[:2])
 
 
-@pytest.mark.parametrize("flags", [(1, 1, 0), ("yes", "no", "no"), (0.5, 0.5, 0), (1, None, 0), (-1, 1, 1)])
+@pytest.mark.parametrize("flags", [(1, 1, 0), ("maybe", "no", "no"), (0.5, 0.5, 0), (1, None, 0), (-1, 1, 1)])
 def test_one_hot_winners_that_are_none_are_shown(flags: tuple[object, ...]) -> None:
     with pytest.raises(DataError, match=rf"unknown labels in column winner, 1 of 2 rows: 'winner_model_a {flags[0]}, "):
         load_battles([one_hot(1, 0, 0), one_hot(*flags)], max_skipped_share=0.9)
