@@ -37,7 +37,7 @@ from p2l.new_models.row_fit import (
 )
 from p2l.options import check_choice, check_count, check_level, check_share
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
+from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT, reference_models
 from p2l.statistics.intervals import intervals, normal_quantile, rank_ranges, student_quantile
 from p2l.types import Ranking
 
@@ -163,7 +163,8 @@ def leaderboard_with(
     above the mean of the models), win_rate and note (why the place of a new model is doubtful; else empty). The known
     models are taken as exact, so their own intervals are points. Intervals of a model with votes on G prompts are
     Student's with G - 1 degrees of freedom, and variances are multiplied by G / (G - 1). Models in ``free``, which the
-    votes do not place, are not identified: they have at least the interval of the prior, and may have any rank.
+    votes do not place, are not identified: they have at least the interval of the prior, and may have any rank. Points
+    and win rates of all models are relative to the others.
     """
     positions = [checkpoint.models.index(name) for name in fitted.models]
     num_models = len(checkpoint.models)
@@ -172,10 +173,11 @@ def leaderboard_with(
     coefs[: len(before)], coefs[positions] = before, fitted.coefs
     covariance[np.ix_(positions, positions)] = _covariance(fitted, level, free)
     eta = None if reading.ranking.eta is None else reading.ranking.eta.double().mean()
-    table = leaderboard_table(checkpoint.models, Ranking(torch.from_numpy(coefs), eta), checkpoint.family)
+    loose = np.isin(checkpoint.models, free)
+    ranking = Ranking(torch.from_numpy(coefs), eta)
+    table = leaderboard_table(checkpoint.models, ranking, checkpoint.family, reference=reference_models(~loose))
     low, high = intervals(coefs, covariance, None, level)
     best, worst = rank_ranges(coefs, covariance, None, level)
-    loose = np.isin(checkpoint.models, free)
     best, worst = np.where(loose, 1, best), np.where(loose, num_models, worst)
     new = np.isin(np.arange(num_models), positions)
     more = pd.DataFrame({"model": list(checkpoint.models), "new": new, "identified": ~loose, "low": low, "high": high})

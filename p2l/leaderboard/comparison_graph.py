@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from p2l.data.table_summary import connected_parts
 from p2l.leaderboard.vote_counts import VoteRows
+from p2l.ranking.leaderboard_table import reference_models
 
 
 def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[np.ndarray, " models"]:
@@ -16,12 +17,19 @@ def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[
 
 
 def centring(
-    part: Int64[np.ndarray, " models"], num_parameters: int, shift_invariant: bool
+    part: Int64[np.ndarray, " models"],
+    identified: Bool[np.ndarray, " models"],
+    num_parameters: int,
+    shift_invariant: bool,
 ) -> Float[Tensor, "parameters parameters"]:
-    """Return the linear map to the gauge: mean 0 in each component of a shift-invariant family; else the identity."""
+    """Return the linear map to the gauge: the identity, or of a shift-invariant family mean 0 in each component.
+
+    The mean is that of the component's identified models; of all if none is.
+    """
     matrix = torch.eye(num_parameters, dtype=torch.float64)
     if shift_invariant:
         for label in np.unique(part[part >= 0]):
-            members = torch.from_numpy(np.flatnonzero(part == label))
-            matrix[members[:, None], members] -= 1 / len(members)
+            members = np.flatnonzero(part == label)
+            reference = torch.from_numpy(members[reference_models(identified[members])])
+            matrix[torch.from_numpy(members)[:, None], reference] -= 1 / len(reference)
     return matrix

@@ -21,7 +21,14 @@ from p2l.leaderboard.comparison_graph import centring, components
 from p2l.leaderboard.covariance import have_few_votes, sandwich
 from p2l.leaderboard.covariate_identification import EffectIdentification, identify_effects
 from p2l.leaderboard.fit_input import Column, Votes, read_fit_votes
-from p2l.leaderboard.fit_notes import OUTWEIGHED, effect_notes, fit_notes, resampling_notes, ridge_notes
+from p2l.leaderboard.fit_notes import (
+    OUTWEIGHED,
+    effect_notes,
+    fit_notes,
+    reference_note,
+    resampling_notes,
+    ridge_notes,
+)
 from p2l.leaderboard.identification import Identification, identify
 from p2l.leaderboard.leaderboard_fit import LeaderboardFit
 from p2l.leaderboard.likelihood import PairLikelihood
@@ -96,7 +103,7 @@ def fit(
     minimum = _minimum(likelihood, shares, ridge)
     component = components(rows, shares)
     found = _identify(rows, family, shares, component, minimum, ridge)
-    gauge = centring(component, likelihood.num_parameters, family.shift_invariant)
+    gauge = centring(component, found.models, likelihood.num_parameters, family.shift_invariant)
     start, parameters = minimum.parameters[0], gauge @ minimum.parameters[0]
     resamples = _progress(resampled_weights(battles, rows, codes, bootstrap, seed), bootstrap)
     samples = (_fit_many(rows, likelihood, resamples, ridge, start) @ gauge.T).numpy() if bootstrap else None
@@ -158,6 +165,7 @@ def _notes(
         *fit_notes(rows.models, family, component, found.strengths, converged=converged, at_least_eta=at_least_eta),
         *ridge_notes(rows.models, found.pull, ridge),
         *effect_notes(rows.covariate_names, rows.models, found.effects),
+        *reference_note(found.models[component >= 0]),
     )
 
 

@@ -105,6 +105,17 @@ def effect_notes(covariates: tuple[str, ...], models: tuple[str, ...], found: Ef
     return tuple(notes)
 
 
+def reference_note(identified: Bool[np.ndarray, " models"]) -> tuple[str, ...]:
+    """Return the note that some models with votes are left out of what the others are compared with."""
+    number = int(identified.sum())
+    if not 0 < number < len(identified):
+        return ()
+    return (
+        f"Elo points and win rates are relative to the {number} of {len(identified)} models whose strength the votes "
+        "bound",
+    )
+
+
 def _strengths(models: tuple[str, ...], family: OutcomeFamily, found: Identification) -> Iterator[str]:
     loose = _of(models, found.loose)
     if not loose:

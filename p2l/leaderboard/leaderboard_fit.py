@@ -16,6 +16,7 @@ from p2l.outcomes import OutcomeFamily
 from p2l.ranking import leaderboard_table, pair_outcomes
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
 from p2l.ranking.leaderboard_intervals import COLUMNS_WITH_INTERVALS, interval_table
+from p2l.ranking.leaderboard_table import reference_models
 from p2l.ranking.pair_outcomes import find_model
 from p2l.ranking.prompt_leaderboards import best_models
 from p2l.statistics.intervals import intervals
@@ -38,7 +39,8 @@ class LeaderboardFit:
         family: the likelihood family.
         models: names, in the order of the coefficients.
         ranking: coefs (models,) in nats, and eta () if the family has one. In shift-invariant families the
-            coefficients of each component of the comparison graph have mean 0; a model without votes has 0.
+            coefficients of the identified models of each component of the comparison graph have mean 0 (of all, if
+            none is identified); a model without votes has 0.
         covariance: of coefs, eta and effects, in this order (sandwich).
         samples: the same parameters fitted to each bootstrap resample, or None.
         effects: of the covariates, by name: nats for a difference of 1; NaN if the votes do not determine it.
@@ -69,7 +71,8 @@ class LeaderboardFit:
 
         Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef, low and high
         (nats), elo, elo_low and elo_high (points above the mean model), win_rate (against each other model, ties half),
-        votes (integers unless weighted), component if the graph has several, and identified if a model is not.
+        votes (integers unless weighted), component if the graph has several, and identified if a model is not. The mean
+        and the other models are the identified ones, if there are any.
         """
         check_level(level)
         voted = np.flatnonzero(self.component >= 0)
@@ -78,11 +81,12 @@ class LeaderboardFit:
         samples = None if self.samples is None else self.samples[:, voted]
         models = [self.models[i] for i in voted]
         about = {"component": self.component[voted], "identified": self.identified[voted]}
-        more = interval_table(coefs, covariance, level, samples=samples).assign(
+        reference = reference_models(self.identified[voted])
+        more = interval_table(coefs, covariance, level, samples=samples, reference=reference).assign(
             model=models, votes=_counts(self.votes[voted]), **about
         )
         ranking = Ranking(torch.from_numpy(coefs), self.ranking.eta)
-        table = leaderboard_table(models, ranking, self.family).merge(more, on="model")
+        table = leaderboard_table(models, ranking, self.family, reference=reference).merge(more, on="model")
         shown = {"component": self.component.max() > 0, "identified": not self.identified[voted].all()}
         return table[[*_COLUMNS, *(name for name, show in shown.items() if show)]]
 

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from p2l.arrays import to_numpy
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking.head_posterior import HeadPosterior
-from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT, Groups, members_of
+from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT, Groups, ModelMask, members_of
 from p2l.statistics.all_pairs import all_pairs_quantile
 from p2l.statistics.intervals import intervals, percentiles, rank_ranges
 from p2l.types import Ranking
@@ -41,17 +41,19 @@ def interval_table(
     *,
     samples: Float64[np.ndarray, "resamples models"] | None = None,
     quantile: float | None = None,
+    reference: ModelMask | None = None,
 ) -> pd.DataFrame:
     """Return ``INTERVAL_COLUMNS`` of each model.
 
     ``low`` and ``high`` are those of the coefficient, ``elo_low`` and ``elo_high`` of the points above the mean model:
     each holds with probability ``level``; in grounded families the two differ. ``samples`` of a bootstrap and
-    ``quantile``: as in ``rank_ranges``.
+    ``quantile``: as in ``rank_ranges``. ``reference`` marks the models of the mean; None for all.
     """
     low, high = intervals(coefs, covariance, samples, level)
-    centre = np.eye(len(coefs)) - 1 / len(coefs)
-    above = None if samples is None else samples @ centre
-    elo_low, elo_high = intervals(centre @ coefs, centre @ covariance @ centre, above, level)
+    marked = np.ones(len(coefs), dtype=bool) if reference is None else reference
+    centre = np.eye(len(coefs)) - marked / marked.sum()
+    above = None if samples is None else samples @ centre.T
+    elo_low, elo_high = intervals(centre @ coefs, centre @ covariance @ centre.T, above, level)
     best, worst = rank_ranges(coefs, covariance, samples, level, quantile)
     elo = {"elo_low": elo_low * ELO_POINTS_PER_NAT, "elo_high": elo_high * ELO_POINTS_PER_NAT}
     return pd.DataFrame({"low": low, "high": high, **elo, "rank_best": best, "rank_worst": worst})

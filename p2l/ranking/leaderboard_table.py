@@ -20,6 +20,7 @@ TABLE_COLUMNS = ("rank", "model", "coef", "elo", "win_rate")
 # name of a group -> its models: those of two groups were never compared
 Groups = Mapping[str, Sequence[str]]
 NO_GROUP = "other"  # of models that no group names
+ModelMask = Bool[np.ndarray, " models"]
 
 
 def leaderboard_tables(
@@ -34,23 +35,37 @@ def leaderboard_tables(
 
 
 def leaderboard_table(
-    models: Sequence[str], ranking: Ranking, family: OutcomeFamily, groups: Groups | None = None
+    models: Sequence[str],
+    ranking: Ranking,
+    family: OutcomeFamily,
+    groups: Groups | None = None,
+    reference: ModelMask | None = None,
 ) -> pd.DataFrame:
     """Return one ranking as a table, best first: rank, model, coef (nats), elo (points above the mean), win_rate.
 
     ``win_rate`` is the mean probability of winning against each other model; outcomes without a winner count as half.
+    The mean of the points and the other models are those that ``reference`` marks; None for all.
     With ``groups``, the rows of one group follow those of another, ranks, Elo points and win rates are those within the
     group, and the column ``group`` names it.
     """
     eta = None if ranking.eta is None else ranking.eta.detach().double().cpu().reshape(1, 1)
     coefs = ranking.coefs.detach().double().cpu()
     if not groups:
-        return _table(models, coefs, eta, family)
+        return _table(models, coefs, eta, family, reference)
     found = []
     for group, members in members_of(models, groups).items():
         chosen = [list(models).index(name) for name in members]
-        found.append(_table(members, coefs[chosen], eta, family).assign(group=group))
+        marked = None if reference is None else reference[chosen]
+        found.append(_table(members, coefs[chosen], eta, family, marked).assign(group=group))
     return pd.concat(found, ignore_index=True)
+
+
+def reference_models(identified: ModelMask) -> ModelMask:
+    """Mark the models that the others are compared with: those that the votes bound, or all if they bound none.
+
+    A coefficient that the ridge alone bounds would move the mean model, and with it everybody's points and win rates.
+    """
+    return identified if identified.any() else np.ones_like(identified)
 
 
 def members_of(models: Sequence[str], groups: Groups) -> dict[str, list[str]]:
@@ -78,16 +93,19 @@ def tables_by_group(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {str(group): rows.drop(columns="group") for group, rows in table.groupby("group", sort=False)}
 
 
-def _table(models: Sequence[str], coefs: Tensor, eta: Tensor | None, family: OutcomeFamily) -> pd.DataFrame:
+def _table(
+    models: Sequence[str], coefs: Tensor, eta: Tensor | None, family: OutcomeFamily, reference: ModelMask | None
+) -> pd.DataFrame:
+    marked = torch.ones(len(coefs), dtype=torch.bool) if reference is None else torch.from_numpy(reference)
     probs = family.log_probs(coefs[:, None], coefs[None, :], eta).exp()
     wins = probs[..., 0] + probs[..., 2:].sum(-1) / 2
-    others = ~torch.eye(len(coefs), dtype=torch.bool)
-    win_rate = (wins * others).sum(-1) / max(1, len(coefs) - 1)
+    others = marked & ~torch.eye(len(coefs), dtype=torch.bool)
+    win_rate = (wins * others).sum(-1) / others.sum(-1).clamp(min=1)
     table = pd.DataFrame(
         {
             "model": list(models),
             "coef": coefs.numpy(),
-            "elo": ((coefs - coefs.mean()) * ELO_POINTS_PER_NAT).numpy(),
+            "elo": ((coefs - coefs[marked].mean()) * ELO_POINTS_PER_NAT).numpy(),
             "win_rate": win_rate.numpy(),
         }
     )

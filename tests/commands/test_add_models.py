@@ -109,6 +109,9 @@ def test_a_place_that_the_votes_do_not_give_is_not_identified(case, tiny_checkpo
     assert bad["high"] - bad["low"] > 2 * 1.95 * 5  # at least the prior's, whose deviation is 5 nats
     assert "bad: its place is not identified" in caplog.text and bad["note"]
     assert table.loc["good", "identified"] and table.loc["good", "high"] - table.loc["good", "low"] < 3
+    known = table[table["identified"]]
+    assert known["elo"].mean() == pytest.approx(0, abs=1e-6)  # those without a place do not move the others
+    assert len(known) < len(table)
 
 
 def test_a_model_that_always_tied_has_the_interval_that_its_number_of_votes_gives(tiny_checkpoint, tmp_path):
