@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
@@ -12,10 +12,11 @@ import pyarrow.parquet
 
 from p2l.data.collector import paused_collector
 from p2l.data.csv_table import read_csv
+from p2l.data.folder_files import files_of_split, find_files
 from p2l.data.hub_dataset import HubDataset, is_dataset, is_dataset_dict
 from p2l.data.json_rows import frame_of_rows, parse_json, read_json
 from p2l.data.table_blocks import BlockedTable, concatenated, parquet_errors
-from p2l.data.table_files import TableFile, check_distinct_columns, check_same_columns, find_files, is_pattern
+from p2l.data.table_files import check_distinct_columns, check_same_columns, is_pattern
 from p2l.errors import DataError
 
 __all__ = ["TableSource", "blocked_table", "describe", "parse_json", "read_table", "source_name"]
@@ -27,14 +28,12 @@ FORMATS = (
     "object store such as s3://bucket/votes, or a Hugging Face dataset id owner/name"
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_FILE_OF_SPLIT = re.compile(r"(?:.*[._-])?(train|validation|valid|val|dev|test|eval)(?:-\d{5}-of-\d{5})?\.parquet")
 # Numbers in these columns are names: they keep their literal text.
 TEXT_COLUMNS = (
     *("prompt", "model_a", "model_b", "winner", "conversation_id", "evaluation_session_id", "question_id", "id"),
     *("prompt_id", "model", "model_name", "category", "language", "split"),
 )
 
-File = TypeVar("File", Path, TableFile)
 TableSource: TypeAlias = str | Path | pd.DataFrame | HubDataset | Mapping[str, HubDataset] | Sequence[Mapping[str, Any]]
 
 
@@ -51,9 +50,9 @@ def read_table(source: TableSource, split: str = "train", *, text: Sequence[str]
             .csv or .tsv, separated by comma, semicolon, tab or vertical bar; these also as .gz; a folder written by
             ``datasets``' ``save_to_disk``; a folder of parquet or .jsonl files), a glob pattern or a URL that fsspec
             knows of parquet or JSON-lines files, or, if no such path exists, a Hugging Face dataset id ``owner/name``.
-        split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder whose parquet files all
-            name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``), the files of that name. A single
-            table has no splits and ignores it.
+        split: picks one of several: a split of the hub, of a ``DatasetDict``, or, in a folder or pattern whose files
+            all name a split (``votes_train.parquet``, ``test-00000-of-00002.parquet``, ``test/0.jsonl``), the files of
+            that name. A single table has no splits and ignores it.
         text: further columns of names or prompts.
 
     Raises:
@@ -95,8 +94,8 @@ def blocked_table(source: object, split: str = "train", *, text: Sequence[str] =
     if not is_pattern(name) and (not path.exists() or _is_saved_dataset(path)):
         return None
     files = find_files(name)
-    if len(files) > 1:
-        files = _files_of_split(files, name, split)
+    if len(files) > 1 or (files and path.is_dir()):
+        files = files_of_split(files, name, split)
     return BlockedTable(name, tuple(files), (*TEXT_COLUMNS, *text)) if files else None
 
 
@@ -171,30 +170,18 @@ def _read_files(source: str, split: str, text: Sequence[str]) -> pd.DataFrame:
 def _read_folder(path: Path, split: str, text: Sequence[str]) -> pd.DataFrame:
     if _is_saved_dataset(path):
         return _read_saved_dataset(path, split)
-    found = sorted(path.rglob("*.parquet"))
-    if not found and (table := blocked_table(path, split, text=text)):
+    table = blocked_table(path, split, text=text)
+    if table is None:
+        raise DataError(f"{path} holds neither a saved dataset nor parquet files nor .jsonl files; p2l reads {FORMATS}")
+    if not table.files[0].is_parquet:
         return concatenated(table)
-    files = _files_of_split(found, str(path), split)
-    frames = [_read_parquet(file) for file in files]
-    check_same_columns(str(path), [(file.name, list(frame)) for file, frame in zip(files, frames, strict=True)])
+    frames = [_read_parquet(Path(file.path)) for file in table.files]
+    check_same_columns(str(path), [(file.name, list(frame)) for file, frame in zip(table.files, frames, strict=True)])
     return pd.concat(frames, ignore_index=True)
 
 
 def _is_saved_dataset(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
-
-
-def _files_of_split(files: list[File], path: str, split: str) -> list[File]:
-    """Return the files of the split if every file name ends in the name of a split, else all files."""
-    if not files:
-        raise DataError(f"{path} holds neither a saved dataset nor parquet files; p2l reads {FORMATS}")
-    matches = [_FILE_OF_SPLIT.fullmatch(file.name) for file in files]
-    splits = [match[1] for match in matches if match is not None]
-    if len(splits) < len(files):
-        return files
-    if split not in splits:
-        raise DataError(f"{path} has no split {split!r}; it has {sorted(set(splits))}")
-    return [file for file, name in zip(files, splits, strict=True) if name == split]
 
 
 def _read_saved_dataset(path: Path, split: str) -> pd.DataFrame:

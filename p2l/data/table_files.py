@@ -1,4 +1,4 @@
-"""Find the files of a table: one file, a folder of shards, a glob pattern, or these in an object store (fsspec)."""
+"""The files of a table, on a disk or in an object store (fsspec), and what they must have in common."""
 
 import gzip
 from collections import Counter
@@ -66,27 +66,6 @@ def is_pattern(source: str) -> bool:
     return "://" in source or (has_magic(source) and not Path(source).expanduser().exists())
 
 
-def find_files(source: str) -> list[TableFile]:
-    """Return the parquet or JSON-lines files of a path, folder, pattern or URL, in the order of their paths.
-
-    A folder is searched with those below it for .parquet, or else for .jsonl files. Empty if there are none.
-    Raises ``DataError`` if the package of an object store is missing or the store refuses, and for a pattern of tables
-    of several kinds.
-    """
-    try:
-        filesystem, path = fsspec.core.url_to_fs(source if "://" in source else str(Path(source).expanduser()))
-        is_folder, paths = filesystem.isdir(path), _paths(filesystem, path)
-    except (ImportError, ValueError, OSError) as error:
-        raise DataError(f"{source} cannot be listed: {error}") from error
-    files = [TableFile(path, filesystem) for path in sorted(paths, key=PurePosixPath)]
-    kinds = (PARQUET, JSON_LINES_IN_FOLDERS) if is_folder else (PARQUET, JSON_LINES, CSV)
-    found = {kind: of_kind for kind in kinds if (of_kind := [file for file in files if file.is_kind(kind)])}
-    if len(found) > 1 and not is_folder:
-        names = ", ".join(of_kind[0].name for of_kind in found.values())
-        raise DataError(f"{source} matches tables of several kinds ({names}); give a pattern of one kind")
-    return next((of_kind for kind, of_kind in found.items() if kind is not CSV), [])
-
-
 def check_same_columns(source: str, columns: Sequence[tuple[str, Sequence[str]]]) -> None:
     """Raise ``DataError`` if parquet files, given by their names and columns, are not parts of one table."""
     first, names = columns[0]
@@ -107,12 +86,3 @@ def check_distinct_columns(source: str, names: Sequence[object]) -> None:
 def total_size(files: Sequence[TableFile]) -> int:
     """Return the bytes of the files as they are stored."""
     return sum(file.size for file in files)
-
-
-def _paths(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
-    if filesystem.isdir(path):
-        return [str(name) for name in filesystem.find(path)]
-    if filesystem.isfile(path):
-        return [path]
-    found = filesystem.glob(path) if has_magic(path) else []
-    return [str(name) for name in found if filesystem.isfile(name)]
