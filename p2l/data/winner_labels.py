@@ -23,6 +23,11 @@ SPELLINGS = {
     **dict.fromkeys(("tie", "tied", "draw", "bothgood", "tiebothgood"), Outcome.TIE.value),
     **dict.fromkeys(("bothbad", "tiebothbad"), Outcome.BOTH_BAD.value),
 }
+# Signs that a spelling may hold: others, such as ! ~ < and marks of letters, can mean "not"
+_PUNCTUATED = re.compile(r"""[\w\s()\[\]{}"'`“”‘’*.,:;\u2010-\u2015\u200b\ufeff-]+""")
+# A minus, which is no hyphen or dash between words
+_DASH = r"\u2010-\u2015-"
+_MINUS = re.compile(rf"(^|[^\w\s{_DASH}])\s*[{_DASH}]|[{_DASH}]\s*($|[^\w\s(\[{_DASH}])")
 # Score of model a -> outcome; read only beside 0.5, because 0 and 1 alone may also mean the first and second model
 _TIE = 0.5
 _LABELS_SHOWN = 8
@@ -63,10 +68,10 @@ def read_winners(
         _warn_unused(winner_map or {}, labels)
         scored = has_scores(frame["winner"])
     outcomes = _outcomes(labels, given, scored)
-    names = _model_names(frame)
     changed = [label is not None and outcome != label for label, outcome in zip(labels, outcomes, strict=True)]
     changed = [flag or (isinstance(value, str) and value != value.strip()) for flag, value in zip(changed, values)]
-    by_name = [index for index, label in enumerate(labels) if label in names and not _is_given(label, given)]
+    names = _names_of_labels(labels, outcomes, _model_names(frame))
+    by_name = [index for index, label in enumerate(labels) if names[index] and not _is_given(label, given)]
     if not any(changed) and not by_name:
         return frame
     new = [
@@ -75,7 +80,8 @@ def read_winners(
     ]
     winner = np.array([*new, None], dtype=object)[codes]
     for index in by_name:
-        _set_by_name(winner, frame, codes == index, cast(str, labels[index]), outcomes[index])
+        for name in names[index]:
+            _set_by_name(winner, frame, codes == index, cast(str, labels[index]), outcomes[index], name)
     return frame.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
 
 
@@ -103,12 +109,17 @@ def _outcomes(labels: Sequence[str | None], given: Mapping[str, str | None], sco
         elif scored and _score(label) in SCORES:
             found.append(SCORES[cast(float, _score(label))])
         else:
-            found.append(SPELLINGS.get(_plain(label.casefold())))
+            found.append(SPELLINGS.get(_plain(label)))
     return found
 
 
 def _plain(label: str) -> str:
-    return re.sub(r"[\W_]+", "", label)
+    """Return the letters and digits of a label in lower case; a label with signs that may say more as it is."""
+    return _letters(label) if _PUNCTUATED.fullmatch(label) and not _MINUS.search(label) else label
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text.casefold())
 
 
 def _given(winner_map: WinnerMap) -> dict[str, str | None]:
@@ -162,23 +173,44 @@ def _model_names(frame: pd.DataFrame) -> set[str]:
     return {name for values in sides for name in values if name is not None}
 
 
+def _names_of_labels(labels: Sequence[str | None], outcomes: Sequence[str | None], names: set[str]) -> list[list[str]]:
+    """Return the models that each label may name: that of its text, else those that are spelt like its outcome."""
+    spelt = {name: letters for name in names if (letters := _letters(name)) in SPELLINGS}
+    found: list[list[str]] = []
+    for label, outcome in zip(labels, outcomes, strict=True):
+        own = [label] if label is not None and label in names else []
+        if label is not None and outcome is not None and (end := _letters(label)):
+            like = [name for name, letters in spelt.items() if letters.endswith(end) and name != label]
+            own += [name for name in sorted(like) if SPELLINGS[spelt[name]] == outcome]
+        found.append(own)
+    return found
+
+
 def _set_by_name(
-    winner: np.ndarray, frame: pd.DataFrame, rows: Bool[np.ndarray, " votes"], label: str, side: str | None
+    winner: np.ndarray, frame: pd.DataFrame, rows: Bool[np.ndarray, " votes"], label: str, side: str | None, name: str
 ) -> None:
-    """Set the outcome of the rows whose label names one of their models."""
-    nobody = np.zeros(len(frame), dtype=bool)
-    is_a, is_b = (
-        rows & (Names.of(frame[side]).positions([label]) == 0) if side in frame.columns else nobody
-        for side in ("model_a", "model_b")
-    )
-    found, rows_of_name = np.where(is_a, "model_a", "model_b"), is_a | is_b
-    if side is not None:
-        other = np.flatnonzero(rows_of_name & (found != side))
-        if other.size:
-            raise AmbiguousWinnerError(
-                int(other[0]),
-                f"the winner {label!r} may mean {side} or the model of that name, which is {found[other[0]]} there; "
-                f"say which with winner_map={{{label}: {side}}}, in training data.winner_map=..., or rename the model",
-            )
+    """Set the outcome of the rows whose label names a model of theirs, in the spelling ``name``."""
+    is_a, is_b = _rows_of_name(frame, name)
+    if name != label:  # but not if the other model has the very name
+        rows = rows & ~np.logical_or(*_rows_of_name(frame, label))
+    found, rows_of_name = np.where(is_a, "model_a", "model_b"), rows & (is_a | is_b)
+    if side is None:
+        winner[rows_of_name] = found[rows_of_name]
         return
-    winner[rows_of_name] = found[rows_of_name]
+    other = np.flatnonzero(rows_of_name & (found != side))
+    if other.size:
+        which = "the model of that name" if name == label else f"the model {name!r}"
+        raise AmbiguousWinnerError(
+            int(other[0]),
+            f"the winner {label!r} may mean {side} or {which}, which is {found[other[0]]} there; "
+            f"say which with winner_map={{{label}: {side}}}, in training data.winner_map=..., or rename the model",
+        )
+
+
+def _rows_of_name(frame: pd.DataFrame, name: str) -> list[Bool[np.ndarray, " votes"]]:
+    """Mark the rows whose model a, and those whose model b, has a name."""
+    nobody = np.zeros(len(frame), dtype=bool)
+    return [
+        Names.of(frame[side]).positions([name]) == 0 if side in frame.columns else nobody
+        for side in ("model_a", "model_b")
+    ]

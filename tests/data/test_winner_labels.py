@@ -190,3 +190,76 @@ def test_the_option_for_numbers_of_floats_can_be_given() -> None:
 def test_no_option_can_hold_null() -> None:
     with pytest.raises(DataError, match="no option can hold 'null': change the table"):
         load_votes(votes(["model_a"] * 6 + ["null"]))
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        ("a", ("B", "A")),
+        ("(A)", ("b", "a")),
+        ("left", ("Right", "Left")),
+        ("response_a", ("Response B", "Response A")),
+        ("model_a", ("Model B", "Model A")),
+        ("A", ("Model B", "Model A")),
+        ("a", ("B+", "A+")),
+        ("B", ("assistant-b", "assistant-a")),
+        ("draw", ("Draw", "other")),
+    ],
+)
+def test_a_label_that_is_a_side_and_nearly_a_name(label: str, names: tuple[str, str]) -> None:
+    with pytest.raises(
+        DataError, match=r"row 1: the winner '.*' may mean .* or the model '.*', which is model_[ab] th"
+    ):
+        load_votes([*votes(["tie"]), *votes([label], names)])
+    with pytest.raises(DataError, match="or the model"):
+        load_battles(pd.DataFrame(votes([label], names)))
+    outcome = "tie" if label == "draw" else "model_b"
+    assert len(load_votes(votes([label], names), winner_map={label: outcome})[0]) == 1
+    if label != "draw":  # the side and the name agree
+        assert load_votes(votes([label], names[::-1]))[0].outcome_shares.max(axis=1).tolist() == [1]
+
+
+def test_a_name_itself_goes_before_names_like_it() -> None:
+    assert load_votes(votes(["a"], ("a", "A")))[0].outcome_shares[:, 0].tolist() == [1]
+    rows = [*votes(["a"], ("a", "A")), *votes(["a"], ("b", "A"))]
+    with pytest.raises(DataError, match="row 1: the winner 'a' may mean model_a or the model 'A', which is model_b"):
+        load_votes(rows)
+
+
+def test_standard_labels_are_sides_whatever_letters_name_the_models() -> None:
+    rows = votes(["model_a", "model_b", "left"], ("B", "A"))
+    assert load_votes(rows)[0].outcome_shares.argmax(axis=1).tolist() == [0, 1, 0]
+
+
+NEGATIONS = [
+    "!a",
+    "~A",
+    "-a",
+    "<b",
+    "¬a",
+    "≠ b",
+    "a\u0305",
+    "❌ a",
+    "a 👎",
+    "^a",
+    "a?",
+    "- model_a",
+    "(-a)",
+    "–b",
+    "a-",
+    "a/b",
+]
+
+
+@pytest.mark.parametrize("label", NEGATIONS)
+def test_signs_that_may_mean_not_are_no_punctuation(label: str) -> None:
+    for load in (load_votes, load_battles):
+        with pytest.raises(DataError, match="unknown labels in column winner, 1 of 3 rows"):
+            load(votes(["model_a", "tie", label]), max_skipped_share=0.5)
+
+
+@pytest.mark.parametrize("label", ["[[A]]", "**a**", '"A"', "a.", "(a)", "Model-A", "MODEL - A", "model_a,", "model:a"])
+def test_punctuation_that_says_nothing_is_left_out(label: str) -> None:
+    assert load_votes(votes([label, "tie (both-bad)", "tie – both bad"]))[0].outcome_shares.argmax(axis=1).tolist() == [
+        *(0, 3, 3)
+    ]
