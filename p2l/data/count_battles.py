@@ -116,13 +116,10 @@ class _Counter:
             self.names.check_number(self.table.source)
             everything.merge(found, places, self.names.shape)
             for name, more in by_category.items():
-                if isinstance(parts.get(name), DataError):
-                    continue
-                if isinstance(more, DataError) or more is found:
-                    parts[name] = everything if more is found else more
-                else:
-                    mine = parts.setdefault(name, CellSums())
-                    assert isinstance(mine, CellSums)
+                mine = parts.setdefault(name, everything if more is found else CellSums())
+                if isinstance(mine, CellSums) and isinstance(more, DataError):
+                    parts[name] = more
+                elif isinstance(mine, CellSums) and isinstance(more, CellSums) and mine is not everything:
                     mine.merge(more, places, self.names.shape)
         return everything, parts
 
