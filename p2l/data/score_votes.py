@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
 from p2l.data.measured_scores import MeasuredScores, MeasuredSource
+from p2l.data.vote_checks import warn_of_doubts
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
@@ -167,6 +168,7 @@ class ScoreVotes:
                 f"{kinds[0]:,.0f}",
                 f"{kinds[1]:,.0f}",
             )
+        warn_of_doubts(tables, "give the scores of other prompts, or data.val_share in place of data.val")
         return VoteSplits(**tables)
 
     def _source(self, scores: str, split: str | None) -> MeasuredSource:

@@ -1,5 +1,6 @@
 """Votes in one line a table, and doubts about them and their split, one sentence each."""
 
+import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +11,10 @@ from p2l.data.table_summary import RARE, connected_models, repeated_votes, votes
 from p2l.data.vote_table import VoteTable
 from p2l.winner import OUTCOMES
 
+log = logging.getLogger(__name__)
+
 _MUCH_SHARED = 0.1  # of the held-out votes, on prompts that are trained on too
+BY_PROMPT = "hold out by prompt (split_by=prompt)"
 _NAMES_SHOWN = 5
 _LATIN = str.maketrans("авеікмнорстухѕјһԁԛԝӏαβεικμνορτυχζ", "abeikmhopctyxsjhdqwlabeikmvoptyxz")
 _UNSEEN = ("Cf", "Pd")  # characters of Unicode that cannot be seen, and dashes
@@ -73,21 +77,29 @@ def _plain(name: str) -> str:
     return re.sub(r"^(\d+)\.0+$", r"\1", re.sub(r"[\s_]+", "", seen))
 
 
-def split_doubts(tables: Mapping[str, VoteTable]) -> Iterator[str]:
+def warn_of_doubts(tables: Mapping[str, VoteTable], advice: str = BY_PROMPT) -> None:
+    """Warn of what is doubtful in "train" and in the held-out tables beside it."""
+    for doubt in (*table_doubts("train", tables["train"]), *split_doubts(tables, advice)):
+        log.warning("%s", doubt)
+
+
+def split_doubts(tables: Mapping[str, VoteTable], advice: str = BY_PROMPT) -> Iterator[str]:
     """Yield doubts about held-out tables: prompts that are trained on too, models that are not."""
     train = tables["train"]
     for name, table in tables.items():
         if name == "train":
             continue
-        yield from held_out_doubts(name, PromptOverlap.of(train, table), untrained_models(train, table))
+        yield from held_out_doubts(name, PromptOverlap.of(train, table), untrained_models(train, table), advice)
 
 
-def held_out_doubts(name: str, overlap: PromptOverlap, untrained: Sequence[str]) -> Iterator[str]:
+def held_out_doubts(
+    name: str, overlap: PromptOverlap, untrained: Sequence[str], advice: str = BY_PROMPT
+) -> Iterator[str]:
     """Yield doubts about one held-out table; ``untrained`` are its models without a training vote."""
     if untrained:
         yield f"{name}: models without a training vote, whose rows stay untrained: {shown_names(untrained)}"
     if overlap.share > _MUCH_SHARED:
-        yield f"{name}: {overlap}, so that it says little about new prompts; hold out by prompt (split_by=prompt)"
+        yield f"{name}: {overlap}, so that it says little about new prompts; {advice}"
 
 
 def untrained_models(train: VoteTable, held_out: VoteTable) -> list[str]:

@@ -10,7 +10,7 @@ from p2l.data.large_votes import in_memory, large_table, load_large_votes
 from p2l.data.skip_report import SkipCounts, SkipReport
 from p2l.data.splits import SplitBy, chosen_split, conversations, keep_prompts, split_votes
 from p2l.data.stored_prompts import StoredPrompts
-from p2l.data.vote_checks import one_line, split_doubts, table_doubts
+from p2l.data.vote_checks import one_line, warn_of_doubts
 from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
 from p2l.files import cache_folder, check_folder_to_write
@@ -127,5 +127,4 @@ def _describe(splits: VoteSplits) -> None:
     tables = dict(splits.items())
     for name, table in tables.items():
         log.info("%s: %s", name, one_line(table))
-    for doubt in (*table_doubts("train", splits.train), *split_doubts(tables)):
-        log.warning("%s", doubt)
+    warn_of_doubts(tables)

@@ -128,6 +128,22 @@ def test_validation_scores_have_the_list_of_the_training_ones(tmp_path: Path, ca
     assert outcomes(splits.val) == {("q", pair("ant", "cat")): "cat"} and "dog" in caplog.text
 
 
+@pytest.mark.parametrize("held_out", ["val", "test"])
+@pytest.mark.parametrize(("shared", "said"), [(18, True), (0, False)])
+def test_held_out_scores_of_trained_prompts_are_doubted(
+    held_out: str, shared: int, said: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rows(start: int) -> list[tuple]:
+        return [(f"p{i}", model, score) for i in range(start, start + 30) for model, score in (("ant", 1), ("bee", 0))]
+
+    train, other = write(tmp_path / "train.csv", rows(0)), write(tmp_path / "other.csv", rows(30 - shared))
+    with caplog.at_level("WARNING", "p2l"):
+        ScoreVotes(train, PairRule(), **{held_out: other}).load()
+    doubt = f"{held_out}: 18 of 30 prompts (60 % of the votes) are trained on too"
+    assert (doubt in caplog.text) == ("give the scores of other prompts" in caplog.text) == said
+    assert "split_by" not in caplog.text  # no option of scores
+
+
 def test_one_key_with_two_prompts_is_an_error(tmp_path: Path) -> None:
     rows = [("1", "p", "ant", 1), ("1", "other", "bee", 0)]
     source = write(tmp_path / "s.csv", rows, "prompt_id prompt model score")
