@@ -17,6 +17,9 @@ _MUCH_SHARED = 0.1  # of the held-out votes, on prompts that are trained on too
 BY_PROMPT = "hold out by prompt (split_by=prompt)"
 _NAMES_SHOWN = 5
 _LATIN = str.maketrans("авеікмнорстухѕјһԁԛԝӏαβεικμνορτυχζ", "abeikmhopctyxsjhdqwlabeikmvoptyxz")
+# #N/A, #NAME? and #DIV/0!, in the words of any language: #NV, #WERT!, #¡VALOR!
+_CAPITALS = "A-Z\u00c0-\u00de\u0410-\u042f"
+_SPREADSHEET_ERROR = re.compile(rf"#([N\u041d]/?[ADV\u0414]|\u00a1?[{_CAPITALS}][{_CAPITALS}_]*(/0)?[!?])")
 _UNSEEN = ("Cf", "Pd")  # characters of Unicode that cannot be seen, and dashes
 
 
@@ -40,6 +43,7 @@ def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
         )
     yield from (f"{name}: {doubt}" for doubt in name_doubts(counts))
     if not isinstance(table.prompts, StoredPrompts):  # p2l validate looks through a large table, too
+        yield from (f"{name}: {doubt}" for doubt in _prompt_doubts(table.prompts))
         yield from repeat_doubts(name, int(repeated_votes(table).sum()), len(table))
     if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:
         yield f"{name}: {len(rare)} of {len(counts)} models have fewer than {RARE} votes: {shown_names(rare)}"
@@ -55,14 +59,29 @@ def repeat_doubts(name: str, repeated: int, votes: int) -> Iterator[str]:
 
 
 def name_doubts(names: Iterable[str]) -> Iterator[str]:
-    """Yield a doubt if names of models look like two spellings of one."""
+    """Yield doubts if names of models look like two spellings of one, or are errors of a spreadsheet."""
+    names = sorted(names)
+    if errors := list(filter(_SPREADSHEET_ERROR.fullmatch, names)):
+        yield (
+            f"{shown_names(errors)} as a model's name is an error value of a spreadsheet; as a model it has a strength "
+            "of its own: correct these cells, or leave them empty"
+        )
     alike: dict[str, list[str]] = {}
-    for model in sorted(names):
+    for model in names:
         alike.setdefault(_plain(model), []).append(model)
     if several := [" and ".join(same) for same in alike.values() if len(same) > 1]:
         yield (
             f"{len(several)} names differ only in case, spaces, hyphens, the way their characters are encoded, letters "
             f"of other alphabets that look alike or a final .0, and each is a model of its own: {shown_names(several)}"
+        )
+
+
+def _prompt_doubts(prompts: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a doubt if prompts are errors of a spreadsheet, which takes a text with = at the start for a formula."""
+    if errors := [turns[0] for turns in prompts if len(turns) == 1 and _SPREADSHEET_ERROR.fullmatch(turns[0])]:
+        yield (
+            f"{len(errors):,} of {len(prompts):,} prompts are error values of a spreadsheet, such as {errors[0]}; "
+            "correct these cells: format them as text, so that a prompt that begins with = or - is no formula"
         )
 
 

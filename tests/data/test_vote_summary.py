@@ -99,6 +99,34 @@ def test_overlap_and_models_without_training_votes() -> None:
     assert not list(split_doubts({"train": train, "val": votes.select(np.array([2])).select(np.array([0]))}))[1:]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "#N/A",
+        "#NAME?",
+        "#REF!",
+        "#NV",
+        "#WERT!",
+        "#N/D",
+        "#VALEUR!",
+        "#¡VALOR!",
+        "#DIV/0!",
+        "#\u0418\u041c\u042f?",
+        "#\u041d/\u0414",
+    ],
+)
+def test_errors_of_a_spreadsheet_as_names_and_prompts_are_a_doubt(name: str) -> None:
+    (doubt, *_) = table_doubts("train", table(("p", name, "b", "tie"), ("p", "a", name, "tie")))
+    assert doubt.startswith(f"train: {name} as a model's name is an error value of a spreadsheet; as a model it")
+    doubts = list(table_doubts("train", table((name, "a", "b", "tie"), ("p", "a", "b", "tie"))))
+    assert f"train: 1 of 2 prompts are error values of a spreadsheet, such as {name}; " in " ".join(doubts)
+
+
+@pytest.mark.parametrize("name", ["#1", "#gpt", "gpt#A!", "# A", "#hashtag!", "C#", "#\u6a21!"])
+def test_names_with_a_hash_are_no_errors(name: str) -> None:
+    assert "spreadsheet" not in " ".join(table_doubts("train", table((name, name, "b", "tie"))))
+
+
 def test_names_that_differ_in_spelling_alone_are_a_doubt() -> None:
     pairs = [("p", "GPT 4", "gpt-4", "tie"), ("p", "gpt_4", "gpt-4.1", "tie"), ("p", "a", "b", "tie")]
     doubts = " ".join(table_doubts("train", table(*pairs)))
