@@ -1,16 +1,18 @@
 """Find quotes in CSV that do not enclose a field: readers join such a text to what follows, or drop the quotes."""
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from p2l.data.gzip_files import open_bytes, open_text
+from p2l.data.gzip_files import open_bytes, open_text, read_bytes
 from p2l.errors import DataError
 
 _BLOCK_BYTES = 2**24
+_RETURN_AT_START = re.compile(r"\n\r(?!\n)")
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -37,6 +39,21 @@ def check_quotes(path: Path, encoding: str, separator: str) -> None:
             ) from None
     if is_spaced:
         _check_spaces(path, encoding, separator)
+
+
+def check_returns(path: Path, encoding: str) -> None:
+    """Raise DataError, with the line, if a row starts with a carriage return without quotes: readers drop it."""
+    data = read_bytes(path)
+    if b"\r" not in data:
+        return
+    text, quotes, start = data.decode(encoding), 0, 0
+    for found in _RETURN_AT_START.finditer(text):
+        quotes, start = quotes + text.count('"', start, found.start()), found.start()
+        if quotes % 2 == 0:
+            raise DataError(
+                f"{path} cannot be read as CSV: line {text.count(chr(10), 0, start) + 2} starts with a carriage return "
+                "(\\r), which would be lost; put a text with line breaks in quotes, and end lines with \\n or \\r\\n"
+            )
 
 
 def _looks_spaced(field: str) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from p2l.data.csv_quotes import check_quotes, long_fields
+from p2l.data.csv_quotes import check_quotes, check_returns, long_fields
 from p2l.data.gzip_files import GZIP_ERRORS, is_gzip, open_bytes, open_text, read_bytes
 from p2l.data.table_files import check_distinct_columns
 from p2l.errors import DataError
@@ -32,6 +32,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     try:
         encoding, separator, header = _header(path)
         check_quotes(path, encoding, separator)
+        check_returns(path, encoding)
         frame = _read_whole_rows(path, encoding, separator, header)
         if frame is None:
             frame = _read(path, encoding, separator)
