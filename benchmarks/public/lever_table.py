@@ -29,7 +29,8 @@ COLUMNS = (
     "prompts",
     "log loss",
     "minus one leaderboard",
-    "minus the linear head",
+    "minus its linear head",
+    "minus the linear head of the first backbone",
     "R2",
     "routed score",
 )
@@ -57,7 +58,7 @@ def lines_of(rows: Sequence[Row]) -> Iterator[str]:
     yield "|---" * len(COLUMNS) + "|"
     for row in rows:
         cells = [short(row["backbone"]), row["lever"], f"{row['prompts']:,}", f"{row['loss']:.4f}"]
-        cells += [_difference(row, "marginal"), _difference(row, "linear")]
+        cells += [_difference(row, beside) for beside in ("marginal", "linear", "first")]
         cells += [f"{row['explained']:.3f}", f"{row['routed']:.4f}"]
         yield f"| {' | '.join(cells)} |"
 

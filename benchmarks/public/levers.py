@@ -110,23 +110,24 @@ def _kept(setting: Setting, table: str, levers: Levers, folder: Path) -> np.ndar
 
 
 def rows(found: Mapping[Setting, Held], num_prompts: int) -> list[dict[str, Any]]:
-    """Return a row for each backbone, lever and share: means over seeds, beside the linear head and the marginal."""
+    """Return a row for each backbone, lever and share: means over seeds, beside one leaderboard and linear heads."""
     kinds = dict.fromkeys((one.backbone, one.lever, one.share) for one in found)
-    return [_row(found, *kind, round(kind[2] * num_prompts)) for kind in kinds]
+    first = next((backbone for backbone, *_ in kinds if backbone), "")
+    return [_row(found, *kind, round(kind[2] * num_prompts), first) for kind in kinds]
 
 
-def _row(found: Mapping[Setting, Held], backbone: str, lever: str, share: float, prompts: int) -> dict[str, Any]:
+def _row(
+    found: Mapping[Setting, Held], backbone: str, lever: str, share: float, prompts: int, first: str
+) -> dict[str, Any]:
     seeds = sorted(one.seed for one in found if (one.backbone, one.lever, one.share) == (backbone, lever, share))
     ours = [found[Setting(backbone, lever, share, seed)] for seed in seeds]
     row = {"backbone": backbone, "lever": lever, "share": share, "prompts": prompts, "seeds": seeds}
     row |= {name: float(np.mean([getattr(one, name) for one in ours])) for name in ("explained", "routed")}
     row |= {"loss": float(np.mean([one.losses.mean() for one in ours]))}
-    for name, beside in (
-        ("marginal", Setting("", MARGINAL, share, 0)),
-        ("linear", Setting(backbone, LINEAR, share, 0)),
-    ):
-        if beside in found and lever != beside.lever:
-            base = [found[Setting(beside.backbone, beside.lever, share, seed)] for seed in seeds]
+    for name, kind in (("marginal", ("", MARGINAL)), ("linear", (backbone, LINEAR)), ("first", (first, LINEAR))):
+        beside = [Setting(*kind, share, seed) for seed in seeds]
+        if lever != MARGINAL and (backbone, lever) != kind and all(one in found for one in beside):
+            base = [found[one] for one in beside]
             gains = np.array([one.losses - other.losses for one, other in zip(ours, base, strict=True)])
             row[f"loss minus {name}"] = _interval(gains.mean(axis=0))
             row[f"loss minus {name}, by seed"] = gains.mean(axis=1).tolist()

@@ -94,7 +94,7 @@ def files_of_split(files: Sequence[TableFile], source: str, split: str) -> list[
         odd, other = files[named.index(None)], next(file for file, name in zip(files, named, strict=True) if name)
         raise DataError(
             f"{source}: {other.path} names a split ({', '.join(splits)}), and {odd.path} does not: is it a part of the "
-            f"split {split!r}? Rename it (votes_{split}.parquet), or give the path of one file, or a pattern"
+            f"split {split!r}? Rename it (votes_{split}.parquet), or give the path of one file, or a narrower pattern"
         )
     if split not in splits:
         raise DataError(f"{source} has no split {split!r}; it has {splits}")

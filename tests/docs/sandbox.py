@@ -55,6 +55,9 @@ def _write_votes(folder: Path, arena: SimulatedArena, prompts: pd.DataFrame) -> 
 
     for seed, name in enumerate(("votes", "votes_val", "votes_test")):
         draw(60, seed).to_parquet(folder / f"{name}.parquet")
+    (folder / "votes").mkdir()
+    for part in range(2):
+        draw(60, part).to_parquet(folder / "votes" / f"part-{part}.parquet")
     draw(30, 3).to_json(folder / "votes.jsonl", orient="records", lines=True)
     new = draw(30, 4).replace({"model_b": dict.fromkeys(arena.models, "nova-1")})
     new.to_parquet(folder / "new_votes.parquet")
