@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from cached_states import MINILM
 from lever_fits import LEVERS, LINEAR, MLP, Levers, log_losses
 from predictions import UnitRange, squared_errors
 from public_tables import PublicTable
-from route_table import HERE, TABLE, load
-from set_layouts import LAYOUTS
+from route_table import add_table_options, load, parse, published_figures
 from spend_budgets import default_budgets, known_prices
 
 from p2l.data.measured_scores import MeasuredScores
@@ -145,28 +143,21 @@ def _interval(values: np.ndarray) -> dict[str, float]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("layout", choices=(TABLE, *LAYOUTS), help="'table' is any file of prompt, model, score[, cost]")
-    parser.add_argument("--data", type=Path, help="folder of a set with its own layout")
-    parser.add_argument("--train", help="file with layout 'table'")
-    parser.add_argument("--work", type=Path, required=True, help="folder for states, predictions and figures")
+    add_table_options(parser)
     parser.add_argument("--backbone", nargs="+", default=[MINILM], help="backbones, one after the other")
     parser.add_argument("--levers", nargs="+", choices=LEVERS, default=[LINEAR, MLP], help="ways to fit")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the prompts to fit")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt; else the published ones")
     parser.add_argument("--figures", type=Path, help="JSON to write; else levers-<layout>.json in --work")
-    parser.add_argument("--max-length", type=int, default=256, help="most tokens of a prompt")
-    args = parser.parse_args()
-    if (args.layout == TABLE) == (args.train is None) or (args.layout != TABLE) == (args.data is None):
-        parser.error("give --train with 'table', or --data with the name of a set")
-    args.val, args.test, args.rehearse = None, None, True
-    return args
+    parser.set_defaults(rehearse=True)
+    return parse(parser)
 
 
 def main() -> None:
     args = arguments()
-    (args.work / "predictions").mkdir(parents=True, exist_ok=True)
-    published = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(args.layout, {})
+    (args.work / "predictions").mkdir(exist_ok=True)
+    published = published_figures(args.layout)
     table = load(args)
     budgets = args.budgets or published.get("budgets") or default_budgets(table.fit.measured) if table.has_costs else ()
     found = rows(measure(table, args, budgets), len(table.fit))

@@ -21,7 +21,7 @@ from cached_states import MINILM, StateCache
 from draw_robustness import draw
 from predictions import UnitRange
 from public_tables import Part, PublicTable
-from route_table import add_table_options, load, parse
+from route_table import add_table_options, add_test_options, load, parse
 from show_robustness import numbers, text_of
 from spend_budgets import default_budgets
 from steering_report import Attacks, Measurement
@@ -55,6 +55,7 @@ def sampled(table: PublicTable, size: int) -> PublicTable:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_table_options(parser)
+    add_test_options(parser)
     parser.add_argument("--backbone", default=MINILM, help="an encoder")
     parser.add_argument("--budget", type=float, help="mean cost of a prompt (a middle one of those of route_table.py)")
     parser.add_argument("--lengths", type=int, nargs="+", default=[5, 10, 20], help="of universal strings, in tokens")

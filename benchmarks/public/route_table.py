@@ -117,6 +117,10 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test", help="file to test on")
     parser.add_argument("--work", type=Path, required=True, help="folder for states, tables, figures and the picture")
     parser.add_argument("--max-length", type=int, default=256, help="most tokens of a prompt")
+
+
+def add_test_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what reads the test and draws it."""
     parser.add_argument("--picture", type=Path, help="PNG, beside the one in --work")
     parser.add_argument("--rehearse", action="store_true", help="leave the test alone")
 
@@ -133,6 +137,7 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_table_options(parser)
+    add_test_options(parser)
     parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt to spend")
     parser.add_argument("--backbone", nargs="+", default=[MINILM], help="encoders; the states of several are joined")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
@@ -140,10 +145,15 @@ def arguments() -> argparse.Namespace:
     return parse(parser)
 
 
+def published_figures(layout: str) -> Mapping:
+    """Return the published figures of a set; empty if there are none."""
+    found: Mapping = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(layout, {})
+    return found
+
+
 def main() -> None:
     args = arguments()
-    published = yaml.safe_load((HERE / "published.yaml").read_text(encoding="utf-8")).get(args.layout, {})
-    found = report(load(args), args, published)
+    found = report(load(args), args, published_figures(args.layout))
     print(found.text())
     found.save(args.work / f"{args.layout}.json")
     for picture in (args.work / f"{args.layout}.png", args.picture):

@@ -40,8 +40,8 @@ def advise_columns(missing: Sequence[str], columns: Sequence[str]) -> str:
 
 
 def _guess(column: str, columns: Sequence[str]) -> str:
-    plain = {_without_signs(name): name for name in reversed(columns)}
-    exact = (plain[name] for name in (_without_signs(column), *ALIASES.get(column, ())) if name in plain)
+    plain = {without_signs(name): name for name in reversed(columns)}
+    exact = (plain[name] for name in (without_signs(column), *ALIASES.get(column, ())) if name in plain)
     whole = [name for name in columns if not OTHER_WORDS & set(_words(name))]
     worded = (name for word in TELLING_WORDS.get(column, ()) for name in whole if word in _words(name))
     return next(exact, None) or next(worded, UNKNOWN)
@@ -55,5 +55,10 @@ def _value(name: str) -> str:
     return name if name == UNKNOWN or _PLAIN_VALUE.fullmatch(name) else '"' + name.replace('"', '\\"') + '"'
 
 
-def _without_signs(name: str) -> str:
+def without_signs(name: str) -> str:
+    """Return a name in lower case, without spaces and punctuation.
+
+    >>> without_signs("Model_A ")
+    'modela'
+    """
     return re.sub(r"[\W_]+", "", name.casefold())

@@ -1,10 +1,10 @@
 """The columns that p2l reads of a table of votes, and names of columns that only look like them."""
 
 import logging
-import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 
+from p2l.data.column_advice import without_signs
 from p2l.data.one_hot_winners import ONE_HOT_COLUMNS
 from p2l.errors import DataError
 
@@ -30,7 +30,7 @@ def check_meanings(meanings: Collection[str]) -> None:
     """
     known = ("prompt", "model_a", "model_b", "winner", *OPTIONAL, *RELEASES)
     for meaning in meanings:
-        if meaning not in known and (near := get_close_matches(_plain(meaning), known, 1, cutoff=0.75)):
+        if meaning not in known and (near := get_close_matches(meaning.casefold(), known, 1, cutoff=0.75)):
             raise DataError(f"columns: p2l reads no column {meaning!r}; did you mean {near[0]!r}?")
 
 
@@ -42,9 +42,9 @@ def unread_columns(columns: Collection[object], meanings: Mapping[str, str] | No
     read = (meanings or {}).values()
     plain: dict[str, str] = {}
     for column in columns:
-        plain.setdefault(_without_signs(str(column)), str(column))
+        plain.setdefault(without_signs(str(column)), str(column))
     for meaning in OPTIONAL:
-        names = (_without_signs(meaning), *_OTHER_NAMES.get(meaning, ()))
+        names = (without_signs(meaning), *_OTHER_NAMES.get(meaning, ()))
         for column in (plain[name] for name in names if name in plain):
             if meaning not in (*columns, *(meanings or ())) and column not in (*read, *OPTIONAL, *RELEASES):
                 yield f"the column {column!r} is not read; if it is {meaning}, give columns={{{meaning}: {column}}}"
@@ -54,11 +54,3 @@ def warn_of_unread_columns(columns: Collection[object], meanings: Mapping[str, s
     """Log what ``unread_columns`` yields."""
     for doubt in unread_columns(columns, meanings):
         log.warning("%s%s", f"{source}: " if source else "", doubt)
-
-
-def _plain(name: str) -> str:
-    return str(name).casefold()
-
-
-def _without_signs(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.casefold())

@@ -4,13 +4,13 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-from p2l.serving.http.api_error import ApiError, invalid
-from p2l.serving.router.api.openai_error import openai_error
+from p2l.serving.http.api_error import invalid
+from p2l.serving.router.api.chat_completions import ChatCompletionsAdapter
 from p2l.serving.router.api.parse_chat import parse_chat_request
 from p2l.serving.router.chat_request import JSON, ChatRequest
 from p2l.serving.router.completion import handle_request
 from p2l.serving.router.completion_context import CompletionContext
-from p2l.serving.router.upstream.sse import DONE, format_event
+from p2l.serving.router.upstream.sse import format_event
 
 # what a chat cannot do; a value that asks for nothing passes
 _UNSUPPORTED: dict[str, tuple[object, ...]] = {
@@ -22,8 +22,8 @@ _UNSUPPORTED: dict[str, tuple[object, ...]] = {
 _HEAD = ("id", "created", "model", "system_fingerprint")
 
 
-class CompletionsAdapter:
-    """Reads the prompt as a message of the user, and renders the text of the answer."""
+class CompletionsAdapter(ChatCompletionsAdapter):
+    """Reads the prompt as a message of the user, and renders the text of the answer; the rest is as for chats."""
 
     name = "completions"
 
@@ -43,15 +43,6 @@ class CompletionsAdapter:
         if not choices and not (chunk.get("usage") and context.request.include_usage):
             return b""
         return format_event(_rendered(chunk, [_choice(choice, choice["delta"]) for choice in choices]))
-
-    def render_end(self, context: CompletionContext) -> bytes:
-        return DONE
-
-    def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
-        return b"data: " + openai_error(error) + b"\n\n" + DONE
-
-    def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
-        return None
 
 
 def _prompt(given: object) -> str:
