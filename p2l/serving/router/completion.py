@@ -28,6 +28,7 @@ from p2l.serving.router.completion_report import (
 )
 from p2l.serving.router.container import RouterContainer
 from p2l.serving.router.router_logs import log
+from p2l.serving.router.selection.read_text import read_text
 from p2l.serving.router.storage.locked_files import when_unlocked
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError, UpstreamResult
 from p2l.serving.router.upstream.thoughts import call_ids
@@ -50,6 +51,8 @@ async def handle_request(request: Request, adapter: ApiAdapter) -> Response:
         chat_request = replace(chat_request, thoughts=known) if known else chat_request
         plan = await container.selector.select(snapshot.config, chat_request, key)
         container.metrics.routing.observe(time.perf_counter() - started)
+        if plan.read is not None:
+            container.metrics.count_read(plan.read)
         reservation = Reservation(container.ledger, key)
         context = CompletionContext(snapshot.config, key, chat_request, plan, reservation, started, span)
         context.request_id = request_id_of(request.headers.raw) or context.id
@@ -126,7 +129,8 @@ async def _remember(container: RouterContainer, context: CompletionContext) -> N
         container.sessions.keep(key.name, request.session, name, context.config.router.session_ttl)
     if container.feedback is not None:
         try:
-            await container.feedback.add_decision(context.id, key.name, name, context.estimated_cost, request.turns)
+            read = context.plan.read or read_text(context.config.router.text_from, request.turns)
+            await container.feedback.add_decision(context.id, key.name, name, context.estimated_cost, read.turns)
         except Exception:
             log.exception("a decision could not be stored")
 

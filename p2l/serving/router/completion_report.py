@@ -51,6 +51,8 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext) -> None:
     }
     if context.plan.tail_erased:
         fields["tail_erased"] = True
+    if (read := context.plan.read) is not None and read.instead is not None:
+        fields["read_instead"] = read.instead
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
     if result.unaffordable:
@@ -118,6 +120,8 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
             headers["x-p2l-strength"] = f"{plan.decision.strength:.6g}"
     if plan.tail_erased:
         headers["x-p2l-tail-erased"] = "true"
+    if plan.read is not None and plan.read.instead is not None:
+        headers["x-p2l-read-instead"] = plan.read.instead
     if result.model != plan.chosen:
         headers["x-p2l-fallback-from"] = header_text(plan.chosen)
     if result.answer.dropped:

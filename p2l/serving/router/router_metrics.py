@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from p2l.serving.http.prometheus import exposition
+from p2l.serving.router.selection.read_text import ReadText
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -17,6 +18,12 @@ class RouterMetrics:
         )
         self.routing = self._seconds("routing_seconds", "Time to score a prompt and choose")
         self.scored = self._counter("scored_prompts", "Prompts by where their scores came from", ("source",))
+        self.prompt_characters = self._counter(
+            "prompt_characters", "Characters of scored turns by what became of them", ("part",)
+        )
+        self.read_instead = self._counter(
+            "read_instead", "Prompts whose rules left nothing, by what was read", ("read",)
+        )
         self.latency = self._seconds("request_seconds", "Time to the whole answer", ("route",))
         self.first_chunk = self._seconds("first_chunk_seconds", "Time to the first chunk of a stream", ("model",))
         self.choices = self._counter("choices", "Answers by model", ("model",))
@@ -40,6 +47,14 @@ class RouterMetrics:
 
     def count_scored(self, source: str) -> None:
         self.scored.labels(source).inc()
+
+    def count_read(self, read: ReadText) -> None:
+        """Count what was read of a request, and what was left out by which rule."""
+        self.prompt_characters.labels("read").inc(read.characters)
+        for rule, characters in read.left_out.items():
+            self.prompt_characters.labels(rule).inc(characters)
+        if read.instead is not None:
+            self.read_instead.labels(read.instead).inc()
 
     def exposition(self) -> bytes:
         return exposition(self.registry)

@@ -10,6 +10,7 @@ from p2l.serving.http.request_response import json_response, read_json_object
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.api.parse_chat import parse_chat_request
 from p2l.serving.router.config.server_config import ServerConfig
+from p2l.serving.router.selection.read_text import ReadText
 from p2l.serving.router.selection.routing_plan import RoutingPlan
 
 
@@ -35,6 +36,8 @@ def _render(config: ServerConfig, plan: RoutingPlan, num_choices: int) -> dict[s
     }
     if plan.tail_erased:
         preview["tail_erased"] = True
+    if plan.read is not None:
+        preview["read"] = _rendered(plan.read)
     if (decision := plan.decision) is not None:
         preview |= {
             "expected_cost": decision.expected_cost * num_choices,
@@ -43,3 +46,13 @@ def _render(config: ServerConfig, plan: RoutingPlan, num_choices: int) -> dict[s
             "strength": decision.strength,
         }
     return orjson.loads(orjson.dumps(preview, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+def _rendered(read: ReadText) -> dict[str, Any]:
+    """Return the text that the decision rests on, and the characters of the rest by what left them out."""
+    return {
+        "turns": read.turns,
+        "characters": read.characters,
+        "left_out": read.left_out,
+        "instead": read.instead,
+    }

@@ -1,10 +1,11 @@
 """The section ``router``: how models are selected."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2l.errors import ConfigError
 from p2l.options import check_count
+from p2l.serving.router.config.text_config import TextConfig
 from p2l.serving.router.config.token_prices import TypicalTokens
 from p2l.serving.router.config.value_checks import check_is_file, check_not_negative
 
@@ -25,6 +26,7 @@ class RouterConfig:
         mean_cost_state: SQLite file that keeps the stream budget across restarts; None: that of ``--state``.
         shrinkage: file of a ``Shrinkage`` that is applied to all scores.
         erase_tail: characters at the end of a prompt without which it is scored too; the cheaper decision is taken.
+        text_from: which text of a request the models are chosen by.
         cost_unit: unit of all costs here, such as "dollars"; needed if some are predicted and some are numbers. It must
             be that of the predictions.
         typical_tokens: mean lengths, from which the cost of a model with prices and without ``cost`` is computed.
@@ -43,6 +45,7 @@ class RouterConfig:
     mean_cost_state: str | None = None
     shrinkage: str | None = None
     erase_tail: int | None = None
+    text_from: TextConfig = field(default_factory=TextConfig)
     cost_unit: str | None = None
     strict_models: bool = False
     typical_tokens: TypicalTokens | None = None

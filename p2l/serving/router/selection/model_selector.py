@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from p2l.serving.router.router_logs import event
 from p2l.serving.router.selection.eligibility import Eligibility, unknown_model, usable_models
 from p2l.serving.router.selection.prompt_scorer import MODEL_CHANGED, PromptScorer, scoring_failed
 from p2l.serving.router.selection.ranked_models import RankedModels
+from p2l.serving.router.selection.read_text import read_text
 from p2l.serving.router.selection.routing_plan import PredictedCosts, RoutingPlan
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
@@ -91,11 +92,12 @@ class ModelSelector:
             return RoutingPlan((kept,), "session", costs=eligibility.costs)
         if not any(message["role"] == "user" for message in request.messages):
             raise invalid("messages must hold a message of the user: models are chosen by it", "messages")
+        read = read_text(config.router.text_from, request.turns)
         try:
-            ranked, readings = await self._readings(config, request.turns or ("",))
+            ranked, readings = await self._readings(config, read.turns or ("",))
         except UpstreamError as error:
             return _default_model(eligibility, error)
-        return await when_unlocked(partial(self._choose, ranked, readings, eligibility))
+        return replace(await when_unlocked(partial(self._choose, ranked, readings, eligibility)), read=read)
 
     async def ranked_models(self, config: ServerConfig) -> RankedModels:
         """Return the ranked models of a configuration, rebuilt if it or the P2L model changed.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from p2l.routing.decision import Decision
 from p2l.routing.stream_budget import Spending, StreamBudget
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
+from p2l.serving.router.selection.read_text import ReadText
 
 
 class PredictedCost(NamedTuple):
@@ -33,6 +34,7 @@ class RoutingPlan:
         stream_budget: the stream budget that chose.
         spending: the cost that it booked.
         tail_erased: whether the decision is that of the prompt without its tail, which is cheaper.
+        read: the text that was scored; None if nothing was.
         costs: of the candidates whose cost is predicted: on this prompt, or their means if nothing was scored.
     """
 
@@ -44,6 +46,7 @@ class RoutingPlan:
     spending: Spending | None = None
     costs: PredictedCosts = field(default_factory=dict)
     tail_erased: bool = False
+    read: ReadText | None = None
 
     @property
     def chosen(self) -> str:
