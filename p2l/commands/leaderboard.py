@@ -19,6 +19,7 @@ from p2l.commands.leaderboard_votes import LeaderboardSource, Stream
 from p2l.composition.config_objects import make
 from p2l.console import table_console
 from p2l.data.battle_counts import BattleCounts
+from p2l.data.battle_table import CheckedBattles
 from p2l.data.categories import find_category
 from p2l.data.vote_checks import name_doubts
 from p2l.data.winner_labels import WinnerMap
@@ -129,7 +130,7 @@ class LeaderboardJob:
             workers=self.workers,
         )
 
-    def _fit(self, votes: pd.DataFrame | BattleCounts | DataError) -> LeaderboardFit:
+    def _fit(self, votes: CheckedBattles | BattleCounts | DataError) -> LeaderboardFit:
         if isinstance(votes, DataError):
             raise votes
         return fit(

@@ -7,15 +7,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from p2l.commands.ray_shards import each_on_ray
 from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
-from p2l.data.battle_table import BattleTable, convert_battles
+from p2l.data.battle_table import BattleTable, CheckedBattles, check_weight, convert_battles
 from p2l.data.categories import Category
 from p2l.data.count_battles import count_battles
 from p2l.data.readers import blocked_table, text_columns
+from p2l.data.repeated_votes import repeated_battles
 from p2l.data.table_blocks import BlockedTable
+from p2l.data.vote_checks import repeat_doubts
 from p2l.data.vote_frame import read_vote_frame
 from p2l.data.winner_labels import WinnerMap
 from p2l.errors import ConfigError, DataError
@@ -34,7 +35,7 @@ class LeaderboardVotes:
     """All votes, and those of each category by name, or why it has none; these are made one at a time."""
 
     all: BattleTable | BattleCounts
-    by_category: Iterable[tuple[str, pd.DataFrame | BattleCounts | DataError]]
+    by_category: Iterable[tuple[str, CheckedBattles | BattleCounts | DataError]]
 
 
 @dataclass(frozen=True)
@@ -131,17 +132,23 @@ class LeaderboardSource:
         frame = read_vote_frame(self.votes, self.split, columns=self.columns, winner_map=self.winner_map)
         battles, report = convert_battles(frame, str(self.votes), None, self.max_skipped_share)
         log.info("%s: %s", self.votes, report)
-        frame = frame.iloc[report.kept_rows()].reset_index(drop=True)
-        return LeaderboardVotes(battles, ((category.name, _rows_of(category, frame)) for category in categories))
+        checked = CheckedBattles(battles, frame.iloc[report.kept_rows()].reset_index(drop=True))
+        for doubt in repeat_doubts(self.votes, int(repeated_battles(battles, checked.frame).sum()), len(battles)):
+            log.warning("%s", doubt)
+        return LeaderboardVotes(battles, ((category.name, _rows_of(category, checked)) for category in categories))
 
 
 def _itself(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return function
 
 
-def _rows_of(category: Category, frame: pd.DataFrame) -> pd.DataFrame | DataError:
+def _rows_of(category: Category, votes: CheckedBattles) -> CheckedBattles | DataError:
     try:
-        rows = np.flatnonzero(category.rows(frame))
+        rows = np.flatnonzero(category.rows(votes.frame))
+        if not len(rows):
+            return DataError("no vote is in it")
+        battles = votes.battles.of_rows(rows)
+        check_weight(float(battles.weight.sum(dtype=np.float64)), f"category {category.name}")
     except DataError as reason:
         return reason
-    return frame.iloc[rows] if len(rows) else DataError("no vote is in it")
+    return CheckedBattles(battles, votes.frame.iloc[rows])

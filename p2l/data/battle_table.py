@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 BATTLE_COLUMNS = ("model_a", "model_b", "winner")
 
 NUMBERS = {BAD_WEIGHT: ("weight",), BAD_SOFT_VOTE: SOFT_COLUMNS}  # the columns of each fault of numbers
+NO_WEIGHT = "all votes have weight 0, so that they tell nothing; expected some above 0"
 _SOFT_SUM_TOLERANCE = 1e-3
 _LARGEST_WEIGHT = np.finfo(np.float32).max
 
@@ -71,6 +72,22 @@ class BattleTable:
         return BattleTable(
             self.model_a[rows], self.model_b[rows], self.outcome_shares[rows], self.weight[rows], self.models
         )
+
+    def of_rows(self, rows: Int64[np.ndarray, " selected"]) -> "BattleTable":
+        """Return the votes at these positions, with the models that have votes among them."""
+        chosen = self.select(rows)
+        used = np.unique(np.concatenate([chosen.model_a, chosen.model_b]))
+        models = tuple(self.models[model] for model in used)
+        a, b = (np.searchsorted(used, side) for side in (chosen.model_a, chosen.model_b))
+        return replace(chosen, model_a=a, model_b=b, models=models)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedBattles:
+    """Votes of a table that was read and checked, and its columns: a row for each vote."""
+
+    battles: BattleTable
+    frame: pd.DataFrame
 
 
 def load_battles(
@@ -203,7 +220,7 @@ def count_values(frame: pd.DataFrame, reason: str) -> Counter[str]:
 def check_weight(total: float, source: str) -> None:
     """Raise ``DataError``, naming ``source``, if votes have no weight in total."""
     if not total:
-        raise DataError(f"{source}: all votes have weight 0, so that they tell nothing; expected some above 0")
+        raise DataError(f"{source}: {NO_WEIGHT}")
 
 
 def less_probable(soft: Float64[np.ndarray, "votes 4"]) -> Bool[np.ndarray, "votes 4"]:

@@ -15,10 +15,10 @@ from p2l.data.battle_cells import AGAINST, HARD, PRODUCTS, SOFT, SQUARES, WEIGHT
 from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, NeedsEachVoteError, Pairs
 from p2l.data.battle_table import (
     BATTLE_COLUMNS,
+    NO_WEIGHT,
     NUMBERS,
     BattleColumns,
     check_columns,
-    check_weight,
     count_values,
     warn_of_other_winners,
 )
@@ -73,9 +73,9 @@ def count_battles(
     found = {
         name: part if isinstance(part, DataError) else _counts(part, judged, models) for name, part in parts.items()
     }
-    for counts in found.values():
-        if isinstance(counts, BattleCounts):
-            check_weight(float(counts.weight.sum()), table.source)
+    for name, part in parts.items():
+        if part is everything and isinstance(reason := found[name], DataError):
+            raise DataError(f"{table.source}: {reason}")
     return found, report
 
 
@@ -296,4 +296,5 @@ def _counts(sums: CellSums, judged: _Judged, models: Sequence[str] | None) -> Ba
         moments += pairs.moments(products)
     all_hard = SOFT not in sums.sums and bool((weight == hard).all() and (squares == hard).all())
     num_votes = int((hard + sums.of(SOFT)[cells]).sum())
-    return pairs.counts(by_outcome, moments, num_votes, all_hard=all_hard)
+    counts = pairs.counts(by_outcome, moments, num_votes, all_hard=all_hard)
+    return counts if counts.weight.any() else DataError(NO_WEIGHT)

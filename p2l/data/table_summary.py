@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from p2l.data.column_values import codes_of
+from p2l.data.repeated_votes import repeated_votes
 from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
@@ -167,22 +167,3 @@ def _date(time: Any) -> str:
         return time.isoformat()
     unit = next((unit for least, unit in reversed(_UNITS.items()) if time >= least), None)
     return f"{time:.17g}" if unit is None else pd.Timestamp(time, unit=unit).isoformat(timespec="seconds")
-
-
-def repeated_votes(table: VoteTable) -> np.ndarray:
-    """Mark the votes that equal an earlier one, on the same or on changed sides."""
-    swapped = table.model_a > table.model_b
-    columns = {
-        "prompt": table.prompt_index,
-        "a": np.where(swapped, table.model_b, table.model_a),
-        "b": np.where(swapped, table.model_a, table.model_b),
-    }
-    first, second, *ties = table.outcome_shares.T
-    shares = (np.where(swapped, second, first), np.where(swapped, first, second), *ties)
-    columns |= {f"share {i}": share for i, share in enumerate(shares)}
-    columns |= {
-        name: codes_of(table.frame[name])
-        for name in ("conversation_id", "timestamp", "weight")
-        if name in table.frame.columns
-    }
-    return pd.DataFrame(columns).duplicated().to_numpy()

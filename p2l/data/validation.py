@@ -125,11 +125,12 @@ class Validator:
     ) -> VoteTable | None:
         try:
             raw = read_named(source, split, self.columns)
-            adapted = adapt(raw, columns=self.columns, winner_map=self.winner_map)
-            table, skips = convert_votes(adapted, "the vote table", models, max_skipped_share=1.0)
-            check_labels(skips, 1.0, "the vote table")
+            adapted = adapt(raw, columns=self.columns, winner_map=self.winner_map, source=source)
+            table, skips = convert_votes(adapted, source, models, max_skipped_share=1.0)
+            check_labels(skips, 1.0, source)
         except DataError as error:
-            found.errors.append(f"{name}: {source}: {error}")
+            where = name if source in str(error) else f"{name}: {source}"
+            found.errors.append(f"{where}: {error}")
             return None
         found.errors += _message_of(lambda: check_labels(skips, self.max_skipped_share, source))
         found.errors += _message_of(lambda: check_skipped(skips, self.max_skipped_share, source))

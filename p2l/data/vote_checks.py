@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2l.data.prompt_overlap import PromptOverlap
-from p2l.data.stored_prompts import StoredPrompts
-from p2l.data.table_summary import RARE, connected_models, repeated_votes, votes_of_models
+from p2l.data.repeated_votes import repeated_votes
+from p2l.data.table_summary import RARE, connected_models, votes_of_models
 from p2l.data.vote_table import VoteTable
 from p2l.winner import OUTCOMES
 
@@ -42,9 +42,8 @@ def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
             f"only; outside the largest ({len(parts[0])} models): {others}"
         )
     yield from (f"{name}: {doubt}" for doubt in name_doubts(counts))
-    if not isinstance(table.prompts, StoredPrompts):  # p2l validate looks through a large table, too
-        yield from (f"{name}: {doubt}" for doubt in _prompt_doubts(table.prompts))
-        yield from repeat_doubts(name, int(repeated_votes(table).sum()), len(table))
+    yield from (f"{name}: {doubt}" for doubt in _prompt_doubts(table.prompts))
+    yield from repeat_doubts(name, int(repeated_votes(table).sum()), len(table))
     if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:
         yield f"{name}: {len(rare)} of {len(counts)} models have fewer than {RARE} votes: {shown_names(rare)}"
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Int64
 
 from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
-from p2l.data.battle_table import BattleTable, load_battles
+from p2l.data.battle_table import BattleTable, CheckedBattles, load_battles
 from p2l.data.count_battles import count_battles
 from p2l.data.group_ids import GroupIds
 from p2l.data.readers import TableSource, blocked_table, read_table
@@ -20,7 +20,7 @@ from p2l.leaderboard.vote_clusters import vote_clusters
 
 log = logging.getLogger(__name__)
 
-Votes: TypeAlias = BattleTable | BattleCounts | VoteTable | TableSource
+Votes: TypeAlias = BattleTable | BattleCounts | VoteTable | CheckedBattles | TableSource
 Column: TypeAlias = Sequence[object] | np.ndarray | pd.Series
 
 
@@ -74,10 +74,10 @@ def read_fit_votes(votes: Votes, bootstrap: int, *, each_vote: bool) -> tuple[Ba
         raise DataError("counts of votes have no clusters and covariates: these need each vote; give the table itself")
     if isinstance(votes, BattleCounts):
         return votes, VoteColumns(pd.DataFrame(), np.zeros(0, dtype=np.int64))
-    if isinstance(votes, (VoteTable, BattleTable)):
-        frame = votes.frame if isinstance(votes, VoteTable) else pd.DataFrame(index=range(len(votes)))
-        battles = votes.battles if isinstance(votes, VoteTable) else votes
-        return battles, VoteColumns(frame, np.arange(len(battles)))
+    if isinstance(votes, BattleTable):
+        votes = CheckedBattles(votes, pd.DataFrame(index=range(len(votes))))
+    if isinstance(votes, (VoteTable, CheckedBattles)):
+        return votes.battles, VoteColumns(votes.frame, np.arange(len(votes.battles)))
     frame = read_table(votes)
     battles, report = load_battles(frame)
     if report.skipped:

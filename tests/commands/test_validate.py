@@ -42,6 +42,24 @@ def test_errors_are_an_exit_status_and_json_stands_alone(tmp_path: Path) -> None
     assert found["doubts"][-1].startswith("val: 300 of 300 prompts (100 % of the votes) are trained on too")
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"winner": None},  # dropped
+        {"weight": 0},
+        {"winner": ""},
+        {"prompt": "['cut'"},
+        {"weight": "heavy"},
+    ],
+)
+def test_an_error_names_its_table_once(columns: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "v.csv"
+    frame = pd.read_csv(VOTES).assign(**columns)
+    frame.drop(columns=[name for name, value in columns.items() if value is None]).to_csv(path, index=False)
+    (error, *_) = ValidationJob(str(path), format="json").run().errors
+    assert error.startswith(("votes: ", str(path))) and error.count(str(path)) == 1 and "the vote table" not in error
+
+
 def test_winners_by_name_show_the_rows_of_both_sides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         ("p", "ant", "bee", "ant"),
