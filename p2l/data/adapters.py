@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 import pandas as pd
 
+from p2l.data.cell_doubts import CellDoubts
 from p2l.data.chats import LISTS
 from p2l.data.column_meanings import check_meanings
 from p2l.data.column_values import as_text, numbers
@@ -42,6 +43,7 @@ def adapt(
     listed: bool | None = None,
     source: str | None = None,
     prompts: bool = True,
+    doubts: CellDoubts | None = None,
 ) -> pd.DataFrame:
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
@@ -51,7 +53,8 @@ def adapt(
     spellings of winners the values of ``Outcome``; the texts of the answers are dropped; other columns stay unchanged.
 
     ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``, ``scored`` as in ``read_winners``, ``listed`` as in
-    ``read_prompt_column``; ``prompts=False`` leaves prompts as they are; messages begin with ``source``.
+    ``read_prompt_column``, and so are ``doubts``; ``prompts=False`` leaves prompts as they are; messages begin with
+    ``source``.
 
     Raises ``DataError`` if ``labels`` contradict the models of the table, or prompts or conversations cannot be read.
     """
@@ -59,7 +62,7 @@ def adapt(
     frame = read_one_hot(frame)
     adapted = _adapter_of(frame.columns)(frame)
     if prompts:
-        adapted = _with_prompts(adapted, (columns or {}).get("prompt", "prompt"), source, listed)
+        adapted = _with_prompts(adapted, (columns or {}).get("prompt", "prompt"), source, listed, doubts)
     answers = [name for name in _TEXTS_OF_ANSWERS if name in adapted.columns]
     return read_winners(adapted.drop(columns=answers) if answers else adapted, winner_map, scored=scored)
 
@@ -112,15 +115,17 @@ def _with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**changed) if changed else frame
 
 
-def _with_prompts(frame: pd.DataFrame, name: str, source: str | None, listed: bool | None) -> pd.DataFrame:
+def _with_prompts(
+    frame: pd.DataFrame, name: str, source: str | None, listed: bool | None, doubts: CellDoubts | None
+) -> pd.DataFrame:
     """Read the column ``prompt``, called ``name`` in messages, or else the conversations."""
     where = f"{source}, " if source else ""
     if "prompt" in frame.columns:
         given = frame["prompt"]
-        read = read_prompt_column(given, f"{where}column {name}", listed)
+        read = read_prompt_column(given, f"{where}column {name}", listed, doubts)
         return frame if read is given else frame.assign(prompt=read)
     if "conversation_a" in frame.columns:
-        return frame.assign(prompt=prompts_of_conversations(frame, where))
+        return frame.assign(prompt=prompts_of_conversations(frame, where, doubts))
     return frame
 
 

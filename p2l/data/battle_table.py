@@ -1,6 +1,5 @@
 """Votes without their prompts: which two models met and who won, as arrays. One leaderboard needs no more."""
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
+from p2l.data.cell_doubts import CellDoubts, DoubtfulCells, said_at_end
 from p2l.data.column_advice import advise_columns
 from p2l.data.column_values import Names, check_names, numbers
 from p2l.data.readers import TableSource, source_name
@@ -30,8 +30,6 @@ from p2l.data.vote_frame import read_vote_frame
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
 from p2l.winner import OUTCOMES
-
-log = logging.getLogger(__name__)
 
 BATTLE_COLUMNS = ("model_a", "model_b", "winner")
 
@@ -121,6 +119,8 @@ def convert_battles(
     check_skipped(report, max_skipped_share, source)
     check_labels(report, max_skipped_share, source)
     table = battles.table(report.kept_rows() if report.skipped else slice(None), models)
+    with said_at_end(None) as doubts:
+        battles.add_doubts(doubts, report.kept_rows())
     check_weight(float(table.weight.sum(dtype=np.float64)), source)
     return table, report
 
@@ -187,8 +187,6 @@ class BattleColumns:
             )
             models = [own[index] for index in np.flatnonzero(counts)]
         weight = np.ones(len(self.winner.codes)) if self.weight is None else self.weight
-        if self.soft is not None:
-            _check_winners(self.soft[rows], self._winner_index()[rows])
         return BattleTable(
             model_a=self.model_a.positions(models)[rows],
             model_b=self.model_b.positions(models)[rows],
@@ -196,6 +194,14 @@ class BattleColumns:
             weight=weight[rows].astype(np.float32),
             models=tuple(models),
         )
+
+    def add_doubts(self, doubts: CellDoubts, rows: Int64[np.ndarray, " valid"]) -> None:
+        """Add the valid ``rows`` whose soft vote prefers another outcome to their winner."""
+        if self.soft is None:
+            return
+        soft, winner = self.soft, self._winner_index()
+        other = rows[less_probable(soft[rows])[np.arange(len(rows)), winner[rows]]]
+        doubts.add(other_winners, "", other.tolist(), len(rows), lambda row: _shown_vote(soft[row], int(winner[row])))
 
     def _own_models(self) -> list[str]:
         return sorted({name for name in (*self.model_a.values, *self.model_b.values) if name is not None})
@@ -228,26 +234,18 @@ def less_probable(soft: Float64[np.ndarray, "votes 4"]) -> Bool[np.ndarray, "vot
     return soft.max(axis=1, keepdims=True) > soft + _SOFT_SUM_TOLERANCE
 
 
-def warn_of_other_winners(other: int, votes: int, example: str = "") -> None:
-    """Warn of soft votes that prefer another outcome to the winner of their row, if there are any."""
-    if other:
-        log.warning(
-            "%d of %d votes name a winner that is not the most probable outcome of their soft vote%s; the soft votes "
-            "are used",
-            other,
-            votes,
-            example,
-        )
+def other_winners(cells: DoubtfulCells) -> str:
+    """Say how many soft votes prefer another outcome to the winner of their row."""
+    example = f", such as {cells.shown}" if cells.shown else ""
+    return (
+        f"{cells.count} of {cells.of} votes name a winner that is not the most probable outcome of their soft "
+        f"vote{example}; the soft votes are used"
+    )
 
 
-def _check_winners(soft: Float64[np.ndarray, "votes 4"], winner: Int64[np.ndarray, " votes"]) -> None:
-    other = np.flatnonzero(less_probable(soft)[np.arange(len(soft)), winner])
-    example = ""
-    if other.size:
-        shares = zip(SOFT_COLUMNS, soft[other[0]], strict=True)
-        shown = ", ".join(f"{name} {share:g}" for name, share in shares)
-        example = f", such as {OUTCOMES[winner[other[0]]].value} with {shown}"
-    warn_of_other_winners(other.size, len(soft), example)
+def _shown_vote(soft: Float64[np.ndarray, " 4"], winner: int) -> str:
+    shares = ", ".join(f"{name} {share:g}" for name, share in zip(SOFT_COLUMNS, soft, strict=True))
+    return f"{OUTCOMES[winner].value} with {shares}"
 
 
 def check_columns(columns: Collection[str], needed: Sequence[str], source: str) -> None:

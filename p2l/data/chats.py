@@ -1,6 +1,6 @@
 """Chats: lists of messages in the spellings of common exports, and the user turns that they hold."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,9 +67,28 @@ def _content(message: Mapping[str, Any]) -> object:
     return next((message[text] for author, text in _KEYS if author in message and text in message), None)
 
 
+def other_parts(messages: Messages) -> list[str]:
+    """Return the kinds of parts of the user's messages that are no text, such as image_url, each once."""
+    parts = (part for message in messages if _is_of_user(message) for part in _listed_parts(_content(message)))
+    return list(dict.fromkeys(_kind_of(part) for part in parts if _text_of_part(part) is None))
+
+
+def _listed_parts(content: object) -> Iterable[object]:
+    return content if isinstance(content, LISTS) else ()
+
+
+def _kind_of(part: object) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    return str(kind or ", ".join(map(str, part)) or "empty")[:40] if isinstance(part, Mapping) else str(kind)
+
+
+def _text_of_part(part: object) -> str | None:
+    text = part.get("text") if isinstance(part, Mapping) else part
+    return text if isinstance(text, str) else None
+
+
 def text_of_content(content: object) -> object:
     """Return the text of a message: the string itself, or its text parts."""
     if not isinstance(content, LISTS):
         return content
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-    return "\n".join(text for text in texts if isinstance(text, str) and text)
+    return "\n".join(text for part in content if (text := _text_of_part(part)))

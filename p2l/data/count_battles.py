@@ -8,26 +8,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int64
 
 from p2l.data.adapters import BATTLE_COLUMNS_OF_RELEASES, Adapter, battle_adapter, chosen_columns
-from p2l.data.battle_cells import AGAINST, HARD, PRODUCTS, SOFT, SQUARES, WEIGHT, CellNames, CellSums, CodedBlock
-from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, NeedsEachVoteError, Pairs
+from p2l.data.battle_cells import CellNames, CellSums, CodedBlock
+from p2l.data.battle_counts import BattleCounts, NeedsEachVoteError
 from p2l.data.battle_table import (
     BATTLE_COLUMNS,
-    NO_WEIGHT,
     NUMBERS,
     BattleColumns,
     check_columns,
     count_values,
-    warn_of_other_winners,
 )
 from p2l.data.categories import Category
 from p2l.data.column_meanings import warn_of_unread_columns
+from p2l.data.judged_cells import JudgedCells, fault_details, pair_counts, rows_with, warn_of_other_winners
 from p2l.data.skip_report import (
     ROWS_SHOWN,
-    UNKNOWN_MODEL,
-    UNKNOWN_WINNER,
     Mask,
     SkipCounts,
     check_skipped,
@@ -35,7 +31,6 @@ from p2l.data.skip_report import (
 from p2l.data.table_blocks import BlockedTable, Each, with_columns
 from p2l.data.winner_labels import AmbiguousWinnerError, WinnerMap, check_labels, read_winners
 from p2l.errors import DataError
-from p2l.winner import OUTCOMES
 
 ALL = Category("all")
 RowMask = Callable[[CodedBlock], Mask]
@@ -69,9 +64,9 @@ def count_battles(
     report = counter.report(everything, judged)
     check_skipped(report, max_skipped_share, table.source)
     check_labels(report, max_skipped_share, table.source)
-    _check_winners(everything, judged)
+    warn_of_other_winners(everything, judged)
     found = {
-        name: part if isinstance(part, DataError) else _counts(part, judged, models) for name, part in parts.items()
+        name: part if isinstance(part, DataError) else pair_counts(part, judged, models) for name, part in parts.items()
     }
     for name, part in parts.items():
         if part is everything and isinstance(reason := found[name], DataError):
@@ -86,16 +81,6 @@ class _Rows(NamedTuple):
     coded: CodedBlock
     file: str
     first_row: int
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """The cells that hold rows, and the faults of their names: each cell has at most one."""
-
-    cells: Int64[np.ndarray, " cells"]
-    battles: BattleColumns
-    faults: dict[str, Mask]
-    good: Mask
 
 
 @dataclass
@@ -144,7 +129,7 @@ class _Counter:
                         parts[category.name] = reason
         return everything, parts
 
-    def judge(self, sums: CellSums) -> _Judged:
+    def judge(self, sums: CellSums) -> JudgedCells:
         """Read the labels of all cells that hold rows, and find their faults."""
         if not sums.sums:
             raise DataError(f"{self.table.source} holds no rows")
@@ -160,9 +145,9 @@ class _Counter:
             if (bad & good).any():
                 faults[reason] = bad & good
             good &= ~bad
-        return _Judged(cells, battles, faults, good)
+        return JudgedCells(cells, battles, faults, good)
 
-    def report(self, sums: CellSums, judged: _Judged) -> SkipCounts:
+    def report(self, sums: CellSums, judged: JudgedCells) -> SkipCounts:
         """Report the rows that are not votes: their number by reason, and the first of them."""
         rows = sums.rows[judged.cells]
         counts = {reason: int(rows[bad].sum()) for reason, bad in judged.faults.items()}
@@ -170,19 +155,19 @@ class _Counter:
             counts[fault] = int(sums.of(fault)[judged.cells][judged.good].sum())
         counts = {reason: count for reason, count in counts.items() if count}
         total, skipped = int(rows.sum()), sum(counts.values())
-        masks = {reason: partial(_rows_with, reason, judged=judged) for reason in counts}
+        masks = {reason: partial(rows_with, reason, judged=judged) for reason in counts}
         first = self._first_rows(masks, counts) if counts else {}
-        details = _details(judged, rows, self.models) | self._values(
+        details = fault_details(judged, rows, self.models) | self._values(
             judged, [name for name in NUMBERS if name in counts]
         )
         return SkipCounts(total, total - skipped, counts, first, details)
 
-    def _values(self, judged: _Judged, faults: Collection[str]) -> dict[str, dict[str, int]]:
+    def _values(self, judged: JudgedCells, faults: Collection[str]) -> dict[str, dict[str, int]]:
         """Count the values of these faults of numbers, in one more pass if there are any."""
         found: dict[str, Counter[str]] = {fault: Counter() for fault in faults}
         for block in self._blocks() if faults else ():
             for fault, values in found.items():
-                values += count_values(block.frame[_rows_with(fault, block.coded, judged)], fault)
+                values += count_values(block.frame[rows_with(fault, block.coded, judged)], fault)
         return {fault: dict(values) for fault, values in found.items()}
 
     def _first_rows(self, masks: Mapping[str, RowMask], counts: Mapping[str, int]) -> dict[str, list[str]]:
@@ -232,69 +217,3 @@ def _sums_of_table(
     counter = _Counter(table, columns, winner_map=None, models=None)
     sums = counter.sums(categories)
     return counter.names, sums
-
-
-def _rows_with(reason: str, block: CodedBlock, judged: _Judged) -> Mask:
-    """Mark the rows that are skipped for a reason."""
-    if reason in judged.faults:
-        return np.isin(block.cells, judged.cells[judged.faults[reason]])
-    left = np.isin(block.cells, judged.cells[judged.good])
-    for fault, bad in block.bad_rows():
-        if fault == reason:
-            return left & bad
-        left &= ~bad
-    raise AssertionError(reason)
-
-
-def _details(
-    judged: _Judged, rows: Int64[np.ndarray, " cells"], models: Sequence[str] | None
-) -> dict[str, dict[str, int]]:
-    """Count the labels and models that were at fault."""
-    found: dict[str, Counter[str]] = {}
-    for reason in (UNKNOWN_WINNER, UNKNOWN_MODEL):
-        if reason not in judged.faults:
-            continue
-        bad, counted = judged.faults[reason], found.setdefault(reason, Counter())
-        battles = judged.battles
-        for names in (battles.winner,) if reason == UNKNOWN_WINNER else (battles.model_a, battles.model_b):
-            for code, count in zip(names.codes[bad], rows[bad], strict=True):
-                counted[str(names.values[code])] += int(count)
-        if reason == UNKNOWN_MODEL:
-            found[reason] = Counter({name: count for name, count in counted.items() if name not in set(models or ())})
-    return {reason: dict(counted) for reason, counted in found.items()}
-
-
-def _check_winners(sums: CellSums, judged: _Judged) -> None:
-    """Warn of soft votes that prefer another outcome to the winner of their row."""
-    winner = judged.battles.winner.positions([outcome.value for outcome in OUTCOMES])
-    cells = [judged.cells[judged.good & (winner == k)] for k in range(NUM_OUTCOMES)]
-    other = sum(int(sums.of(f"{AGAINST} {k}")[of_winner].sum()) for k, of_winner in enumerate(cells))
-    kept = judged.cells[judged.good]
-    warn_of_other_winners(other, int((sums.of(HARD) + sums.of(SOFT))[kept].sum()))
-
-
-def _counts(sums: CellSums, judged: _Judged, models: Sequence[str] | None) -> BattleCounts | DataError:
-    """Sum the cells that hold votes to pairs of models."""
-    used = judged.good & ((sums.of(HARD) + sums.of(SOFT))[judged.cells] > 0)
-    if not used.any():
-        return DataError("no vote is in it")
-    cells, battles = judged.cells[used], judged.battles
-    if models is None:
-        sides = (battles.model_a, battles.model_b)
-        models = sorted({str(side.values[code]) for side in sides for code in np.unique(side.codes[used])})
-    pairs = Pairs.of(battles.model_a.positions(models)[used], battles.model_b.positions(models)[used], models)
-    outcome = battles.winner.positions([outcome.value for outcome in OUTCOMES])[used]
-    hard = sums.of(HARD)[cells]
-    weight, squares = (sums.of(name)[cells] if name in sums.sums else hard for name in (WEIGHT, SQUARES))
-    by_outcome = pairs.of_one_outcome(outcome, weight)
-    moments = pairs.of_one_outcome(outcome, squares)[:, :, None] * np.eye(NUM_OUTCOMES)
-    if SOFT in sums.sums:
-        by_outcome += pairs.sums(np.stack([sums.of(str(k))[cells] for k in range(NUM_OUTCOMES)], axis=1))
-        products = np.zeros((len(cells), NUM_OUTCOMES, NUM_OUTCOMES))
-        for k, other in PRODUCTS:
-            products[:, k, other] = products[:, other, k] = sums.of(f"{k} {other}")[cells]
-        moments += pairs.moments(products)
-    all_hard = SOFT not in sums.sums and bool((weight == hard).all() and (squares == hard).all())
-    num_votes = int((hard + sums.of(SOFT)[cells]).sum())
-    counts = pairs.counts(by_outcome, moments, num_votes, all_hard=all_hard)
-    return counts if counts.weight.any() else DataError(NO_WEIGHT)

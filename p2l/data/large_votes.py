@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from p2l.data.adapters import adapt, battle_adapter, chosen_columns
 from p2l.data.battle_table import BattleColumns, BattleTable, check_weight
+from p2l.data.cell_doubts import CellDoubts
 from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.prompt_cells import spells_lists
 from p2l.data.prompt_column import PromptColumn
@@ -64,6 +65,7 @@ def load_large_votes(
         loader = _Loader(table, writer, models, dict(columns or {}), winner_map, scored)
         for block in table.blocks([name for name in table.columns if name not in _NOT_READ]):
             loader.add(block)
+        loader.doubts.say()
         report = loader.report()
         check_skipped(report, max_skipped_share, table.source)
         check_labels(report, max_skipped_share, table.source)
@@ -104,11 +106,14 @@ class _Loader:
     prompts: list[Int64[np.ndarray, " votes"]] = field(default_factory=list)
     frames: list[pd.DataFrame] = field(default_factory=list)
     left_out: set[str] | None = None
+    doubts: CellDoubts = field(default_factory=CellDoubts)
     skips: "SkipTotals" = field(default_factory=lambda: SkipTotals())
 
     def add(self, block: TableBlock) -> None:
         """Check the rows of a block, and keep the votes."""
         first = f"{block.first_row} of {block.file}"
+        of_file = f" of {block.file}" if len(self.table.files) > 1 else ""
+        self.doubts.place = lambda row: f"{row + block.first_row}{of_file}"
         prompt = self.columns.get("prompt", "prompt")
         if self.listed is None and prompt in block.frame.columns:
             self.listed = spells_lists(block.frame[prompt])
@@ -120,6 +125,7 @@ class _Loader:
                 scored=self.scored,
                 listed=self.listed,
                 source=self.table.source,
+                doubts=self.doubts,
             )
             battles = BattleColumns.of(frame, self.table.source, REQUIRED_COLUMNS)
         except DataError as error:
@@ -134,6 +140,7 @@ class _Loader:
         self.prompts.append(index + self.writer.num_written)
         self.writer.add(turns)
         self.battles.append(self._numbered(battles.table(rows, self.models)))
+        battles.add_doubts(self.doubts, rows)
         winner = battles.winner.positions([outcome.value for outcome in OUTCOMES])
         self.frames.append(self._kept_columns(frame, winner).iloc[rows])
 

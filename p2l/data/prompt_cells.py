@@ -1,6 +1,5 @@
 """Read a column of prompts, in tables of any format: the same text means the same in all of them."""
 
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from p2l.data.chats import LISTS, Messages, messages_of, user_turns
+from p2l.data.cell_doubts import CellDoubts, said_at_end
+from p2l.data.chats import LISTS, Messages, messages_of, other_parts, user_turns
 from p2l.data.column_values import decoded, text_of
+from p2l.data.prompt_doubts import ADVICE, add_texts, parts_left_out
 from p2l.data.text_lists import NO_LITERAL, parse_literal
 from p2l.errors import DataError, PromptError
 
-log = logging.getLogger(__name__)
-
 _MANY = 0.5  # above this share of lists, the cells that are no lists are the odd ones
-_STARTS = ("[", "(", "{", '"[', '"{', "array(", "c(", "b'", 'b"')
+_STARTS = ("[", "(", "{", '"', "'", "array(", "c(", "b'", 'b"')
 # how a list of turns, a chat or bytes begin, as Python, NumPy, R and JSON write them
 _SERIALISED = re.compile(
     r"""(?:\[|\(|array\(|c\()(?:\s|\[|\(|\{|list\(|array\()*[rbu]?['"]"""
@@ -26,7 +25,7 @@ _SERIALISED = re.compile(
 )
 _ENOUGH = 100  # text cells of a part of a table that say what it holds
 _OPENING, _CLOSING = "[({", "])}"
-ADVICE = 'write each prompt as a list of texts, in CSV as JSON: ["first turn", "second"]'
+_BRACKETS, _QUOTES = "brackets", "quotes"
 
 
 class SpeltCell(NamedTuple):
@@ -39,10 +38,14 @@ class SpeltCell(NamedTuple):
 
 @dataclass
 class _Spelt:
-    """The text cells of a column that spell lists, by row; ``present`` counts all its text cells."""
+    """The text cells of a column that spell lists, by row; ``present`` counts all its text cells.
+
+    ``enclosed`` are the rows of other texts that stand whole in brackets or in quotes.
+    """
 
     cells: dict[int, SpeltCell] = field(default_factory=dict)
     present: int = 0
+    enclosed: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def of_turns(self) -> list[int]:
@@ -60,20 +63,24 @@ def spells_lists(column: pd.Series) -> bool | None:
     return spelt.are_lists if spelt.present else None
 
 
-def read_prompt_column(column: pd.Series, where: str, listed: bool | None = None) -> pd.Series:
+def read_prompt_column(
+    column: pd.Series, where: str, listed: bool | None = None, doubts: CellDoubts | None = None
+) -> pd.Series:
     """Return a column of prompts: text or lists of turns; other values are kept for the caller to report.
 
     Chats become their user turns, numbers and bytes text. Text cells that spell lists of turns or chats, as JSON or as
     Python writes them, become lists if most text cells do. If only a few do, they stay text, and a warning counts them.
+    Warnings count texts that stand in brackets without quotes, and parts of messages that are no text, too.
 
     Args:
         column: prompts of any type.
         where: the table and the column, for messages.
         listed: whether text cells are lists, if that is known from other rows of the table.
+        doubts: what is doubtful in other rows of the table; by default it is said at once.
 
     Raises:
         DataError: with the row and the value, a list that was cut or written without commas, a text among lists, a
-            chat with an unknown role, or bytes that are not UTF-8.
+            chat with an unknown role, bytes that are not UTF-8, or if all texts stand in brackets or in quotes.
     """
     spelt = _spelt_cells(column)
     are_lists = spelt.are_lists if listed is None else listed
@@ -82,14 +89,24 @@ def read_prompt_column(column: pd.Series, where: str, listed: bool | None = None
         raise DataError(
             f"{where}, row {row}: earlier rows hold text, but most of these lists: {_shown(column.iloc[row])}; {ADVICE}"
         )
-    if not are_lists:
-        _warn_of_lists(spelt, column, where)
-    lists = _checked_lists(spelt, column, where) if are_lists else {}
-    if not lists and not _needs_change(column):
-        return column
-    new = np.empty(len(column), dtype=object)
+    with said_at_end(doubts) as found:
+        if not are_lists:
+            add_texts(found, where, column, spelt.present, lists=spelt.of_turns, **spelt.enclosed)
+        lists = _checked_lists(spelt, column, where) if are_lists else {}
+        if not lists and not _needs_change(column):
+            return column
+        return _read(column, lists, where, found)
+
+
+def _read(column: pd.Series, lists: Mapping[int, list[object] | Messages], where: str, doubts: CellDoubts) -> pd.Series:
+    new, others = np.empty(len(column), dtype=object), dict[int, str]()
     for row, value in enumerate(column.tolist()):
-        new[row] = _prompt(lists.get(row, value), where, row)
+        value = lists.get(row, value)
+        messages = messages_of(value)
+        new[row] = _prompt(value, messages, where, row)
+        if messages is not None and (kinds := other_parts(messages)):
+            others[row] = ", ".join(kinds)
+    doubts.add(parts_left_out, where, list(others), len(column), others.__getitem__)
     return pd.Series(new, index=column.index, name=column.name, dtype=object)
 
 
@@ -102,8 +119,28 @@ def _spelt_cells(column: pd.Series) -> _Spelt:
         texts = {row: value for row, value in enumerate(column.tolist()) if isinstance(value, str) and value.strip()}
         found = {row: text for row, text in texts.items() if text.lstrip().startswith(_STARTS)}
         present = len(texts)
-    cells = {row: cell for row, text in found.items() if (cell := read_cell(text)) is not None}
-    return _Spelt(cells, present)
+    cells: dict[int, SpeltCell] = {}
+    enclosed: dict[str, list[int]] = {_BRACKETS: [], _QUOTES: []}
+    for row, text in found.items():
+        if (cell := read_cell(text)) is not None:
+            cells[row] = cell
+        elif (kind := _enclosure_of(text.strip())) is not None:
+            enclosed[kind].append(row)
+    return _Spelt(cells, present, enclosed)
+
+
+def _enclosure_of(text: str) -> str | None:
+    """Return whether a text stands whole in brackets without being a literal, or is a literal in quotes."""
+    is_quoted = text[0] in "'\"" and len(text) > 1 and text[-1] == text[0]
+    if not is_quoted and not (text[0] in "[{" and _end_of_list(text, quotes="") == len(text)):
+        return None
+    try:
+        value = parse_literal(text)
+    except DataError:
+        return None
+    if is_quoted:
+        return _QUOTES if isinstance(value, str) else None
+    return _BRACKETS if value is NO_LITERAL else None
 
 
 def read_cell(text: str) -> SpeltCell | None:
@@ -143,8 +180,8 @@ def _flaw_of(text: str) -> str | None:
     return None
 
 
-def _end_of_list(text: str) -> int | None:
-    """Return the position after the bracket that closes the first one; None if none does."""
+def _end_of_list(text: str, quotes: str = "'\"") -> int | None:
+    """Return the position after the bracket that closes the first one; None if none does. Quoted texts may hold any."""
     depth, quote, escaped = 0, "", False
     for place, letter in enumerate(text):
         if escaped:
@@ -152,7 +189,7 @@ def _end_of_list(text: str) -> int | None:
         elif quote:
             escaped = letter == "\\"
             quote = "" if letter == quote else quote
-        elif letter in "'\"":
+        elif letter in quotes:
             quote = letter
         elif letter in _OPENING:
             depth += 1
@@ -161,15 +198,6 @@ def _end_of_list(text: str) -> int | None:
             if depth <= 0:
                 return place + 1
     return None
-
-
-def _warn_of_lists(spelt: _Spelt, column: pd.Series, where: str) -> None:
-    if rows := spelt.of_turns:
-        log.warning(
-            "%s: %d of %d cells look like lists (row %d first), such as %s, and are read as text, as the others are; "
-            "for turns %s",
-            *(where, len(rows), spelt.present, rows[0], _shown(column.iloc[rows[0]]), ADVICE),
-        )
 
 
 def _checked_lists(spelt: _Spelt, column: pd.Series, where: str) -> dict[int, list[object] | Messages]:
@@ -199,9 +227,9 @@ def _needs_change(column: pd.Series) -> bool:
     return any(isinstance(value, LISTS) and len(value) and isinstance(value[0], Mapping) for value in values)
 
 
-def _prompt(value: object, where: str, row: int) -> object:
+def _prompt(value: object, messages: Messages | None, where: str, row: int) -> object:
     try:
-        if (messages := messages_of(value)) is not None:
+        if messages is not None:
             return user_turns(messages)
         if isinstance(value, bytes):
             return decoded(value)

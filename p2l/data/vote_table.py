@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float32, Int64
 
 from p2l.data.battle_table import BATTLE_COLUMNS, BattleColumns, BattleTable, check_weight
+from p2l.data.cell_doubts import said_at_end
 from p2l.data.collector import paused_collector
 from p2l.data.prompt_column import PromptColumn
 from p2l.data.readers import TableSource, source_name
@@ -174,6 +175,8 @@ def convert_votes(
     rows = report.kept_rows() if report.skipped else slice(None)
     prompt_index, turns = prompts.select(rows)
     battles = columns.table(rows, models)
+    with said_at_end(None) as doubts:
+        columns.add_doubts(doubts, report.kept_rows())
     check_weight(float(battles.weight.sum(dtype=np.float64)), source)
     table = VoteTable(
         prompts=turns,

@@ -10,7 +10,7 @@ from p2l.data.battle_table import BattleColumns
 from p2l.data.vote_checks import name_doubts
 from p2l.data.vote_evidence import table_with_evidence
 from p2l.data.vote_frame import read_vote_frame
-from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, validate_votes
+from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, convert_votes
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import ConfigError, DataError
 from p2l.outcomes import OutcomeFamily
@@ -42,10 +42,9 @@ def load_new_model_votes(
     for doubt in name_doubts({*known, *names}):
         log.warning("%s", doubt)
     models = (*known, *(name for name in names if name not in known))
-    frame, report = validate_votes(frame, max_skipped_share=max_skipped_share, models=models, source=source)
+    table, report = convert_votes(frame, source, models, max_skipped_share)
     check_labels(report, max_skipped_share, source)
     log.info("votes from %s: %s", source, report)
-    table = VoteTable.from_frame(frame, models)
     positions = [models.index(name) for name in names]
     rows = np.flatnonzero(np.isin(table.model_a, positions) | np.isin(table.model_b, positions))
     if len(rows) < len(table):

@@ -106,6 +106,74 @@ def test_prose_and_code_are_text(tmp_path: Path, text: str, file: str, caplog: p
     assert not caplog.records
 
 
+BARE_LISTS = {
+    "Spark": ["[What is 1+1?, And 2+2?]", "[Hello]", "[it's, so]"],
+    "PostgreSQL": ["{Hello,Goodbye}", '{"What is 1+1?",Thanks}', "{Why}"],
+    "rows of Spark": ["[{What is 1+1?, 3}]", "[{Hello, 4}]"],
+    "a name for each": ["[first: a, second: b]", "{first=a, second=b}"],
+}
+
+
+@pytest.mark.parametrize("file", FORMATS)
+@pytest.mark.parametrize("cells", BARE_LISTS.values(), ids=BARE_LISTS)
+def test_lists_without_quotes_are_an_error_or_counted(
+    cells: list[str], file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(cells * 3, tmp_path / file)
+    with pytest.raises(
+        DataError, match=rf"(?s){re.escape(str(path))}, column prompt: all {3 * len(cells)} cells stand"
+    ):
+        read_prompts(path)
+    assert read_prompts(write([json.dumps([cell]) for cell in cells], tmp_path / file)) == [(cell,) for cell in cells]
+    beside = ["a text", *cells]
+    assert read_prompts(write(beside, tmp_path / file)) == [(cell,) for cell in beside]
+    (said,) = (record.getMessage() for record in caplog.records)
+    with_comma = [cell for cell in cells if "," in cell]
+    assert f"column prompt: {len(with_comma)} of {len(beside)} cells stand in brackets (row 1 first)" in said
+
+
+@pytest.mark.parametrize("spell", [json.dumps, repr], ids=["json", "python"])
+def test_texts_encoded_twice(spell: Callable[[object], str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cells = [spell(f"a\nprompt {row}") for row in range(3)]
+    with pytest.raises(
+        DataError, match="3 of 3 cells are texts in quotes .row 0 first.*encoded twice: write the texts"
+    ):
+        read_prompts(write(cells, tmp_path / "a.csv"))
+    assert not caplog.records
+    assert read_prompts(write([*cells, "a", "b"], tmp_path / "a.csv"))[0] == (cells[0],)
+    assert "3 of 5 cells are texts in quotes (row 0 first)" in caplog.text
+    caplog.clear()
+    assert len(read_prompts(write([*cells, *"abc"], tmp_path / "a.csv"))) == 6  # people do quote
+    assert not caplog.records
+
+
+PARTS = {
+    "image_url": {"type": "image_url", "image_url": {"url": "x"}},
+    "tool_result": {"type": "tool_result", "content": "42"},
+    "inline_data": {"inline_data": {"data": "x"}},  # of Gemini, which names no type
+    "video": {"type": "video", "text": None},
+    "int": 7,
+}
+
+
+@pytest.mark.parametrize(("kind", "part"), PARTS.items(), ids=PARTS)
+def test_parts_that_are_no_text_are_counted(
+    kind: str, part: object, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    text = {"type": "text", "text": "what is this"}
+    chat = [{"role": "user", "content": [text, part]}, {"role": "assistant", "content": [part]}, CHAT[2]]
+    told = [{"role": "user", "content": [text]}, {"role": "assistant", "content": [part]}, CHAT[2]]
+    assert read_prompts(write([told, chat, chat], tmp_path / "a.jsonl"))[1] == ("what is this", "b")
+    assert f"2 of 3 prompts have parts that are no text and are left out (row 1 first: {kind})" in caplog.text
+    caplog.clear()
+    prompts_of_conversations(pd.concat([both(told, told), both(chat, chat)], ignore_index=True))
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert (
+        f"column conversation_a: 1 of 2 prompts have parts that are no text and are left out (row 1 first: {kind}"
+        in said
+    )
+
+
 @pytest.mark.parametrize("file", FORMATS)
 def test_lists_of_other_things_are_reported_by_row_and_value(tmp_path: Path, file: str) -> None:
     odd = ['["a", null]', '["a", ["b"]]', "[1, 2]", "[]", "[null]", '[{"text": "a"}]']
