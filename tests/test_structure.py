@@ -20,7 +20,7 @@ ORDER = (
     "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "console",
     "outcomes", "statistics", "ranking", "heads", "losses", "data", "models", "leaderboard", "evaluation",
     "uncertainty", "insight", "run_page", "prediction", "scaling",
-    "new_models", "routing", "training", "serving", "endpoint", "explorer",
+    "new_models", "routing", "online", "training", "serving", "endpoint", "explorer",
     "composition", "commands", "__main__", "eval", "auto_evals",
 )  # fmt: skip
 # module -> what it may import from above, and why

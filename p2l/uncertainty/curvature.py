@@ -76,7 +76,7 @@ def _of_outputs(
     for first in range(0, len(votes.model_a), _VOTES):
         block = slice(first, first + _VOTES)
         prompts, places = votes.prompt_index[block], output_places(votes, block, family)
-        gradient, fisher = _information(family, *vote_inputs(votes, rankings, block, family))
+        gradient, fisher = vote_information(family, *vote_inputs(votes, rankings, block, family))
         flat = places[:, :, None] * num_outputs + places[:, None, :]
         outputs += np.bincount(flat.ravel(), fisher.ravel(), minlength=num_outputs**2)
         trace += np.bincount(prompts, np.trace(fisher, axis1=1, axis2=2), minlength=num_prompts)
@@ -111,7 +111,7 @@ def prompt_information(
     for prompt, (first, last) in zip(prompts.tolist(), starts.tolist(), strict=True):
         rows = order[first:last]
         places = output_places(votes, rows, family)
-        gradients, fisher = _information(family, *vote_inputs(votes, rankings, rows, family))
+        gradients, fisher = vote_information(family, *vote_inputs(votes, rankings, rows, family))
         gradient, information = np.zeros(num_outputs), np.zeros((num_outputs, num_outputs))
         np.add.at(gradient, places, gradients)
         np.add.at(information, (places[:, :, None], places[:, None, :]), fisher)
@@ -137,7 +137,7 @@ def vote_inputs(
     return torch.stack(columns, 1).double(), shares @ family.target_matrix(shares) * weight[:, None]
 
 
-def _information(
+def vote_information(
     family: OutcomeFamily, parameters: Float[Tensor, "votes parameters"], targets: Float[Tensor, "votes outcomes"]
 ) -> tuple[Float64[np.ndarray, "votes parameters"], Float64[np.ndarray, "votes parameters parameters"]]:
     """Return the gradient of each vote's log-likelihood, and its Fisher information.
