@@ -34,6 +34,7 @@ SERVERS = {
 
 PRINTED = {
     "rank": "Rank the LLMs for one prompt",
+    "replay": "Judge routing policies by the decisions of past traffic",
     "prices": "Show list prices of models, and what a router's configuration takes from them",
 }
 
@@ -62,6 +63,10 @@ def _print(name: str, arguments: list[str]) -> int:
         from p2l.commands.rank_prompt import main as rank
 
         status = rank(arguments)
+    elif name == "replay":
+        from p2l.commands.replay import main as replay
+
+        status = replay(arguments)
     elif name == "prices":
         from p2l.commands.list_prices import main as prices
 

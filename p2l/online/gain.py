@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from p2l.online.feedback import Evidence
+from p2l.online.head_feedback import Evidence
 
 
 class Rows(NamedTuple):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float64
 
-from p2l.online.feedback import Feedback, FeedbackLikelihood
 from p2l.online.gain import Gain, Rows, gain_of
+from p2l.online.head_feedback import Feedback, FeedbackLikelihood
 from p2l.online.influence import KeyLimits, KeyShare, allowed_weights, faded, kept_share
 from p2l.online.online_head import OnlineHead, growth
 from p2l.options import check_count, check_number

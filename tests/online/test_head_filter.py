@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from p2l.errors import ConfigError, DataError
-from p2l.online.feedback import Feedback, FeedbackLikelihood
+from p2l.online.head_feedback import Feedback, FeedbackLikelihood
 from p2l.online.head_filter import FilterOptions, HeadFilter, updated_posterior
 from p2l.online.influence import NO_LIMIT, KeyLimits
 from p2l.online.online_head import OnlineHead, cold_posterior

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from p2l.errors import ConfigError
-from p2l.online.feedback import Feedback
+from p2l.online.head_feedback import Feedback
 from p2l.online.head_filter import FilterOptions, HeadFilter
 from p2l.online.influence import NO_LIMIT, KeyLimit, KeyLimits, shift_size
 from tests.online.worlds import drawn_weights, prompts, scores_of, small_head, votes_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from p2l.online.feedback import Feedback
+from p2l.online.head_feedback import Feedback
 from p2l.online.online_head import OnlineHead, cold_posterior
 from p2l.outcomes import OutcomeFamily, get_family
 
