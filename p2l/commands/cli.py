@@ -24,6 +24,7 @@ CONFIGURED = (
     "fit_costs",
     "posterior",
     "scaling_law",
+    "update",
     "validate",
     "wandb_workspace",
 )

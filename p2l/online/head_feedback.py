@@ -58,6 +58,12 @@ class Feedback:
         return Feedback(**parts, keys=tuple(np.array(self.keys, dtype=object)[at]))
 
     @classmethod
+    def joined(cls, parts: Sequence["Feedback"]) -> "Feedback":
+        """Return the feedback of all parts, one after the other."""
+        arrays = {each.name: np.concatenate([getattr(one, each.name) for one in parts]) for each in fields(cls)[:-1]}
+        return cls(**arrays, keys=tuple(key for one in parts for key in one.keys))
+
+    @classmethod
     def of_votes(
         cls,
         features: Float64[np.ndarray, "feedback features"],
@@ -113,6 +119,18 @@ class FeedbackLikelihood:
 
     def __post_init__(self) -> None:
         check_number("dispersion", self.dispersion, above=0)
+
+    def log_loss(
+        self, feedback: Feedback, outputs: Float64[np.ndarray, "feedback outputs"]
+    ) -> Float64[np.ndarray, " feedback"]:
+        """Return minus each log-likelihood times its weight, in nats; that of a score is without ``dispersion``."""
+        rows, is_score = np.arange(len(feedback)), ~np.isnan(feedback.score)
+        coef, share = outputs[rows, feedback.model], np.nan_to_num(feedback.score)
+        of_score = share * np.logaddexp(0, -coef) + (1 - share) * np.logaddexp(0, coef)
+        eta = (outputs[:, -1],) if self.family.num_eta else ()
+        log_probs = self.family.log_probs(coef, outputs[rows, feedback.other], *eta)
+        of_vote = -(feedback.shares @ np.array(self.family.targets) * log_probs).sum(1)
+        return np.where(is_score, of_score, of_vote) * feedback.weight
 
     def evidence(self, feedback: Feedback, outputs: Float64[np.ndarray, "feedback outputs"]) -> Evidence:
         """Return what the feedback tells if these are the outputs of its prompts."""

@@ -12,7 +12,6 @@ from p2l.online.head_feedback import Feedback, FeedbackLikelihood
 from p2l.online.influence import KeyLimits, KeyShare, allowed_weights, faded, kept_share
 from p2l.online.online_head import OnlineHead, growth
 from p2l.options import check_count, check_number
-from p2l.ranking.head_posterior import HeadPosterior
 
 _BATCH = 64  # pieces of feedback that are expanded around one mean
 _MOST_SHIFT = 1 - 1e-9  # of what a bound leaves, so that rounding does not pass it
@@ -205,25 +204,3 @@ class HeadFilter:
         rng = np.random.default_rng((self.options.seed, count, 1))
         shape = (self.options.draws, len(roots), self.head.num_outputs, 1)
         return (roots @ rng.standard_normal(shape))[..., 0].swapaxes(1, 2)
-
-
-def updated_posterior(
-    posterior: HeadPosterior,
-    told: Float64[np.ndarray, "outputs outputs"],
-    level: Float64[np.ndarray, "outputs outputs"],
-    report: Mapping[str, object],
-) -> HeadPosterior:
-    """Return a head's posterior after feedback, Kronecker-factored again.
-
-    ``told``: what the feedback tells about the outputs, summed. It is added to what the votes told, as if its prompts
-    were spread like theirs. ``level``: covariance of the outputs at ``centre``, from the state.
-    """
-    axes = posterior.output_directions
-    information, rotation = np.linalg.eigh(np.diag(posterior.output_information) + axes.T @ told @ axes)
-    return replace(
-        posterior,
-        output_directions=axes @ rotation,
-        output_information=information.clip(0),
-        level_covariance=level / posterior.scale,
-        report={**posterior.report, **report},
-    )

@@ -42,7 +42,7 @@ class LinearOutputs(NamedTuple):
         """Give a full linear head these weights; ConfigError for one of low rank or with a threshold."""
         if not isinstance(head.head, nn.Linear) or head.family.has_threshold:
             raise ConfigError(
-                "refit: the head must be one full linear layer (head.rank=null, a family without threshold)"
+                "new weights need a head of one full linear layer: train with head.rank=null, and a family but ba"
             )
         linear: dict[str, Any] = {"head": head.head} | ({"eta_head": head.eta_head} if head.family.num_eta else {})
         rows = {"head": slice(0, head.num_models), "eta_head": slice(head.num_models, None)}

@@ -39,6 +39,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "run_page": ("run={run}",),
     "add_models": ("model_path={run}/checkpoint", "votes={votes}"),
     "scaling_law": ("results={points}",),
+    "update": ("model_path={run}/checkpoint", "votes={votes}"),
     "validate": ("votes={votes}",),
     "wandb_workspace": ("entity=nobody",),
 }

@@ -7,7 +7,7 @@ import pytest
 
 from p2l.errors import ConfigError, DataError
 from p2l.online.head_feedback import Feedback, FeedbackLikelihood
-from p2l.online.head_filter import FilterOptions, HeadFilter, updated_posterior
+from p2l.online.head_filter import FilterOptions, HeadFilter
 from p2l.online.influence import NO_LIMIT, KeyLimits
 from p2l.online.online_head import OnlineHead, cold_posterior
 from p2l.outcomes import FAMILIES, GRK
@@ -187,21 +187,3 @@ def test_a_head_keeps_the_features_that_the_prior_expects_most_of() -> None:
     assert total[0] == pytest.approx(total[1])
     with pytest.raises(ConfigError, match="4 outputs need at least 4; got 3"):
         OnlineHead.of(posterior, "abc", GRK, max_parameters=3)
-
-
-def test_the_posterior_of_a_checkpoint_narrows_by_what_feedback_tells() -> None:
-    rng = np.random.default_rng(0)
-    states = rng.standard_normal((300, 4))
-    posterior = cold_posterior(states, 3, GRK)
-    told = np.diag([50.0, 0.0, 0.0, 0.0])
-    after = updated_posterior(posterior, told, posterior.level_covariance / 2, {"feedback": 50})
-    look = posterior.states(states[:5])
-    ratio = after.covariance(look).diagonal(0, 1, 2) / posterior.covariance(look).diagonal(0, 1, 2)
-    assert (ratio[:, 0] < 0.75).all()
-    assert (ratio <= 1 + 1e-9).all()
-    np.testing.assert_allclose(
-        after.output_directions @ after.output_directions.T,
-        posterior.output_directions @ posterior.output_directions.T,
-        atol=1e-12,
-    )
-    assert after.report["feedback"] == 50
