@@ -21,10 +21,10 @@ import torch
 from endpoint import make_checkpoint, read_prompts
 from fastapi import FastAPI
 
+from p2l.head_posterior import HeadPosterior
 from p2l.heads.posterior_head import PosteriorHead
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.models.predictor import Predictor
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.serving.batching.batcher import NO_CACHES
 from p2l.serving.endpoint.endpoint_app import create_app
 from p2l.serving.endpoint.scoring_service import ScoringService

@@ -22,8 +22,8 @@ class Ranking(NamedTuple):
 
     ``costs``: expected cost of each model's answer, in the unit of the checkpoint; NaN for a model without a
     prediction. None: the checkpoint predicts no costs.
-    ``states``: where each prompt lies among those of the votes, for ``p2l.ranking.HeadPosterior``. None: the checkpoint
-    has no posterior.
+    ``states``: where each prompt lies among those of the votes, for ``p2l.head_posterior``. None: the checkpoint has no
+    posterior.
     """
 
     coefs: Float[Array, "*batch models"]

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom to the top: a package imports only from packages before it.
 ORDER = (
     "lazy_names", "errors", "extras", "processor",
-    "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "files",
+    "waiting_policy", "winner", "arrays", "types", "options", "cost_facts", "head_posterior", "files",
     "sqlite", "recent_values", "html", "unicode_text", "drawing", "json_output", "console",
     "outcomes", "statistics", "ranking", "heads", "losses", "data", "models", "leaderboard", "evaluation",
     "uncertainty", "insight", "run_page", "prediction", "scaling",

@@ -25,10 +25,10 @@ from p2l.data.prompt_encoder import Prompt
 from p2l.data.simulated import SimulatedArena, load_prompts
 from p2l.data.simulated.arena_truth import draw_votes, split_prompts
 from p2l.data.vote_table import VoteTable
+from p2l.head_posterior import HeadPosterior
 from p2l.insight.group_leaderboards import group_leaderboard
 from p2l.leaderboard import fit
 from p2l.outcomes import GRK
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.statistics.all_pairs import all_pairs_quantile
 from p2l.types import Ranking
 from p2l.uncertainty.calibrate_posterior import calibrated

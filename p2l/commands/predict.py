@@ -26,13 +26,13 @@ from p2l.data.prompt_encoder import Prompt, turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
+from p2l.head_posterior import HeadPosterior
 from p2l.models import Checkpoint
 from p2l.models.prompt_states import PromptStates, backend_states, states_without_padding
 from p2l.options import check_choice, check_count, check_level, check_number
 from p2l.prediction.predict_module import PredictModule, SaveParts
 from p2l.prediction.prediction_file import FORMATS, check_columns_fit, write_table
 from p2l.prediction.prediction_parts import PredictionParts
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_intervals import coef_covariance, coef_intervals
 from p2l.ranking.leaderboard_table import compared
 from p2l.types import Backend, Ranking

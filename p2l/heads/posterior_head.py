@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from p2l.ranking.head_posterior import HeadPosterior
+from p2l.head_posterior import HeadPosterior
 
 
 class PosteriorHead(nn.Module):

@@ -18,10 +18,10 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from p2l.arrays import to_numpy
+from p2l.head_posterior import HeadPosterior
 from p2l.leaderboard import aggregate, leaderboard_table
 from p2l.leaderboard.likelihood import PairLikelihood
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT
 from p2l.statistics.intervals import intervals, normal_quantile, rank_ranges, student_p_value, student_quantile
 from p2l.types import Ranking

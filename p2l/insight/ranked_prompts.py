@@ -13,11 +13,11 @@ from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import turns_of
 from p2l.data.text_lists import parse_list, read_lists
 from p2l.errors import DataError, PromptError
+from p2l.head_posterior import HeadPosterior
 from p2l.insight.embeddings import HIDDEN, Vectors, embed
 from p2l.models import Checkpoint
 from p2l.models.hidden_states import rank_with_hidden_states
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from p2l.cost_facts import CostFacts
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_encoder import PromptEncoder
 from p2l.data.prompt_input import ManyPrompts, is_one_prompt, read_prompts
+from p2l.head_posterior import HeadPosterior
 from p2l.models.batch_ranking import TOKEN_BUDGET, no_ranking, rank_encoded
 from p2l.models.p2l_model import P2LModel
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking import Leaderboard, Leaderboards
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import Groups
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from p2l.errors import CheckpointError
+from p2l.head_posterior import HeadPosterior
 from p2l.heads.posterior_head import PosteriorHead
 from p2l.models.cost_file import name_difference
 from p2l.models.fingerprint import head_digest
-from p2l.ranking.head_posterior import HeadPosterior
 
 POSTERIOR_FILE = "posterior.npz"
 _ARRAYS = ("centre", "directions", "curvature", "output_directions", "output_information", "level_covariance")

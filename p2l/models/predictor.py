@@ -12,6 +12,7 @@ from p2l.data.encoding import EncodedPrompts, encode_prompts
 from p2l.data.prompt_encoder import Prompt
 from p2l.data.prompt_input import ManyPrompts, read_prompts
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.models.batch_ranking import (
     TOKEN_BUDGET,
     no_ranking,
@@ -27,7 +28,6 @@ from p2l.models.prompt_states import WARM_UP, PromptStates, backend_states, stat
 from p2l.models.row_decoder import RowDecoder
 from p2l.options import check_choice
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Backend, Ranking
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float64, Int64
 from scipy.special import ndtri
 
 from p2l.arrays import to_numpy
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import ELO_POINTS_PER_NAT, Groups, ModelMask, members_of
 from p2l.statistics.all_pairs import all_pairs_quantile
 from p2l.statistics.intervals import intervals, percentiles, rank_ranges

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 import pandas as pd
 
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.options import check_level
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_file import leaderboard_html, save_leaderboard
 from p2l.ranking.leaderboard_intervals import COLUMNS_WITH_INTERVALS, outcome_intervals, with_intervals
 from p2l.ranking.leaderboard_table import (

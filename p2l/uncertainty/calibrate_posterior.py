@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from p2l.data.vote_table import VoteTable
+from p2l.head_posterior import HeadPosterior
 from p2l.heads.ranking_head import RankingHead
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 from p2l.uncertainty.curvature import prompt_information
 from p2l.uncertainty.posterior_fit import RESIDUAL, LinearOutputs, fit_posterior

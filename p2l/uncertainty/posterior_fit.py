@@ -9,9 +9,9 @@ from torch import nn
 
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.heads.ranking_head import RankingHead
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 from p2l.uncertainty.curvature import Curvature, curvature
 from p2l.uncertainty.evidence import Axes, Prior, Quadratic, best_prior

@@ -9,8 +9,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 
 from p2l.data.vote_table import VoteTable
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 from p2l.uncertainty.curvature import output_places, vote_inputs
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from p2l.head_posterior import HeadPosterior
 from p2l.insight.analysis import Questions, analyse
 from p2l.insight.group_leaderboards import GroupLeaderboard, difference, group_leaderboard
 from p2l.insight.html_report import MODEL_ERROR, WITH_MODEL_ERROR, render
@@ -16,7 +17,6 @@ from p2l.leaderboard import aggregate
 from p2l.models import Checkpoint
 from p2l.outcomes import BT, FAMILIES, GRK, OutcomeFamily
 from p2l.ranking import ELO_POINTS_PER_NAT, Leaderboard
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.types import Ranking
 from tests.insight.rankings import MODELS, draw, every
 from tests.models.test_posterior_file import with_posterior

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from p2l.errors import CheckpointError
+from p2l.head_posterior import HeadPosterior
 from p2l.heads.posterior_head import PosteriorHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
 from p2l.models.predictor import Predictor, predict
-from p2l.ranking.head_posterior import HeadPosterior
 
 PROMPTS = ["hello", ["first", "second"], "a much longer prompt " * 9]
 

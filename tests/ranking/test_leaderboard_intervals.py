@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import BT, FAMILIES, GRK, RK, OutcomeFamily
 from p2l.ranking import ELO_POINTS_PER_NAT, Leaderboard, Leaderboards
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_intervals import change_intervals, pair_intervals
 from p2l.types import Ranking
 

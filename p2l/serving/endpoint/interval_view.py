@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from p2l.arrays import to_numpy
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_intervals import coef_intervals, outputs_of, pair_intervals
 from p2l.types import Ranking
 

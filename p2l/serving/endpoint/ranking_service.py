@@ -7,8 +7,8 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from p2l.cost_facts import CostFacts
 from p2l.data.prompt_encoder import Prompt
 from p2l.errors import P2LError
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import Groups
 from p2l.serving.endpoint.endpoint_metrics import EndpointMetrics
 from p2l.types import Ranking

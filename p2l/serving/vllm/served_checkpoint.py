@@ -12,12 +12,12 @@ from torch import nn
 from p2l.cost_facts import CostFacts
 from p2l.data.prompt_encoder import PromptEncoder
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.heads import RankingHead
 from p2l.models.backbone import CHECKPOINT_FILES
 from p2l.models.checkpoint_reader import load_encoder, load_head
 from p2l.models.fingerprint import fingerprint
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.ranking.leaderboard_table import Groups
 
 log = logging.getLogger(__name__)
