@@ -138,7 +138,7 @@ class HeadSearch:
             predicted = np.zeros(self.measured.score.shape)
             for fold in range(self.folds.max() + 1):
                 train, held_out = np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
-                head = fit_head(self.states[train], evidence.on(train, len(self.states)), options, self._start(fold))
+                head = fit_head(self.states[train], evidence.on(train, len(self.states)), options, self.start(fold))
                 self._starts[fold] = head
                 predicted[held_out] = usable(head, self.states[held_out])
             shrunk, fitted = (self.error(to_score(predicted)) for to_score in (self._shrinkage(predicted), self.scale))
@@ -160,7 +160,7 @@ class HeadSearch:
         at = self.best
         yield [replace(at, pairs=pairs, temperature=t) for pairs in PAIRS for t in TEMPERATURES]
 
-    def _start(self, fold: int) -> RankingHead:
+    def start(self, fold: int) -> RankingHead:
         if fold not in self._starts:
             self._starts[fold] = RankingHead(self.states.shape[1], len(self.measured.models), GRK, init="zeros")
         return self._starts[fold]
@@ -179,7 +179,7 @@ class HeadSearch:
                 self.try_options(one)
         options, predicted = self.best, self.found[self.best][1]
         to_score = self._shrinkage(predicted) if self.is_shrunk[options] else self.scale
-        head = fit_head(self.states, Evidence.of(self.measured, options), options, self._start(0))
+        head = fit_head(self.states, Evidence.of(self.measured, options), options, self.start(0))
         self.raw = {name: usable(head, states) for name, states in tests.items()}
         found = {name: to_score(one) for name, one in self.raw.items()}
         return Predictions(to_score(predicted), found, {**asdict(options), "shrunk": self.is_shrunk[options]})

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from p2l.errors import ConfigError
+from p2l.head_posterior import HeadPosterior
 from p2l.options import check_count, check_number
 from p2l.outcomes import OutcomeFamily
-from p2l.ranking.head_posterior import HeadPosterior
 
 MAX_PARAMETERS = 1024  # the square of them is stored, and each vote changes all of it
 _TYPICAL = 0.3  # variance of a coefficient over prompts, in multiples of that over models

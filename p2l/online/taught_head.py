@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float64
 
+from p2l.head_posterior import HeadPosterior
 from p2l.online.head_feedback import Feedback
 from p2l.online.head_filter import HeadFilter, HeadState
 from p2l.online.online_head import OnlineHead
-from p2l.ranking.head_posterior import HeadPosterior
 from p2l.uncertainty.posterior_fit import LinearOutputs
 
 _BLOCK = 64  # pieces of feedback that are predicted from the same earlier ones

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from p2l.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from p2l.routing.build_router import make_router
     from p2l.routing.cost_optimizer import Optimizer
-    from p2l.routing.decision import Decision, Router, make_router
+    from p2l.routing.decision import Decision, Router
     from p2l.routing.envelope import Frontier
     from p2l.routing.erased_tail import cheapest_decision, erase_tail, with_common_costs
     from p2l.routing.planner import BatchAssignment, Capacity, assign_batch
+    from p2l.routing.risk import Risk, ScoreRisk
     from p2l.routing.shrinkage import Shrinkage
     from p2l.routing.shrinkage_fit import fit_shrinkage
     from p2l.routing.stream_budget import Spending, StreamBudget
@@ -25,7 +27,9 @@ __all__ = [
     "Decision",
     "Frontier",
     "Optimizer",
+    "Risk",
     "Router",
+    "ScoreRisk",
     "Shrinkage",
     "Spending",
     "StreamBudget",
@@ -39,11 +43,13 @@ __all__ = [
 ]
 
 _NAMES_OF_MODULE = {
+    "p2l.routing.build_router": ("make_router",),
     "p2l.routing.cost_optimizer": ("Optimizer",),
-    "p2l.routing.decision": ("Decision", "Router", "make_router"),
+    "p2l.routing.decision": ("Decision", "Router"),
     "p2l.routing.envelope": ("Frontier",),
     "p2l.routing.erased_tail": ("cheapest_decision", "erase_tail", "with_common_costs"),
     "p2l.routing.planner": ("BatchAssignment", "Capacity", "assign_batch"),
+    "p2l.routing.risk": ("Risk", "ScoreRisk"),
     "p2l.routing.shrinkage": ("Shrinkage",),
     "p2l.routing.shrinkage_fit": ("fit_shrinkage",),
     "p2l.routing.stream_budget": ("Spending", "StreamBudget"),

@@ -1,23 +1,21 @@
 """Choose the model for a prompt within a budget: exact, in microseconds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final, get_args
+from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from p2l.arrays import to_numpy
 from p2l.errors import ConfigError, DataError, InfeasibleBudget
 from p2l.outcomes import OutcomeFamily
 from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.envelope import Frontier, Mixture, Point, mix, pareto, upper_envelope
+from p2l.routing.risk import ScoreRisk
 from p2l.routing.scores import Opponents, scores, strength
 from p2l.routing.shrinkage import Shrinkage
 from p2l.types import Ranking
-
-Numbers = Sequence[float] | Float[np.ndarray, " models"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +68,7 @@ class Router:
     budget the best score wins. The LPs are solved on the concave envelope (``p2l.routing.envelope``).
 
     ``predicted``: models whose cost on a prompt is that of its ranking (``Ranking.costs``); None: none.
+    ``risk``: scores under a posterior in place of those of the estimates.
     """
 
     optimizer: Optimizer
@@ -79,6 +78,7 @@ class Router:
     by_cost: Int64[np.ndarray, " models"]
     shrinkage: Shrinkage | None = None
     predicted: Bool[np.ndarray, " models"] | None = None
+    risk: ScoreRisk | None = None
 
     def decide(
         self,
@@ -142,6 +142,8 @@ class Router:
 
     def scores(self, ranking: Ranking) -> Float64[np.ndarray, "*batch models"]:
         """Return the score of each model on each prompt, which the router maximises."""
+        if self.risk is not None:
+            return self.risk.scores(self.optimizer, self.family, ranking, self.opponents)
         predicted = scores(self.optimizer, self.family, ranking, self.opponents)
         return predicted if self.shrinkage is None else self.shrinkage(predicted)
 
@@ -188,7 +190,8 @@ class Router:
     ) -> list[Point]:
         """Return the models that are better than all cheaper ones, cheapest first.
 
-        Without shrinkage, scores rise with coefficients, so only the models returned need a score.
+        Scores rise with coefficients (those that a risk has moved, if any), so only the models returned need one. They
+        do not with shrinkage, or if they are expected ones.
         """
         if ranking.coefs.shape != (len(self.costs),):
             raise ConfigError(
@@ -198,64 +201,16 @@ class Router:
         coefs = to_numpy(ranking.coefs)
         if not np.isfinite(coefs).all():
             raise DataError(f"the coefficient of model {np.flatnonzero(~np.isfinite(coefs))[0]} is not finite")
-        if self.shrinkage is not None:
-            shrunk = self.scores(ranking)
-            if np.isnan(shrunk[order]).any():
+        if self.shrinkage is not None or not (self.risk is None or self.risk.moves_coefs):
+            every = self.scores(ranking)
+            if np.isnan(every[order]).any():
                 raise ConfigError("the shrinkage lacks a model that may be chosen; mask it")
-            model = order[pareto(shrunk[order])]
-            score = shrunk[model]
+            model = order[pareto(every[order])]
+            score = every[model]
         else:
-            model = order[pareto(coefs[order])]
-            score = scores(self.optimizer, self.family, ranking, self.opponents, model)
+            own = coefs if self.risk is None else self.risk.coefs(ranking)
+            model = order[pareto(own[order])]
+            score = scores(
+                self.optimizer, self.family, ranking, self.opponents, model, None if self.risk is None else own
+            )
         return list(map(Point._make, zip(costs[model].tolist(), score.tolist(), model.tolist())))
-
-
-def make_router(
-    optimizer: Optimizer,
-    family: OutcomeFamily,
-    costs: Numbers,
-    opponents: Numbers | None = None,
-    shrinkage: Shrinkage | None = None,
-    predicted: Sequence[bool] | None = None,
-) -> Router:
-    """Return a router over models in the order of the rankings.
-
-    Args:
-        optimizer: how a budget is met.
-        family: of the rankings.
-        costs: of each model, in the unit of the budgets; that of a model which is always masked has no effect.
-        opponents: how often each model is met (``optimal-lp``), normalised here; None: all alike.
-        shrinkage: for the same models in this order (``Shrinkage.aligned``), fitted to these scores.
-        predicted: whether the cost of each model comes with the ranking of a prompt, in the same unit; ``costs`` of
-            these have no effect.
-
-    Raises ConfigError if a cost or weight is negative or not finite, or if lengths or the shrinkage do not match.
-    """
-    if optimizer not in get_args(Optimizer):
-        raise ConfigError(f"unknown optimizer {optimizer!r}; known: {', '.join(get_args(Optimizer))}")
-    cost = _numbers(costs, "costs")
-    weights = np.ones(len(cost)) if opponents is None else _numbers(opponents, "opponents")
-    if len(weights) != len(cost) or not weights.sum() > 0:
-        raise ConfigError(f"opponents: {len(cost)} weights with a positive sum are needed; got {list(weights)}")
-    if shrinkage is not None:
-        _check_shrinkage(shrinkage, optimizer, len(cost), opponents is None)
-    mask = None if predicted is None or not any(predicted) else np.array(predicted, dtype=bool)
-    if mask is not None and len(mask) != len(cost):
-        raise ConfigError(f"predicted: {len(cost)} truth values are needed; got {len(mask)}")
-    return Router(optimizer, family, cost, Opponents.of(weights), np.argsort(cost, kind="stable"), shrinkage, mask)
-
-
-def _check_shrinkage(shrinkage: Shrinkage, optimizer: Optimizer, num_models: int, alike: bool) -> None:
-    if len(shrinkage.models) != num_models:
-        raise ConfigError(f"shrinkage: it has {len(shrinkage.models)} models; the router has {num_models}")
-    shrinkage.check(optimizer, alike)
-
-
-def _numbers(values: Numbers, name: str) -> Float64[np.ndarray, " models"]:
-    numbers = np.array(values, dtype=np.float64)
-    if not len(numbers):
-        raise ConfigError(f"{name}: at least one model is needed")
-    bad = np.flatnonzero(~(np.isfinite(numbers) & (numbers >= 0)))
-    if len(bad):
-        raise ConfigError(f"{name}: finite numbers of 0 or more are needed; that of model {bad[0]} is {values[bad[0]]}")
-    return numbers

@@ -25,6 +25,11 @@ class Opponents:
     models: Int64[np.ndarray, " opponents"] | None
     weights: Float64[np.ndarray, " opponents"]
 
+    @property
+    def indices(self) -> slice | Int64[np.ndarray, " opponents"]:
+        """What takes them from an array over models."""
+        return slice(None) if self.models is None else self.models
+
     @classmethod
     def of(cls, weights: Float64[np.ndarray, " models"]) -> "Opponents":
         """Create them from one weight for each model, of any positive sum."""
@@ -38,24 +43,29 @@ def scores(
     ranking: Ranking,
     opponents: Opponents,
     models: Int64[np.ndarray, " chosen"] | None = None,
+    own: Float64[np.ndarray, "*batch models"] | None = None,
 ) -> Float64[np.ndarray, "*batch scored"]:
     """Return the score of each model (or of some) on each prompt, as published; it rises with the coefficient.
 
-    ``optimal-lp``: ``win_rates``. ``strict`` and ``simple-lp``: ``published_scores``.
+    ``optimal-lp``: ``win_rates``. ``strict`` and ``simple-lp``: ``published_scores``. ``own``: coefficients to score in
+    place of those of the ranking; the opponents keep theirs.
     """
     if optimizer == "optimal-lp":
-        return win_rates(family, ranking, opponents, models)
-    return published_scores(family, ranking, models)
+        return win_rates(family, ranking, opponents, models, own)
+    return published_scores(family, ranking, models, own)
 
 
 def published_scores(
-    family: OutcomeFamily, ranking: Ranking, models: Int64[np.ndarray, " chosen"] | None = None
+    family: OutcomeFamily,
+    ranking: Ranking,
+    models: Int64[np.ndarray, " chosen"] | None = None,
+    own: Float64[np.ndarray, "*batch every"] | None = None,
 ) -> Float64[np.ndarray, "*batch scored"]:
-    """Return the coefficient (nats) of each model (or of some).
+    """Return the coefficient (nats) of each model (or of some); ``own``: as in ``scores``.
 
     If the family has a ground level (grk, ba, rk-reparam), its sigmoid instead: P(the answer is usable).
     """
-    coefs = _take(to_numpy(ranking.coefs), models)
+    coefs = _take(to_numpy(ranking.coefs) if own is None else own, models)
     if family.shift_invariant:
         return coefs.copy()
     with np.errstate(over="ignore"):  # e^-coef is infinite below -709, and the answer 0
@@ -63,15 +73,21 @@ def published_scores(
 
 
 def win_rates(
-    family: OutcomeFamily, ranking: Ranking, opponents: Opponents, models: Int64[np.ndarray, " chosen"] | None = None
+    family: OutcomeFamily,
+    ranking: Ranking,
+    opponents: Opponents,
+    models: Int64[np.ndarray, " chosen"] | None = None,
+    own: Float64[np.ndarray, "*batch levels"] | None = None,
 ) -> Float64[np.ndarray, "*batch scored"]:
     """Return W q, how often each model beats an opponent drawn with probabilities q, in [0, 1].
 
     W_ij = P(i beats j) + (P(tie) + P(both bad)) / 2 as far as the family has them, so that W_ij + W_ji = 1; under
     Bradley-Terry it is the published sigmoid(b_i - b_j). A model meets itself with its own weight (W_ii = 1/2).
+    ``own``: as in ``scores``, of any number of models.
     """
-    levels, eta, odds, _ = _Scale.of(family, ranking)
-    first, second = _take(levels, models), _take(levels, opponents.models)
+    scale = _Scale.of(family, ranking, own)
+    levels, eta, odds = scale.levels, scale.eta, scale.odds
+    first, second = _take(levels if own is None else scale.level_of(own), models), _take(levels, opponents.models)
     if levels.ndim == 1:
         return _wins(family, first, second, eta, odds) @ opponents.weights
     chunk = max(1, _PAIRS_AT_ONCE // (first.shape[-1] * second.shape[-1]))
@@ -97,15 +113,20 @@ class _Scale(NamedTuple):
     shift: float
 
     @classmethod
-    def of(cls, family: OutcomeFamily, ranking: Ranking) -> "_Scale":
+    def of(cls, family: OutcomeFamily, ranking: Ranking, own: np.ndarray | None = None) -> "_Scale":
         coefs, eta = ranking.numpy()[:2]
         low, high, shift = float(coefs.min()), float(coefs.max()), 0.0
+        if own is not None:
+            low, high = min(low, float(own.min())), max(high, float(own.max()))
         if family.shift_invariant and not -_MAX_LOG_ODDS < low <= high < _MAX_LOG_ODDS:
             shift = (low + high) / 2  # any zero serves
             coefs, low, high = coefs - shift, low - shift, high - shift
         largest = max(-low, high) if eta is None else max(-low, high, float(np.abs(eta).max()))
         odds = largest < _MAX_LOG_ODDS
         return cls(np.exp(coefs) if odds else coefs, eta, odds, shift)
+
+    def level_of(self, coefs: np.ndarray) -> np.ndarray:
+        return np.exp(coefs - self.shift) if self.odds else coefs - self.shift
 
 
 def _wins(

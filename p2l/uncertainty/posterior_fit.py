@@ -18,6 +18,7 @@ from p2l.uncertainty.evidence import Axes, Prior, Quadratic, best_prior
 
 RESIDUAL = 0.25  # share of what prompts change that no linear head can tell, before any vote
 _TYPICAL = 0.3  # variance of a coefficient over prompts, in multiples of that over models, before any vote
+_BOUNDED = 1e-9  # of the most information about a model: votes that were certain before them bound nothing
 _DECAYS = (0.0, 0.5, 1.0, 1.5)  # how much more the prior expects of the leading directions of the hidden states
 
 
@@ -165,9 +166,10 @@ def posterior_of(
 
 
 def _spread(level: Float64[np.ndarray, " outputs"], found: Curvature, models: int) -> float:
-    """Return the variance of the coefficients of the models that have votes."""
-    voted = found.outputs.diagonal()[:models] > 0
-    return max(float(level[:models][voted].var()), 1e-6) if voted.any() else 1.0
+    """Return the variance of the coefficients of the models that votes bound."""
+    told = found.outputs.diagonal()[:models]
+    bounded = told > _BOUNDED * told.max()
+    return max(float(level[:models][bounded].var()), 1e-6) if bounded.any() else 1.0
 
 
 def _without_constant(

@@ -26,17 +26,32 @@ def predictive_log_loss(
     family: OutcomeFamily,
 ) -> Float64[np.ndarray, " votes"]:
     """Return the log loss of each vote times its weight, averaged over what the posterior leaves open."""
-    losses = np.zeros(len(votes.model_a))
+    log_probs = predictive_log_probs(posterior, votes, rankings, states, family)
+    _, targets = vote_inputs(votes, rankings, slice(None), family)
+    return -(targets.numpy() * log_probs).sum(1)
+
+
+def predictive_log_probs(
+    posterior: HeadPosterior,
+    votes: VoteTable,
+    rankings: Ranking,
+    states: Float64[np.ndarray, "prompts hidden"],
+    family: OutcomeFamily,
+) -> Float64[np.ndarray, "votes outcomes"]:
+    """Return log P(outcome) of each vote, with P averaged over what the posterior leaves open.
+
+    Row i of ``rankings`` and ``states`` belongs to prompt i of the votes.
+    """
+    log_probs = np.zeros((len(votes.model_a), len(family.outcomes)))
     order = np.argsort(votes.prompt_index, kind="stable")
     for first in range(0, len(order), _VOTES):
         rows = order[first : first + _VOTES]
         prompts, at = np.unique(votes.prompt_index[rows], return_inverse=True)
-        means, targets = vote_inputs(votes, rankings, rows, family)
+        means, _ = vote_inputs(votes, rankings, rows, family)
         places = output_places(votes, rows, family)
         covariances = posterior.covariance(states[prompts])[at[:, None, None], places[:, :, None], places[:, None, :]]
-        log_probs = _mean_log_probs(family, means, _root(torch.from_numpy(covariances)))
-        losses[rows] = -(targets * log_probs).sum(1).numpy()
-    return losses
+        log_probs[rows] = _mean_log_probs(family, means, _root(torch.from_numpy(covariances))).numpy()
+    return log_probs
 
 
 def _root(covariance: Float[Tensor, "votes parameters parameters"]) -> Float[Tensor, "votes parameters parameters"]:

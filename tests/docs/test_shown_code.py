@@ -74,6 +74,14 @@ def follow(rule: Rule, command: ShownCommand, sandbox: Path, live: LiveServers) 
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
 
 
+def make_what_they_read(page: Path, programs: list[str], sandbox: Path) -> None:
+    """Run the commands of a page whose output its programs read, unless they have run."""
+    for command in shown_commands(page):
+        (made,) = [word.removeprefix("output_dir=") for word in command.words if word.startswith("output_dir=")] or [""]
+        if made and any(made in text for text in programs) and not (sandbox / made).exists():
+            run_command(sandbox, *command.words[1:])
+
+
 def of_training(words: list[str]) -> list[str]:
     """Return the arguments of ``p2l`` that torchrun and sbatch lead to."""
     if words[0] == "torchrun":
@@ -123,6 +131,7 @@ def test_programs(page: Path, sandbox: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(sandbox)
     names: dict[str, object] = {"__name__": "shown"}
     programs = [block.text for block in shown_code(page, "python")]
+    make_what_they_read(page, programs, sandbox)
     with contextlib.redirect_stdout(io.StringIO()):
         if not any("localhost:8000" in text for text in programs):
             for text in programs:

@@ -53,6 +53,8 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext) -> None:
         fields["tail_erased"] = True
     if (read := context.plan.read) is not None and read.instead is not None:
         fields["read_instead"] = read.instead
+    if context.plan.risk is not None:
+        fields["risk"] = context.plan.risk
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
     if result.unaffordable:
@@ -122,6 +124,8 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
         headers["x-p2l-tail-erased"] = "true"
     if plan.read is not None and plan.read.instead is not None:
         headers["x-p2l-read-instead"] = plan.read.instead
+    if plan.risk is not None:
+        headers["x-p2l-risk"] = str(plan.risk)
     if result.model != plan.chosen:
         headers["x-p2l-fallback-from"] = header_text(plan.chosen)
     if result.answer.dropped:

@@ -73,10 +73,10 @@ def _check_places(options: RouterOptions, snapshot: Snapshot) -> None:
         from p2l.serving.router.selection.model_scorer import check_checkpoint
 
         check_checkpoint(options.router_model_path)
-    if snapshot.config.predicted:
-        from p2l.serving.router.selection.cost_check import check_predicted_costs  # the checks of files need no client
+    if snapshot.config.predicted or snapshot.config.router.risk is not None:
+        from p2l.serving.router.selection.model_check import check_model  # the checks of files need no client
 
-        asyncio.run(check_predicted_costs(options, snapshot.config))
+        asyncio.run(check_model(options, snapshot.config))
     open_shared_state(options.state).close()
     if options.feedback is not None:
         asyncio.run(_check_store(options.feedback))

@@ -38,6 +38,8 @@ def _render(config: ServerConfig, plan: RoutingPlan, num_choices: int) -> dict[s
         preview["tail_erased"] = True
     if plan.read is not None:
         preview["read"] = _rendered(plan.read)
+    if plan.risk is not None:
+        preview["risk"] = plan.risk
     if (decision := plan.decision) is not None:
         preview |= {
             "expected_cost": decision.expected_cost * num_choices,

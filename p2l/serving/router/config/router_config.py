@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from p2l.errors import ConfigError
 from p2l.options import check_count
+from p2l.routing.risk import Risk, check_risk
 from p2l.serving.router.config.text_config import TextConfig
 from p2l.serving.router.config.token_prices import TypicalTokens
 from p2l.serving.router.config.value_checks import check_is_file, check_not_negative
@@ -25,6 +26,7 @@ class RouterConfig:
         mean_cost: target of the mean cost over all traffic (a stream budget).
         mean_cost_state: SQLite file that keeps the stream budget across restarts; None: that of ``--state``.
         shrinkage: file of a ``Shrinkage`` that is applied to all scores.
+        risk: quantile of the scores to route by, or "expected": needs a P2L model with a posterior in this process.
         erase_tail: characters at the end of a prompt without which it is scored too; the cheaper decision is taken.
         text_from: which text of a request the models are chosen by.
         cost_unit: unit of all costs here, such as "dollars"; needed if some are predicted and some are numbers. It must
@@ -44,6 +46,7 @@ class RouterConfig:
     mean_cost: float | None = None
     mean_cost_state: str | None = None
     shrinkage: str | None = None
+    risk: Risk | None = None
     erase_tail: int | None = None
     text_from: TextConfig = field(default_factory=TextConfig)
     cost_unit: str | None = None
@@ -54,6 +57,12 @@ class RouterConfig:
     def __post_init__(self) -> None:
         if self.mean_cost is not None and not (math.isfinite(self.mean_cost) and self.mean_cost > 0):
             raise ConfigError(f"mean_cost must be a finite number above 0; got {self.mean_cost}")
+        if self.risk is not None:
+            check_risk(self.risk)
+            if self.shrinkage is not None:
+                raise ConfigError(
+                    "risk goes without shrinkage, which was fitted to the scores of the estimates; leave one out"
+                )
         if self.erase_tail is not None:
             check_count("erase_tail", self.erase_tail)
         if not all(alias.strip() for alias in self.aliases) or len(set(self.aliases)) < len(self.aliases):

@@ -18,6 +18,7 @@ class ModelScorer:
     def __init__(self, predictor: Predictor, cache_bytes: int = 0) -> None:
         self.family = predictor.family
         self.cost_facts = predictor.cost_facts
+        self.posterior = predictor.posterior
         self._names = tuple(predictor.models)
         caches = CacheSizes(cache_bytes) if cache_bytes else NO_CACHES
         self._batcher = Batcher(predictor, lanes=choose_lanes(predictor.device.type), caches=caches)

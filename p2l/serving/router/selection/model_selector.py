@@ -106,7 +106,8 @@ class ModelSelector:
         """
         listed = await self._scorer.models()
         names = listed or tuple(config.model_configs)
-        if self._ranked is None or not self._ranked.fits(config, names, self._scorer.family, self._scorer.cost_facts):
+        scorer = self._scorer
+        if self._ranked is None or not self._ranked.fits(config, names, scorer.family, scorer.cost_facts):
             try:
                 self._ranked = self._rank_models(config, listed)
             except ConfigError as error:
@@ -160,7 +161,7 @@ class ModelSelector:
                 hint = suggestion(name, listed)
                 raise ConfigError(f"router.opponents.{name}: the P2L model ranks no model of this name{hint}")
         names, scorer = listed or tuple(config.model_configs), self._scorer
-        ranked = RankedModels(config, names, scorer.family, self._optimizer, scorer.cost_facts)
+        ranked = RankedModels(config, names, scorer.family, self._optimizer, scorer.cost_facts, scorer.posterior)
         if not ranked.configured.any():
             hint = "".join(suggestion(name, listed) for name in list(config.model_configs)[:1])
             raise ConfigError(f"model_configs: the P2L model ranks none of these models{hint}")

@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from p2l.cost_facts import CostFacts
 from p2l.errors import ConfigError, P2LError
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import BT, FAMILIES, GRK, OutcomeFamily
 from p2l.serving.http.api_error import ApiError, invalid
 from p2l.serving.http.model_header import list_of, model_of
@@ -37,10 +38,12 @@ class PromptScorer(Protocol):
     Attributes:
         family: outcome family of the ranking.
         cost_facts: of the costs in the ranking; None: there are none, or the models are not known yet.
+        posterior: that reads the states in the ranking; None: there are none.
     """
 
     family: OutcomeFamily
     cost_facts: CostFacts | None
+    posterior: HeadPosterior | None
 
     async def models(self) -> tuple[str, ...]:
         """Return the models in the order of the coefficients; empty if any models will do.
@@ -59,6 +62,7 @@ class RandomScorer:
 
     family = BT
     cost_facts: CostFacts | None = None
+    posterior: HeadPosterior | None = None
 
     def __init__(self, seed: int | None) -> None:
         self._rng = np.random.default_rng(seed)
@@ -79,6 +83,8 @@ class EndpointScorer:
     ``family``: that of the router type; once the endpoint has told its own, that. Prompts with the same turns at the
     same time, or later if ``cache`` keeps them, are one request.
     """
+
+    posterior: HeadPosterior | None = None  # an endpoint does not send states
 
     def __init__(self, client: UpstreamClient, url: str, key: str, family: OutcomeFamily, cache: ScoreCache) -> None:
         self.family = self._asked = family

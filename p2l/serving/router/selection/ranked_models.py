@@ -8,9 +8,11 @@ from jaxtyping import Bool
 
 from p2l.cost_facts import CostFacts
 from p2l.errors import ConfigError, InfeasibleBudget
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
+from p2l.routing.build_router import make_router
 from p2l.routing.cost_optimizer import Optimizer
-from p2l.routing.decision import Decision, make_router
+from p2l.routing.decision import Decision
 from p2l.routing.erased_tail import cheapest_decision, with_common_costs
 from p2l.routing.scores import published_scores
 from p2l.routing.stream_budget import StreamBudget
@@ -37,8 +39,10 @@ class RankedModels:
         family: of the P2L model.
         optimizer: how a budget is met.
         facts: of the costs that the P2L model predicts; None: it predicts none.
+        posterior: of the P2L model; None: it has none.
 
-    Raises ConfigError if a cost is to be predicted and is not, or is in another unit than the configuration's.
+    Raises ConfigError if a cost is to be predicted and is not, or is in another unit than the configuration's, or if
+    the configuration has a risk and there is no posterior.
 
     Attributes:
         unscored: mean cost of each model whose cost is predicted, for a request without a scored prompt.
@@ -51,8 +55,10 @@ class RankedModels:
         family: OutcomeFamily,
         optimizer: Optimizer,
         facts: CostFacts | None = None,
+        posterior: HeadPosterior | None = None,
     ) -> None:
         check_costs(config, facts)
+        check_posterior(config, posterior)
         self.config = config
         self.names = names
         self.facts = facts
@@ -63,7 +69,9 @@ class RankedModels:
         weights = config.router.opponents
         opponents = None if weights is None else [weights.get(name, 0.0) for name in names]
         shrinkage = None if config.shrinkage is None else config.shrinkage.aligned(names)
-        self.router = make_router(optimizer, family, costs, opponents, shrinkage, predicted)
+        self.router = make_router(
+            optimizer, family, costs, opponents, shrinkage, predicted, config.router.risk, posterior
+        )
         self.unscored = {name: self._predicted_cost(name, facts.mean[name]) for name in config.predicted if facts}
         lengths = [models[name].capabilities.context_length if name in models else None for name in names]
         self._lengths = np.array([np.inf if length is None else length for length in lengths])
@@ -110,12 +118,21 @@ class RankedModels:
         candidates = self._candidates(ranking, decision.model, ceiling, able, mask)
         predicted = self._predicted_costs(candidates, costs)
         is_part = ranking is not readings[0]
-        return RoutingPlan(candidates, "routed", self.scores(ranking), decision, costs=predicted, tail_erased=is_part)
+        return RoutingPlan(
+            candidates,
+            "routed",
+            self.scores(ranking),
+            decision,
+            costs=predicted,
+            tail_erased=is_part,
+            risk=self.config.router.risk,
+        )
 
     def scores(self, ranking: Ranking) -> dict[str, float]:
-        """Return the scores that clients see: shrunk, or as published (coefficients; their sigmoid if grounded)."""
-        is_shrunk = self.router.shrinkage is not None
-        values = self.router.scores(ranking) if is_shrunk else published_scores(self.router.family, ranking)
+        """Return the scores that clients see: shrunk, or by the risk, or as published (coefficients; their sigmoid if
+        grounded)."""
+        is_own = self.router.shrinkage is not None or self.router.risk is not None
+        values = self.router.scores(ranking) if is_own else published_scores(self.router.family, ranking)
         return dict(zip(self._shown, values[self.configured].tolist()))
 
     def _plan_on_stream_budget(
@@ -135,6 +152,7 @@ class RankedModels:
             spending=spending,
             costs=self._predicted_costs(candidates, costs),
             tail_erased=spending.reading > 0,
+            risk=self.config.router.risk,
         )
 
     def _predicted_costs(self, candidates: tuple[str, ...], costs: np.ndarray) -> PredictedCosts:
@@ -205,6 +223,15 @@ def check_costs(config: ServerConfig, facts: CostFacts | None) -> None:
         raise ConfigError(
             f"router.cost_unit is {config.router.cost_unit!r}, and the P2L model predicts costs in {facts.unit!r}; "
             "state all costs in the unit of the predictions"
+        )
+
+
+def check_posterior(config: ServerConfig, posterior: HeadPosterior | None) -> None:
+    """Raise ConfigError if the configuration has a risk and the P2L model no posterior."""
+    if config.router.risk is not None and posterior is None:
+        raise ConfigError(
+            "router.risk needs a P2L model with a posterior in this process: --router-model-path with a checkpoint "
+            "that has posterior.npz (p2l posterior adds one); an endpoint does not send what it needs"
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2l.routing.decision import Decision
+from p2l.routing.risk import Risk
 from p2l.routing.stream_budget import Spending, StreamBudget
 from p2l.serving.router.config.server_config import ModelConfig, ServerConfig
 from p2l.serving.router.selection.read_text import ReadText
@@ -35,6 +36,7 @@ class RoutingPlan:
         spending: the cost that it booked.
         tail_erased: whether the decision is that of the prompt without its tail, which is cheaper.
         read: the text that was scored; None if nothing was.
+        risk: by which the scores were taken; None: they are those of the estimates, or nothing was scored.
         costs: of the candidates whose cost is predicted: on this prompt, or their means if nothing was scored.
     """
 
@@ -47,6 +49,7 @@ class RoutingPlan:
     costs: PredictedCosts = field(default_factory=dict)
     tail_erased: bool = False
     read: ReadText | None = None
+    risk: Risk | None = None
 
     @property
     def chosen(self) -> str:

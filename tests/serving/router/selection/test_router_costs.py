@@ -15,7 +15,7 @@ from p2l.models.predictor import predict
 from p2l.serving.router.config.load_config import load_config
 from p2l.serving.router.config.router_options import RouterOptions
 from p2l.serving.router.router_command import main as router_command
-from p2l.serving.router.selection.cost_check import check_predicted_costs
+from p2l.serving.router.selection.model_check import check_model
 from tests.models.test_cost_file import with_costs
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Reply, Running, Seen, chat, model
@@ -152,7 +152,7 @@ def test_costs_that_are_not_predicted_are_found_at_the_start(
         entry["cost"] = costs.get(name, "predicted")
     server.config_path.write_text(yaml.safe_dump(wanted))
     with pytest.raises(ConfigError, match=why):
-        asyncio.run(check_predicted_costs(server.container.options, load_config(server.config_path)))
+        asyncio.run(check_model(server.container.options, load_config(server.config_path)))
     wait_until(lambda: server.container.metrics.reloads.labels("refused")._value.get())
     assert chat(start.client(server), **asked("short"))["x-p2l-cost"] == "1"
 
@@ -212,7 +212,7 @@ def test_a_checkpoint_without_costs_is_found_before_the_router_serves(
     assert router_command([*arguments, str(plain)]) == 2
     assert "the P2L model predicts no costs" in caplog.text
     options = RouterOptions(config, router_model_path=str(priced))
-    asyncio.run(check_predicted_costs(options, load_config(config)))
+    asyncio.run(check_model(options, load_config(config)))
 
 
 def test_a_model_in_the_router_predicts_costs(start: Starter, tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -1,24 +1,27 @@
-"""Check at the start that the P2L model predicts the costs that the configuration asks for."""
+"""Check at the start that the P2L model has what the configuration asks for: predicted costs, a posterior."""
 
 from contextlib import suppress
 from pathlib import Path
 
-from p2l.cost_facts import CostFacts
 from p2l.serving.router.config.router_options import RouterOptions
 from p2l.serving.router.config.server_config import ServerConfig
 from p2l.serving.router.selection.prompt_scorer import make_scorer
-from p2l.serving.router.selection.ranked_models import check_costs
+from p2l.serving.router.selection.ranked_models import RankedModels, check_costs, check_posterior
 from p2l.serving.router.selection.score_cache import ScoreCache
 from p2l.serving.router.upstream.client import UpstreamClient
 from p2l.serving.router.upstream_error import UpstreamError
 
 
-async def check_predicted_costs(options: RouterOptions, config: ServerConfig) -> None:
-    """Raise ConfigError if predicted costs are missing or in another unit; pass if the endpoint cannot be reached."""
-    if not config.predicted:
-        return
+async def check_model(options: RouterOptions, config: ServerConfig) -> None:
+    """Raise ConfigError if predicted costs are missing or in another unit, or if a risk is set without a posterior.
+
+    Passes if the endpoint cannot be reached.
+    """
     if options.router_model_path is not None:
-        check_costs(config, _facts_of_checkpoint(options.router_model_path))
+        _check_checkpoint(options.router_model_path, options, config)
+        return
+    check_posterior(config, None)
+    if not config.predicted:
         return
     client = UpstreamClient()
     try:
@@ -38,9 +41,11 @@ async def check_predicted_costs(options: RouterOptions, config: ServerConfig) ->
         await client.close()
 
 
-def _facts_of_checkpoint(path: str) -> CostFacts | None:
+def _check_checkpoint(path: str, options: RouterOptions, config: ServerConfig) -> None:
     from p2l.models.backbone import local_folder  # with the packages of models
     from p2l.models.checkpoint_reader import load_head
 
     part = load_head(Path(local_folder(path)), name=path)
-    return None if part.head.cost_head is None else part.head.cost_head.facts(part.models)
+    facts = None if part.head.cost_head is None else part.head.cost_head.facts(part.models)
+    posterior = None if part.head.posterior_head is None else part.head.posterior_head.posterior
+    RankedModels(config, tuple(part.models), part.head.family, options.cost_optimizer, facts, posterior)
