@@ -43,7 +43,7 @@ def explain(error: HydraException, composition: Composition, overrides: list[Ove
     """Return the message for a user; Hydra's own if no option is at fault."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_choice(error)
-    return _explain_key(composition, overrides) or str(error)
+    return _explain_null_key(overrides) or _explain_key(composition, overrides) or str(error)
 
 
 def explain_null(overrides: list[Override]) -> str | None:
@@ -53,6 +53,18 @@ def explain_null(overrides: list[Override]) -> str | None:
         choices = loader.get_group_options(override.key_or_group)
         if choices and "null" in str(override.input_line).partition("=")[2]:
             return f"{override.input_line}: null is no choice of {override.key_or_group}; choices: {', '.join(choices)}"
+    return None
+
+
+def _explain_null_key(overrides: list[Override]) -> str | None:
+    """Explain that null is a key of a mapping, which no configuration can hold; None if it is none."""
+    for override in overrides:
+        value = override.value() if not override.is_sweep_override() else None
+        if isinstance(value, dict) and None in value:
+            return (
+                f"{override.input_line}: null cannot be a key; an empty cell of a table is a missing value, and a text "
+                "null of a table must be changed in it"
+            )
     return None
 
 

@@ -27,6 +27,7 @@ from p2l.winner import Outcome
 SOFT_COLUMNS = ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
 Adapter = Callable[[pd.DataFrame], pd.DataFrame]
 _NAMES = ("model_a", "model_b", "conversation_id", "evaluation_session_id", "question_id")
+_SAME = 1e-3
 _TIE_LABELS = {1: Outcome.TIE.value, 2: Outcome.BOTH_BAD.value}
 # What a table may hold that one leaderboard needs
 BATTLE_COLUMNS_OF_RELEASES = ("model_a", "model_b", "winner", "weight", *SOFT_COLUMNS, "p_b", *ONE_HOT_COLUMNS)
@@ -97,7 +98,7 @@ def chosen_columns(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFr
     """Rename the columns that the caller names, in place of any that have the new name."""
     if not columns:
         return frame
-    check_meanings(columns)
+    check_meanings(columns, frame.columns)
     missing = [name for name in columns.values() if name not in frame.columns]
     if missing:
         has = ", ".join(map(str, frame.columns))
@@ -160,17 +161,33 @@ def adapt_p2l_training(frame: pd.DataFrame) -> pd.DataFrame:
 def adapt_judge(frame: pd.DataFrame) -> pd.DataFrame:
     """Convert a judge's preference ``p_b`` in [0, 1] for model_b (AlpacaEval) to a soft vote, and a winner if none.
 
-    What is not a number stays in ``p_model_b``, for validation to report.
+    What is not a number stays in ``p_model_b``, for validation to report. Raises ``DataError`` if the table has other
+    soft votes too.
     """
     p_b = pd.Series(numbers(frame["p_b"]), index=frame.index)
-    read = p_b.where(np.isfinite(p_b))
-    written = frame["p_b"].astype(object).where(np.isinf(p_b), p_b) if np.isinf(p_b).any() else p_b
-    soft = dict(zip(SOFT_COLUMNS, (1 - read, written, read * 0, read * 0), strict=True))
-    adapted = frame.assign(**soft)
+    if set(SOFT_COLUMNS) & set(frame.columns):
+        _check_same(p_b, frame)
+        adapted = frame
+    else:
+        read = p_b.where(np.isfinite(p_b))
+        written = frame["p_b"].astype(object).where(np.isinf(p_b), p_b) if np.isinf(p_b).any() else p_b
+        soft = dict(zip(SOFT_COLUMNS, (1 - read, written, read * 0, read * 0), strict=True))
+        adapted = frame.assign(**soft)
     if "winner" in frame.columns:
         return adapted
     names = {-1.0: Outcome.MODEL_A.value, 0.0: Outcome.TIE.value, 1.0: Outcome.MODEL_B.value}
     return adapted.assign(winner=np.sign(p_b - 0.5).map(names))
+
+
+def _check_same(p_b: pd.Series, frame: pd.DataFrame) -> None:
+    """Raise DataError if ``p_b`` differs from ``p_model_b``."""
+    soft = numbers(frame["p_model_b"]) if "p_model_b" in frame.columns else p_b.to_numpy()
+    if (differ := ~np.isclose(p_b, soft, rtol=0, atol=_SAME, equal_nan=True)).any():
+        row = int(np.flatnonzero(differ)[0])
+        raise DataError(
+            f"the table holds soft votes twice, in p_b and in p_model_b, which differ in {differ.sum():,} rows (row "
+            f"{row} first: {p_b.iloc[row]:g} and {soft[row]:g}); keep one of them"
+        )
 
 
 def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:

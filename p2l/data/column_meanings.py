@@ -20,17 +20,31 @@ RELEASES: tuple[str, ...] = (
     *("conversation_a", "conversation_b", "full_conversation", "response_a", "response_b"),
     *ONE_HOT_COLUMNS,
 )
+_REQUIRED = ("prompt", "model_a", "model_b", "winner")
+# names of releases, and the column that says the same
+_MEANING = {
+    **dict.fromkeys(("labels", *ONE_HOT_COLUMNS), "winner"),
+    **dict.fromkeys(("conversation_a", "conversation_b", "full_conversation"), "prompt"),
+    **dict.fromkeys(("evaluation_session_id", "question_id", "id"), "conversation_id"),
+    "tstamp": "timestamp",
+}
 _OTHER_NAMES = {"weight": ("weights",), "timestamp": ("timestamps",), "conversation_id": ("conversationids",)}
 
 
-def check_meanings(meanings: Collection[str]) -> None:
+def check_meanings(meanings: Collection[str], columns: Collection[object]) -> None:
     """Raise DataError for a key of ``columns`` that is nearly the name of a column that p2l reads.
 
-    Others are allowed: categories may stand in a column of any name.
+    Others are allowed: categories may stand in a column of any name. Nearer names count if the table, which has
+    ``columns``, holds what p2l reads there.
     """
-    known = ("prompt", "model_a", "model_b", "winner", *OPTIONAL, *RELEASES)
+    there = {*meanings, *columns}
+    missed = [name for name in (*_REQUIRED, *OPTIONAL, *_MEANING) if not {name, _MEANING.get(name, name)} & there]
     for meaning in meanings:
-        if meaning not in known and (near := get_close_matches(meaning.casefold(), known, 1, cutoff=0.75)):
+        if meaning in (*_REQUIRED, *OPTIONAL, *RELEASES):
+            continue
+        name = meaning.casefold()
+        near = get_close_matches(name, (*_REQUIRED, *OPTIONAL), 1, 0.9) or get_close_matches(name, missed, 1, 0.75)
+        if near:
             raise DataError(f"columns: p2l reads no column {meaning!r}; did you mean {near[0]!r}?")
 
 

@@ -33,6 +33,7 @@ _TIE = 0.5
 _LABELS_SHOWN = 8
 _EXACT = 2.0**53
 SCORES = {1.0: Outcome.MODEL_A.value, 0.0: Outcome.MODEL_B.value, _TIE: Outcome.TIE.value}
+_FLAGS = {True: ("true", "yes", "on"), False: ("false", "no", "off")}  # YAML reads all of these as flags
 WinnerMap = Mapping[Any, str | None]  # labels that are numbers in a file are compared as text
 
 
@@ -124,8 +125,14 @@ def _letters(text: str) -> str:
 
 def _given(winner_map: WinnerMap) -> dict[str, str | None]:
     """Return the outcomes of a map by the text of each label, and by ``_canonical`` unless that is a label too."""
-    given = {text_of(label) or str(label): _known(label, outcome) for label, outcome in winner_map.items()}
+    items = sorted(winner_map.items(), key=lambda item: not isinstance(item[0], bool))  # a text outdoes a flag
+    given = {text: _known(label, outcome) for label, outcome in items for text in _texts(label)}
     return {_canonical(label): outcome for label, outcome in given.items()} | given
+
+
+def _texts(label: object) -> Sequence[str]:
+    """Return the texts that a label of a map stands for: of a flag, the words that YAML makes a flag of."""
+    return _FLAGS[label] if isinstance(label, bool) else (text_of(label) or str(label),)
 
 
 def _is_given(label: str | None, given: Mapping[str, str | None]) -> bool:
@@ -148,8 +155,8 @@ def _warn_unused(winner_map: WinnerMap, labels: Sequence[str | None]) -> None:
     own = [label for label in labels if label is not None]
     known = {_canonical(label) for label in own}
     for label, outcome in winner_map.items():
-        text = _canonical(text_of(label) or str(label))
-        if text not in known and (outcome is None or _plain(text) in SPELLINGS):
+        texts = list(map(_canonical, _texts(label)))
+        if not known & set(texts) and (outcome is None or any(_plain(text) in SPELLINGS for text in texts)):
             shown = ", ".join(map(repr, own[:_LABELS_SHOWN])) + (", ..." if len(own) > _LABELS_SHOWN else "")
             log.warning("winner_map: no winner of the table is %r; they are %s", label, shown)
 

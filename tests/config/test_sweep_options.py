@@ -78,6 +78,15 @@ def test_an_option_of_a_choice_that_is_not_made_names_it(option, choices, capsys
     assert f"unknown option {option.partition('=')[0]}; it needs one of {choices}\n" in capsys.readouterr().err
 
 
+def test_null_as_a_key_is_explained(capsys):
+    for command, option in (
+        ("validate", "winner_map={first: model_a, null: tie}"),
+        ("leaderboard", "columns={null: x}"),
+    ):
+        assert main([command, "votes=v.csv", option]) == 2
+        assert f"{option}: null cannot be a key; an empty cell" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("group", ["lora", "buffer", "experiment", "sweep"])
 def test_null_turns_a_group_off(group, capsys):
     assert main(["train", "model=tiny", f"{group}=null", "--cfg", "job"]) == 0

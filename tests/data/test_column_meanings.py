@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -59,6 +60,39 @@ def test_votes_that_are_counted_in_blocks_say_it_too(tmp_path: Path, caplog: pyt
 def test_a_mistyped_meaning_is_an_error(key: str, meant: str) -> None:
     with pytest.raises(DataError, match=f"p2l reads no column '{key}'; did you mean '{meant}'"):
         load_votes([{**row, "w": 0.5} for row in ROWS], columns={key: "w"})
+
+
+@pytest.mark.parametrize("key", ["label", "prompt_id", "model"])
+def test_a_key_near_a_column_that_is_there_is_a_category(key: str) -> None:
+    rows = [{**row, "language": "en", "x": "news"} for row in ROWS]
+    assert (load_votes(rows, columns={key: "x"})[0].frame[key] == "news").all()
+
+
+@pytest.mark.parametrize(("key", "meant"), [("label", "labels"), ("tstmp", "tstamp"), ("question_ids", "question_id")])
+def test_a_key_near_a_name_of_releases_that_is_missed_is_an_error(key: str, meant: str) -> None:
+    rows = [{name: value for name, value in row.items() if name != "winner"} | {"x": 1} for row in ROWS]
+    with pytest.raises(DataError, match=f"p2l reads no column '{key}'; did you mean '{meant}'"):
+        load_votes(rows, columns={key: "x"})
+
+
+SOFT = {"p_model_a": 0.2, "p_model_b": 0.5, "p_tie": 0.2, "p_both_bad": 0.1}
+
+
+@pytest.mark.parametrize("missing", ["winner", "weight"])
+def test_two_soft_votes_of_a_row_must_agree(missing: str, tmp_path: Path) -> None:
+    rows = [{**{name: value for name, value in row.items() if name != missing}, **SOFT, "p_b": 0.5} for row in ROWS]
+    table, _ = load_votes(rows)
+    assert np.allclose(table.outcome_shares, [0.2, 0.5, 0.2, 0.1])
+    rows[7] |= {"p_b": 0.4}
+    with pytest.raises(DataError, match=r"soft votes twice.* differ in 1 rows \(row 7 first: 0\.4 and 0\.5\)"):
+        load_votes(rows)
+    pd.DataFrame(rows).to_parquet(tmp_path / "votes.parquet")
+    table = blocked_table(str(tmp_path / "votes.parquet"))
+    assert table is not None
+    with pytest.raises(DataError, match="soft votes twice"):
+        count_battles(table)
+    with pytest.raises(DataError, match="no column p_model_b, p_tie, p_both_bad"):
+        load_votes([{**row, "p_b": 0.5, "p_model_a": 0.5} for row in ROWS])
 
 
 def test_a_column_of_ones_own_may_have_any_name() -> None:

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from p2l.data.battle_table import load_battles
 from p2l.data.vote_table import load_votes
@@ -174,6 +175,22 @@ def test_numbers_of_a_map_match_by_value(label: object, key: object) -> None:
     zero = type(key)(float(key) - 1) if not isinstance(key, str) else key.replace("1", "0")
     table, _ = load_votes(rows, winner_map={key: "model_b", zero: "model_a"})
     assert table.outcome_shares.argmax(axis=1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("yes", "no"), ("Yes", "NO"), ("true", "false"), ("on", "off"), (True, False)])
+def test_flags_that_yaml_makes_of_words_match_these_words(yes: object, no: object) -> None:
+    rows = votes([yes, no, no])
+    from_file = OmegaConf.create("{yes: model_b, no: model_a}")
+    table, _ = load_votes(rows, winner_map=OmegaConf.to_container(from_file))
+    assert table.outcome_shares.argmax(axis=1).tolist() == [1, 0, 0]
+    if isinstance(yes, str):  # a text says more than a flag
+        both, _ = load_votes(rows, winner_map={yes: "model_a", True: "tie", False: "model_b"})
+        assert both.outcome_shares.argmax(axis=1).tolist() == [0, 1, 1]
+
+
+def test_flags_are_no_ones() -> None:
+    with pytest.raises(DataError, match="unknown winner: 2"):
+        load_votes(votes(["1", "0"]), winner_map={True: "model_a", False: "model_b"})
 
 
 def test_the_option_for_numbers_of_floats_can_be_given() -> None:
