@@ -281,6 +281,13 @@ TIMES = {
     "milliseconds since a start": ([5e9 + 1, 1e6, 5e7, 8e8, 0, 90], [4, 5, 1, 2, 3, 0]),
     "dates as numbers": ([20240201, 20240131, 20231231], [2, 1, 0]),
     "moments as text": (["20240131120001", "20240131120000"], [1, 0]),
+    "padded steps": (["000002", "000001"], [1, 0]),
+    "year first, two digits": (["240201", "240131"], [1, 0]),
+    "steps of seven digits": ([1022024, 1022023, 9999999], [1, 0, 2]),
+    "days in nanoseconds": (["1.7356896e+18", "1.7356032e+18"], [1, 0]),
+    "seconds with an exponent": (["1.735689601e+09", "1.735689600e+09"], [1, 0]),
+    "short numbers with an exponent": (["1.5e+03", "1.4e+03"], [1, 0]),
+    "small numbers of float32": (np.array([2, 1], dtype=np.float32), [1, 0]),
 }
 
 
@@ -306,6 +313,20 @@ BAD_TIMES = {
     "0 for missing": ([1735689600, 0, 1735689700], "row 0 holds 1735689600 and row 1 0, .* leave missing ones empty"),
     "-1 for missing": (["1735689600", "-1"], "row 1 -1, which cannot"),
     "infinite": ([1735689600, float("inf")], "not finite: row 1 holds inf"),
+    "a spreadsheet": (["1.73569E+09", "1.73570E+09"], r"rounded .* in 2 votes \(the first: row 0, .*'1\.73569E\+09'"),
+    "a spreadsheet, milliseconds": (["1735689600000", "1,73569E+12"], "in 1 votes .the first: row 1"),
+    "%g of C": (["1.73569e+09", "1.7357e+09"], "rounded before"),
+    "float32": (np.array([1735689600, 1735689700], dtype=np.float32), "rounded before p2l read it in 2 votes"),
+    "day first": (["01022024", "03012024"], "row 0 holds '01022024', whose day and month cannot be told apart"),
+    "day first, zeros lost": ([25122024, 1022024], "row 0 holds '25122024', whose day"),
+    "day first in floats": ([25122024.0, 1022024.0], "row 0 holds '25122024', whose day"),
+    "month first": (["12252024", "01132024"], "day and month cannot be told apart"),
+    "day first, two digits of the year": (["030124", "311223"], "day and month cannot be told apart"),
+    "day first, with minutes": (["030120241530", "040120241530"], "day and month cannot be told apart"),
+    "a date that is none": (
+        [20241231, 20240101, 20241331],
+        "such as 20241231, but row 2 holds 20241331, which is none",
+    ),
     "gap": (["2025-01-01", None], r"missing or unreadable in 1 votes \(the first: row 1\)"),
 }
 

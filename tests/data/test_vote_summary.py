@@ -60,13 +60,14 @@ def test_a_summary_counted_by_hand() -> None:
         ([3, 12], "3", None),
         ([20240131, 20240201], "2024-01-31T00:00:00+00:00", None),
         (["202401311205", "202401311206"], "2024-01-31T12:05:00+00:00", None),
-        ([20241399, 20240201], "20240201", None),  # no date: a number like any other
+        ([20241399, 20240201, 20239999], "20239999", None),  # mostly no dates: numbers like any other
+        ([20241399, 20240201], None, "row 0 holds 20241399, which is none"),
         (["01/02/2025", "2025-01-01"], None, "day and month cannot be told apart"),
         ([None, "2025-01-01"], "2025-01-01T00:00:00+00:00", "missing in 1 of 2 votes"),
     ],
 )
 def test_times_of_every_unit(column, first, problem) -> None:
-    found = summarise(table(("p", "a", "b", "tie"), ("q", "a", "b", "tie"), timestamp=column))
+    found = summarise(table(*(("p", "a", "b", "tie"),) * len(column), timestamp=column))
     assert found.first == first
     assert problem in found.time_problem if problem else found.time_problem is None
 
