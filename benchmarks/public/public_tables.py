@@ -31,6 +31,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.measured)
 
+    def drawn(self, share: float) -> "Part":
+        """Return this share of the prompts, always the same ones."""
+        at = np.sort(np.random.default_rng(0).permutation(len(self))[: round(share * len(self))])
+        return Part(self.measured.rows(at), self.group[at])
+
     def balanced(self) -> MeasuredScores:
         """Return the scores with weights that count each task as much as any other, on average 1 a prompt."""
         names, task, size = np.unique(self.group, return_inverse=True, return_counts=True)
@@ -112,10 +117,20 @@ def load_table(name: str, parts: Mapping[str, pd.DataFrame], work: Path) -> Publ
     models = [model for model in loaded[FIT].measured.models if model in shared]
     if len(models) < 2:
         raise DataError(f"two LLMs or more with scores in every part are needed; there are {len(models)}")
-    if left := sorted(set(loaded[FIT].measured.models) - shared):
+    if left := sorted(set().union(*(part.measured.models for part in loaded.values())) - shared):
         print(f"LLMs without scores in some part are left out: {', '.join(left)}")
-    found = {part: Part(one.measured.among(models), one.group) for part, one in loaded.items()}
+    found = {part: _answered(part, Part(one.measured.among(models), one.group)) for part, one in loaded.items()}
     return PublicTable(name, found.pop(FIT), found, left_out)
+
+
+def _answered(name: str, part: Part) -> Part:
+    """Leave out the prompts that none of the LLMs answered: they would count as a score of 0."""
+    kept = np.flatnonzero((part.measured.weight > 0).any(axis=1))
+    if not len(kept):
+        raise DataError(f"{name}: no prompt has a score of an LLM that every part has")
+    if len(kept) < len(part):
+        print(f"{name}: {len(part) - len(kept)} prompts without a score of the LLMs that every part has are left out")
+    return Part(part.measured.rows(kept), part.group[kept])
 
 
 def _load(frame: pd.DataFrame, path: Path) -> Part:

@@ -123,7 +123,7 @@ class MeasuredSource:
             )
         score, cost = (mean[name].unstack().reindex(texts.index) for name in (self.score_column, "cost"))
         known = score.notna().to_numpy()
-        if self.with_costs and (missing := int((~known).sum())):
+        if missing := int((~known).sum()):
             log.warning("%s: %d of %d scores are missing, and do not count", self.scores, missing, known.size)
         if self.with_costs and (missing := int(cost.isna().to_numpy().sum())):
             log.warning("%s: %d of %d costs are missing; the LLM's mean counts", self.scores, missing, known.size)

@@ -151,6 +151,25 @@ def test_test_prompts_that_were_fitted_are_left_out(public: dict[str, ModuleType
         public["public_tables"].load_table("t", {"fit": fit, "test": only}, tmp_path)
 
 
+def test_prompts_that_no_shared_llm_answered_are_left_out(
+    public: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """They would count as a score of 0. An LLM that only the test has is named, too."""
+    fit, test = made_table(20), made_table(10, seed=1)
+    lone = pd.DataFrame(
+        {"prompt": ["alone", "two"], "model": ["new", "old"], "score": 1.0, "cost": 1.0, "group": "sums"}
+    )
+    parts = {"fit": pd.concat([fit, lone[1:]]), "test": pd.concat([test, lone[:1]])}
+    table = public["public_tables"].load_table("made", parts, tmp_path)
+    assert (len(table.fit), len(table.tests["test"])) == (20, 10) and table.models == MODELS
+    shown = capsys.readouterr().out
+    assert "LLMs without scores in some part are left out: new, old" in shown
+    assert "fit: 1 prompts without a score" in shown and "test: 1 prompts without a score" in shown
+    parts["test"] = lone[:1].assign(model="old")
+    with pytest.raises(DataError, match="two LLMs or more with scores in every part"):
+        public["public_tables"].load_table("made", parts, tmp_path)
+
+
 def test_a_split_without_a_part_to_fit_or_to_test_is_an_error(public: dict[str, ModuleType]) -> None:
     for value in ("test", "train"):
         with pytest.raises(DataError, match="the column split needs"):
