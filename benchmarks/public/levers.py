@@ -5,12 +5,14 @@ the others is drawn and fitted in each way. Finished settings are kept in ``--wo
 
     python benchmarks/public/levers.py paretobandit --data paretobandit --work outputs/levers
     python benchmarks/public/levers.py table --train scores.csv --work outputs/levers --levers "linear head" "MLP head"
+
+``--prompts 1500`` takes that many of the prompts, always the same, for backbones that take long.
 """
 
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from route_table import add_table_options, load, parse, published_figures
 from spend_budgets import default_budgets, known_prices
 
 from p2l.data.measured_scores import MeasuredScores
+from p2l.errors import DataError
 from p2l.files import whole_file
 from p2l.statistics.bootstrap import percentile_interval, resampled_sums
 
@@ -76,14 +79,26 @@ def routed(score: np.ndarray, held: MeasuredScores, budgets: Sequence[float]) ->
     return float(np.mean([held.score[np.arange(len(held)), one].mean() for one in chosen]))
 
 
+def drawn(table: PublicTable, count: int | None) -> PublicTable:
+    """Return ``count`` prompts of the table, always the same, from each part by its share; None: all."""
+    sizes = len(table.fit) + sum(len(part) for part in table.tests.values())
+    if count is None or count >= sizes:
+        return table
+    tests = {name: part.drawn(count / sizes) for name, part in table.tests.items()}
+    return replace(table, fit=table.fit.drawn(count / sizes), tests=tests)
+
+
 def measure(table: PublicTable, args: argparse.Namespace, budgets: Sequence[float]) -> dict[Setting, Held]:
     """Fit and measure every setting; those that are on disk are read."""
     fit, (held,) = table.fit.measured, (part.measured for part in table.tests.values())
     found = {}
     for share in args.shares:
         for seed in args.seeds:
-            drawn = np.sort(np.random.default_rng(seed).permutation(len(fit))[: round(share * len(fit))])
-            sample = fit.rows(drawn)
+            sample = fit.rows(np.sort(np.random.default_rng(seed).permutation(len(fit))[: round(share * len(fit))]))
+            if missing := [
+                model for model, known in zip(fit.models, sample.weight.any(axis=0), strict=True) if not known
+            ]:
+                raise DataError(f"share {share:g}, seed {seed}: no score of {', '.join(missing)}; give larger --shares")
             mean = np.tile(UnitRange.of(fit)(sample.mean_score()), (len(held), 1))
             found[Setting("", MARGINAL, share, seed)] = Held.of(mean, held, budgets)
             for backbone in args.backbone:
@@ -148,6 +163,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--levers", nargs="+", choices=LEVERS, default=[LINEAR, MLP], help="ways to fit")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES, help="of the prompts to fit")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--prompts", type=int, help="how many of the prompts to take, held-out ones included; else all")
     parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt; else the published ones")
     parser.add_argument("--figures", type=Path, help="JSON to write; else levers-<layout>.json in --work")
     parser.set_defaults(rehearse=True)
@@ -158,7 +174,7 @@ def main() -> None:
     args = arguments()
     (args.work / "predictions").mkdir(exist_ok=True)
     published = published_figures(args.layout)
-    table = load(args)
+    table = drawn(load(args), args.prompts)
     budgets = args.budgets or published.get("budgets") or default_budgets(table.fit.measured) if table.has_costs else ()
     found = rows(measure(table, args, budgets), len(table.fit))
     (held,) = table.tests.values()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from p2l.data.measured_scores import MeasuredScores
-from p2l.errors import ConfigError
+from p2l.errors import ConfigError, DataError
 from tests.benchmarks.test_public import made_table, measured
 
 FEW = {"ridges": (0.1, 0.01), "epochs": 1}
@@ -113,3 +113,26 @@ def test_adapters_need_a_backbone_whose_layers_are_known(
     levers = fits.Levers(measured(20), measured(3), tmp_path, str(backbone), **FEW)
     with pytest.raises((ConfigError, ValueError)):
         levers.predict(fits.ADAPTERS)
+
+
+def test_some_prompts_of_each_part(public: dict[str, ModuleType], tmp_path: Path) -> None:
+    """A tenth of the prompts to fit and of those held out, the same ones each time."""
+    tables, levers = public["public_tables"], public["levers"]
+    parts = public["route_table"].rehearsal(made_table(100))
+    table = tables.load_table("made", parts, tmp_path)
+    some = levers.drawn(table, 10)
+    assert (len(some.fit), len(some.tests["rehearsal"])) == (8, 2)
+    assert set(some.fit.measured.prompts) < set(table.fit.measured.prompts)
+    assert some.fit.measured.prompts == levers.drawn(table, 10).fit.measured.prompts
+    assert levers.drawn(table, None) is levers.drawn(table, 100) is table
+
+
+def test_an_llm_without_a_score_in_a_share_is_an_error(
+    public: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = made_table(60)
+    rare = table["model"] == "dear"
+    table[~rare | (table.index >= 160)].to_csv(tmp_path / "train.csv", index=False)
+    options = ("--train", str(tmp_path / "train.csv"), "--work", str(tmp_path / "work"), "--budgets", "1e-3")
+    with pytest.raises(DataError, match=r"share 0.1, seed 0: no score of dear; give larger --shares"):
+        run(public, monkeypatch, "levers", "table", *options, "--shares", "0.1", "--seeds", "0")
