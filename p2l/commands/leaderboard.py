@@ -168,15 +168,19 @@ class LeaderboardJob:
 
     def _show(self, name: str, found: LeaderboardFit) -> None:
         console = table_console()
-        shown = Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes")
+        table = found.table(self.level)
+        if "identified" in table:
+            table = table.sort_values("identified", ascending=False, kind="stable")
+        part = f", {self.top} of {len(table)} models" if len(table) > self.top else ""
+        shown = Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes{part}")
         for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", "votes"):
             shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
-        for row in found.table(self.level).head(self.top).itertuples():
+        for row in table.head(self.top).itertuples():
             ranks = str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}-{row.rank_worst}"
             known = getattr(row, "identified", True)
             interval = f"{row.elo_low:+.0f} to {row.elo_high:+.0f}" if known else "not identified"
-            elo = f"{row.elo:+.0f}" if known else "?"
-            shown.add_row(ranks, row.model, elo, interval, f"{row.win_rate:.1%}", f"{row.votes:,.0f}")
+            elo, win_rate = (f"{row.elo:+.0f}", f"{row.win_rate:.1%}") if known else ("?", "?")
+            shown.add_row(ranks, row.model, elo, interval, win_rate, f"{row.votes:,.0f}")
         console.print(shown)
         for note in found.notes:
             console.print(f"note: {note}", markup=False, highlight=False)

@@ -127,9 +127,8 @@ class RoutingEvaluation:
         with write_whole(folder / f"{NAME}.json") as file:
             json.dump(result, file, indent=1, allow_nan=False)
         with write_whole(folder / f"{NAME}.csv") as file:
-            pd.concat({name: curve.table() for name, curve in found.curves.items()}, names=["policy", "point"]).to_csv(
-                file
-            )
+            tables = {name: curve.table().assign(unit=self.unit) for name, curve in found.curves.items()}
+            pd.concat(tables, names=["policy", "point"]).to_csv(file)
         with whole_file(folder / f"{NAME}.png") as part:
             plot_routing([*earlier, result]).savefig(part, format="png", dpi=110)
         log.info("results: %s", folder / f"{NAME}.json")

@@ -22,7 +22,7 @@ from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.text_lists import parse_list
 from p2l.data.winner_labels import WinnerMap, read_winners
 from p2l.errors import DataError
-from p2l.winner import Outcome
+from p2l.winner import OUTCOMES, Outcome
 
 SOFT_COLUMNS = ("p_model_a", "p_model_b", "p_tie", "p_both_bad")
 Adapter = Callable[[pd.DataFrame], pd.DataFrame]
@@ -49,7 +49,7 @@ def adapt(
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: one-hot winners (arena-human-preference-55k), -100k (conversations), -140k (content parts, ``both_bad``), the
-    P2L training data (``labels``), judges' preferences ``p_b``; any other table is taken as a vote table. Prompts are
+    P2L training data (``labels``), judges' preferences ``p_b``, soft votes without a winner; any other table is taken as a vote table. Prompts are
     read by ``read_prompt_column``, or from the conversations if there is no column ``prompt``. Names become text, and
     spellings of winners the values of ``Outcome``; the texts of the answers are dropped; other columns stay unchanged.
 
@@ -76,7 +76,9 @@ def _adapter_of(columns: Collection[str]) -> Adapter:
         return adapt_arena_100k
     if {"labels", "model_a", "model_b"} <= columns:
         return adapt_p2l_training
-    return adapt_judge if "p_b" in columns else _unchanged
+    if "p_b" in columns:
+        return adapt_judge
+    return adapt_soft if columns.issuperset(SOFT_COLUMNS) and "winner" not in columns else _unchanged
 
 
 def battle_adapter(columns: Collection[str]) -> Adapter | None:
@@ -86,7 +88,7 @@ def battle_adapter(columns: Collection[str]) -> Adapter | None:
     adapter = _adapter_of(columns)
     if adapter is adapt_p2l_training and "winner" not in columns and not has_one_hot(columns):
         return None
-    then = adapt_judge if adapter is adapt_judge else _unchanged
+    then = adapter if adapter in (adapt_judge, adapt_soft) else _unchanged
     return lambda frame: then(read_one_hot(frame))
 
 
@@ -188,6 +190,15 @@ def _check_same(p_b: pd.Series, frame: pd.DataFrame) -> None:
             f"the table holds soft votes twice, in p_b and in p_model_b, which differ in {differ.sum():,} rows (row "
             f"{row} first: {p_b.iloc[row]:g} and {soft[row]:g}); keep one of them"
         )
+
+
+def adapt_soft(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add to soft votes the winner that each prefers, the first of several; missing where all four values are."""
+    soft = np.stack([numbers(frame[column]) for column in SOFT_COLUMNS], axis=1)
+    names = np.array([outcome.value for outcome in OUTCOMES], dtype=object)
+    winner = names[np.where(np.isnan(soft), -np.inf, soft).argmax(axis=1)]
+    winner[np.isnan(soft).all(axis=1)] = None
+    return frame.assign(winner=pd.Series(winner, index=frame.index, dtype=object))
 
 
 def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:

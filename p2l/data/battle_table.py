@@ -166,8 +166,11 @@ class BattleColumns:
         }
 
     def explain(self, report: SkipReport, models: Sequence[str] | None) -> SkipReport:
-        """Add the values at fault to a report, with their counts: labels, models, weights and soft votes."""
+        """Add what is at fault to a report, with its counts: columns, labels, models, weights and soft votes."""
         details = {}
+        if rows := report.skipped.get(MISSING_VALUE):
+            sides = {"model_a": self.model_a, "model_b": self.model_b, "winner": self.winner}
+            details[MISSING_VALUE] = Counter({name: int(side.missing()[rows].sum()) for name, side in sides.items()})
         for reason in NUMBERS:
             if rows := report.skipped.get(reason):
                 details[reason] = count_values(self.written.iloc[rows], reason)
@@ -176,7 +179,7 @@ class BattleColumns:
         if rows := report.skipped.get(UNKNOWN_MODEL):
             named = (side.values[code] for side in (self.model_a, self.model_b) for code in side.codes[rows])
             details[UNKNOWN_MODEL] = Counter(str(name) for name in named if name not in set(models or ()))
-        return replace(report, details={reason: dict(counts) for reason, counts in details.items()})
+        return replace(report, details={reason: dict(+counts) for reason, counts in details.items()})
 
     def table(self, rows: Any, models: Sequence[str] | None) -> BattleTable:
         """Convert rows that passed validation; ``models`` default to those of the rows, sorted."""

@@ -21,6 +21,7 @@ from p2l.winner import OUTCOMES
 log = logging.getLogger(__name__)
 
 _CHUNK = 4_000_000  # pairs in memory at once
+_FEW_DECIDED = 0.9  # share of pairs that are ties or both bad
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,7 @@ class ScoreVotes:
         }
         for name, table in tables.items():
             kinds = table.outcome_shares[:, 2:].sum(axis=0)
+            self._check_decided(name, kinds, len(table))
             log.info(
                 "%s: %s votes from %s scores on %s prompts, %s ties, %s both bad",
                 name,
@@ -170,6 +172,22 @@ class ScoreVotes:
             )
         warn_of_doubts(tables, "give the scores of other prompts, or data.val_share in place of data.val")
         return VoteSplits(**tables)
+
+    def _check_decided(self, name: str, kinds: Float32[np.ndarray, " 2"], votes: int) -> None:
+        """Warn if most pairs are ties or both bad; DataError if all to train on are: no leaderboard can be learned."""
+        share = float(kinds.sum()) / votes
+        if share < _FEW_DECIDED:
+            return
+        found = self.measured[name]
+        scores = found.score[found.weight > 0]
+        rule = f"tie_within={self.rule.tie_within:g} and bad_below={self.rule.bad_below}"
+        problem = (
+            f"{name}: {share:.1%} of the pairs are ties or both bad, with data.rule.{rule}; the scores are "
+            f"{scores.min():g} to {scores.max():g}, their median {np.median(scores):g}"
+        )
+        if share == 1 and name == "train":
+            raise DataError(f"{problem}. No model beats another; choose the rule on the scale of the scores")
+        log.warning("%s", problem)
 
     def _source(self, scores: str, split: str | None) -> MeasuredSource:
         return MeasuredSource(

@@ -42,6 +42,8 @@ def table_doubts(name: str, table: VoteTable) -> Iterator[str]:
             f"only; outside the largest ({len(parts[0])} models): {others}"
         )
     yield from (f"{name}: {doubt}" for doubt in name_doubts(counts))
+    if not table.outcome_shares[:, :2].any():
+        yield f"{name}: all votes are ties or both bad, so that no model beats another"
     yield from (f"{name}: {doubt}" for doubt in _prompt_doubts(table.prompts))
     yield from repeat_doubts(name, int(repeated_votes(table).sum()), len(table))
     if rare := [f"{model} ({count:,})" for model, count in sorted(counts.items()) if count < RARE]:

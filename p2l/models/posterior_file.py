@@ -26,9 +26,14 @@ _REFIT = f"fit it again (p2l posterior), or delete {POSTERIOR_FILE} to go withou
 def save_posterior(
     folder: Path, posterior: HeadPosterior, models: Sequence[str], weights: Mapping[str, Tensor]
 ) -> None:
-    """Write the file; ``weights``: the ``head.*`` tensors beside it without their prefix, by which it is recognised."""
+    """Write the file; ``weights``: the ``head.*`` tensors beside it without their prefix, by which it is recognised.
+
+    Raises CheckpointError, and writes nothing, if ``load_posterior`` would refuse the numbers.
+    """
     arrays = {name: getattr(posterior, name).astype(np.float32) for name in _ARRAYS}
-    numbers = {name: np.array(getattr(posterior, name), dtype=np.float64) for name in _NUMBERS}
+    numbers = {name: float(getattr(posterior, name)) for name in _NUMBERS}
+    if problem := _problem(arrays, numbers, len(posterior.centre), len(posterior.output_information)):
+        raise CheckpointError(f"the posterior {problem}; it is not written")
     texts = {"beside": np.array(head_digest(weights)), "report": np.array(json.dumps(posterior.report))}
     with (folder / POSTERIOR_FILE).open("xb") as file:
         np.savez(file, allow_pickle=False, models=np.array(models), **arrays, **numbers, **texts)

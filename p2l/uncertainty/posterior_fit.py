@@ -150,7 +150,8 @@ def posterior_of(
     keep = _without_constant(len(found.outputs), num_models, family)
     told = keep @ found.outputs @ keep / found.dispersion
     axes = Axes.of(prior.covariance, told)
-    curvature_of = ((found.covariance @ prior.features.directions) * prior.features.directions).sum(0)
+    # fewer prompts than hidden units leave directions without information, which rounding makes negative
+    curvature_of = ((found.covariance @ prior.features.directions) * prior.features.directions).sum(0).clip(0)
     return HeadPosterior(
         centre=found.centre,
         directions=prior.features.directions,

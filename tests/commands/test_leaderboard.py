@@ -54,6 +54,22 @@ def test_files_of_each_category(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "model 3" in shown and "held-out log loss" in shown and "length: " in shown
 
 
+def test_what_is_not_shown_is_counted_and_unidentified_models_stand_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = write_votes(tmp_path / "votes.parquet")[["model_a", "model_b", "winner"]]
+    lucky = pd.DataFrame({"model_a": ["lucky"], "model_b": ["model 0"], "winner": ["model_a"]})
+    pd.concat([frame, lucky]).to_csv(tmp_path / "votes.csv", index=False)
+    command = (f"votes={tmp_path / 'votes.csv'}", f"output_dir={tmp_path / 'out'}")
+    make(compose(*command, "top=3", config="leaderboard").job).run()
+    shown = capsys.readouterr().out
+    assert "401 votes, 3 of 5 models" in " ".join(shown.split()) and "lucky  " not in shown
+    make(compose(*command, config="leaderboard").job).run()
+    shown = capsys.readouterr().out
+    last = [line for line in shown.splitlines() if " model " in line or " lucky " in line][5]
+    assert " lucky " in last and " ? " in last and "%" not in last
+
+
 def test_labels_say_the_winner_in_every_category(tmp_path: Path) -> None:
     """The models of a category, and of the rows that are battles, are fewer than those that labels point into."""
     frame = write_votes(tmp_path / "votes.parquet")

@@ -55,6 +55,7 @@ def test_curves_are_written_and_drawn_beside_others(arguments, tmp_path):
     assert len(result["curves"]["stream"]["cost"]) == 4
     table = pd.read_csv(tmp_path / "out" / "route_eval.csv")
     assert set(table["policy"]) == set(result["curves"])
+    assert set(table["unit"]) == {result["unit"]} and "1,000" in result["unit"]
     assert call(*arguments, "num_budgets=3", f"beside=[{written}]", f"output_dir={tmp_path / 'both'}") == 0
     assert (tmp_path / "both" / "route_eval.png").read_bytes().startswith(b"\x89PNG")
 

@@ -122,6 +122,24 @@ def test_votes_without_weight_are_refused() -> None:
             load(rows)
 
 
+def test_soft_votes_stand_without_a_winner() -> None:
+    frame = pd.DataFrame({"prompt": "x", "model_a": ["a", "b", "a", "b"], "model_b": "c"})
+    frame = frame.assign(p_model_a=[0.5, 0.1, None, "half"], p_model_b=[0.2, 0.1, None, 0.2])
+    frame = frame.assign(p_tie=[0.2, 0.1, None, 0.2], p_both_bad=[0.1, 0.7, None, 0.1])
+    votes, report = load_votes(frame, max_skipped_share=0.5)
+    np.testing.assert_allclose(votes.outcome_shares, [[0.5, 0.2, 0.2, 0.1], [0.1, 0.1, 0.1, 0.7]], rtol=1e-6)
+    assert list(votes.frame["winner"]) == ["model_a", "tie (bothbad)"]
+    assert report.skipped == {"missing value": [2], "bad soft vote": [3]}
+    assert "missing value: 1 (row 2): 'winner' 1" in str(report)
+
+
+def test_missing_values_are_counted_by_column() -> None:
+    rows = [{"prompt": "x", "model_a": "a", "model_b": "b", "winner": "tie"}] * 4
+    gaps = [{**rows[0], "prompt": None}, {**rows[0], "model_b": ""}, {**rows[0], "model_b": None, "winner": None}]
+    _, report = load_votes([*rows, *gaps], max_skipped_share=0.5)
+    assert report.details == {"missing value": {"prompt": 1, "model_b": 2, "winner": 1}}
+
+
 def test_a_soft_vote_against_its_winner_is_said(caplog: pytest.LogCaptureFixture) -> None:
     shares = [(0.9, 0.1, 0.0), (0.2, 0.7, 0.1), (0.5, 0.5, 0.0), (0.3, 0.2, 0.5)]
     rows = [

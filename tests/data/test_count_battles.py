@@ -92,6 +92,7 @@ TABLES: dict[str, tuple[pd.DataFrame, dict[str, object]]] = {
         {"max_skipped_share": 1.0},
     ),
     "soft votes": (soft(PLAIN), {"max_skipped_share": 0.5}),
+    "soft votes without a winner": (soft(PLAIN).drop(columns="winner"), {"max_skipped_share": 0.5}),
     "soft votes with weights": (
         soft(PLAIN).assign(weight=[WEIGHTS.get(row, 0.1 * row) for row in range(40)]),
         {"max_skipped_share": 0.5},

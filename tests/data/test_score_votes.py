@@ -114,10 +114,24 @@ def test_a_table_of_prompt_model_and_score_is_enough(tmp_path: Path) -> None:
 
 
 def test_prompts_are_held_out_whole(tmp_path: Path) -> None:
-    rows = [(f"p{i}", name, float(i % 2)) for i in range(40) for name in NAMES]
+    rows = [(f"p{i}", name, float(i % 2 == len(name) % 2)) for i in range(40) for name in ("ant", "bee", "hawk")]
     splits = ScoreVotes(write(tmp_path / "s.csv", rows), PairRule(), val_share=0.25).load()
     assert splits.val is not None and len(splits.val.prompts) == 10
     assert not set(splits.val.prompts) & set(splits.train.prompts)
+
+
+@pytest.mark.parametrize("rule", [{"bad_below": 50}, {"tie_within": 1}])
+def test_a_rule_on_another_scale_than_the_scores_is_refused(tmp_path: Path, rule: dict[str, float]) -> None:
+    scores = write(tmp_path / "s.csv", [("p", "ant", 0.2), ("p", "bee", 0.9), ("q", "ant", 0.4), ("q", "bee", 0.1)])
+    with pytest.raises(DataError, match=r"100.0% of the pairs are ties or both bad.*scores are 0.1 to 0.9") as error:
+        ScoreVotes(scores, PairRule(**rule)).load()
+    assert "{}={:g}".format(*next(iter(rule.items()))) in str(error.value)
+
+
+def test_a_rule_that_leaves_few_winners_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(f"p{i}", name, score + (9 if i == 0 else 0)) for i in range(20) for name, score in (("a", 0.2), ("b", 1))]
+    ScoreVotes(write(tmp_path / "s.csv", rows), PairRule(bad_below=5)).load()
+    assert "train: 95.0% of the pairs are ties or both bad" in caplog.text
 
 
 def test_validation_scores_have_the_list_of_the_training_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

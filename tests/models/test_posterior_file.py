@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from p2l.data.vote_table import load_votes
 from p2l.errors import CheckpointError
 from p2l.head_posterior import HeadPosterior
 from p2l.heads.posterior_head import PosteriorHead
 from p2l.models import Checkpoint, load_checkpoint, save_checkpoint
 from p2l.models.predictor import Predictor, predict
+from p2l.uncertainty.posterior_fit import fit_posterior
 
 PROMPTS = ["hello", ["first", "second"], "a much longer prompt " * 9]
 
@@ -120,6 +122,31 @@ def test_damaged_numbers_are_refused(
     np.savez(folder / "posterior.npz", **parts)
     with pytest.raises(CheckpointError, match=why):
         load_checkpoint(folder)
+
+
+def test_numbers_that_would_be_refused_are_not_written(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    head = with_posterior(tiny_checkpoint).model.head
+    assert head.posterior_head is not None
+    broken = replace(head.posterior_head.posterior, curvature=np.full(32, -1e-3))
+    head.posterior_head = PosteriorHead(broken)
+    with pytest.raises(CheckpointError, match="negative information.*not written"):
+        save_checkpoint(tmp_path / "c", tiny_checkpoint)
+    assert not (tmp_path / "c" / "posterior.npz").exists()
+
+
+def test_fewer_prompts_than_hidden_units_give_a_posterior_that_can_be_read(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """The covariance of the hidden states is singular: rounding makes some of its variances negative."""
+    models, rng = tiny_checkpoint.models, np.random.default_rng(5)
+    pairs = [rng.choice(models, 2, replace=False) for _ in range(60)]
+    rows = [{"prompt": f"p{i % 7}", "model_a": a, "model_b": b, "winner": "model_a"} for i, (a, b) in enumerate(pairs)]
+    votes, _ = load_votes(rows, models=models)
+    hidden = rng.normal(size=(len(votes.prompts), tiny_checkpoint.model.head.hidden_size))
+    posterior = fit_posterior(tiny_checkpoint.model.head.float(), votes, hidden)
+    assert posterior.curvature.min() >= 0
+    tiny_checkpoint.model.head.posterior_head = PosteriorHead(posterior)
+    assert load_checkpoint(save_checkpoint(tmp_path / "c", tiny_checkpoint)).posterior is not None
 
 
 def test_a_cut_file_is_refused(tiny_checkpoint: Checkpoint, tmp_path: Path) -> None:
