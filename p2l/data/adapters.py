@@ -49,9 +49,10 @@ def adapt(
     """Convert a known release, recognised by its columns, to the columns of a vote table.
 
     Known: one-hot winners (arena-human-preference-55k), -100k (conversations), -140k (content parts, ``both_bad``), the
-    P2L training data (``labels``), judges' preferences ``p_b``, soft votes without a winner; any other table is taken as a vote table. Prompts are
-    read by ``read_prompt_column``, or from the conversations if there is no column ``prompt``. Names become text, and
-    spellings of winners the values of ``Outcome``; the texts of the answers are dropped; other columns stay unchanged.
+    P2L training data (``labels``), judges' preferences ``p_b``, soft votes without a winner; any other is taken as a
+    vote table. Prompts are read by ``read_prompt_column``, or from the conversations if there is no column
+    ``prompt``. Names become text, and spellings of winners the values of ``Outcome``; the texts of the answers are
+    dropped; other columns stay unchanged.
 
     ``columns`` and ``winner_map`` as in ``p2l.data.load_votes``, ``scored`` as in ``read_winners``, ``listed`` as in
     ``read_prompt_column``, and so are ``doubts``; ``prompts=False`` leaves prompts as they are; messages begin with

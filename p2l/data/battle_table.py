@@ -169,8 +169,7 @@ class BattleColumns:
         """Add what is at fault to a report, with its counts: columns, labels, models, weights and soft votes."""
         details = {}
         if rows := report.skipped.get(MISSING_VALUE):
-            sides = {"model_a": self.model_a, "model_b": self.model_b, "winner": self.winner}
-            details[MISSING_VALUE] = Counter({name: int(side.missing()[rows].sum()) for name, side in sides.items()})
+            details[MISSING_VALUE] = self.missing_by_column(np.bincount(rows, minlength=report.total))
         for reason in NUMBERS:
             if rows := report.skipped.get(reason):
                 details[reason] = count_values(self.written.iloc[rows], reason)
@@ -180,6 +179,11 @@ class BattleColumns:
             named = (side.values[code] for side in (self.model_a, self.model_b) for code in side.codes[rows])
             details[UNKNOWN_MODEL] = Counter(str(name) for name in named if name not in set(models or ()))
         return replace(report, details={reason: dict(+counts) for reason, counts in details.items()})
+
+    def missing_by_column(self, counts: Int64[np.ndarray, " votes"]) -> Counter[str]:
+        """Count the missing values of each column, each row ``counts`` times."""
+        columns = {"model_a": self.model_a, "model_b": self.model_b, "winner": self.winner}
+        return Counter({name: int(counts[column.missing()].sum()) for name, column in columns.items()})
 
     def table(self, rows: Any, models: Sequence[str] | None) -> BattleTable:
         """Convert rows that passed validation; ``models`` default to those of the rows, sorted."""

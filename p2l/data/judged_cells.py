@@ -12,7 +12,7 @@ from p2l.data.battle_cells import AGAINST, HARD, PRODUCTS, SOFT, SQUARES, WEIGHT
 from p2l.data.battle_counts import NUM_OUTCOMES, BattleCounts, Pairs
 from p2l.data.battle_table import NO_WEIGHT, BattleColumns, other_winners
 from p2l.data.cell_doubts import DoubtfulCells
-from p2l.data.skip_report import UNKNOWN_MODEL, UNKNOWN_WINNER, Mask
+from p2l.data.skip_report import MISSING_VALUE, UNKNOWN_MODEL, UNKNOWN_WINNER, Mask
 from p2l.errors import DataError
 from p2l.winner import OUTCOMES
 
@@ -44,8 +44,10 @@ def rows_with(reason: str, block: CodedBlock, judged: JudgedCells) -> Mask:
 def fault_details(
     judged: JudgedCells, rows: Int64[np.ndarray, " cells"], models: Sequence[str] | None
 ) -> dict[str, dict[str, int]]:
-    """Count the labels and models that were at fault."""
+    """Count the labels and models that were at fault, and the missing values by column."""
     found: dict[str, Counter[str]] = {}
+    if MISSING_VALUE in judged.faults:
+        found[MISSING_VALUE] = judged.battles.missing_by_column(rows * judged.faults[MISSING_VALUE])
     for reason in (UNKNOWN_WINNER, UNKNOWN_MODEL):
         if reason not in judged.faults:
             continue
@@ -56,7 +58,7 @@ def fault_details(
                 counted[str(names.values[code])] += int(count)
         if reason == UNKNOWN_MODEL:
             found[reason] = Counter({name: count for name, count in counted.items() if name not in set(models or ())})
-    return {reason: dict(counted) for reason, counted in found.items()}
+    return {reason: dict(+counted) for reason, counted in found.items()}
 
 
 def warn_of_other_winners(sums: CellSums, judged: JudgedCells) -> None:

@@ -197,8 +197,8 @@ def report_votes(
     """Report the rows that are no valid votes, with the values at fault; ``prompts`` is ``PromptColumn.of(column)``."""
     report = battles.explain(skip_report(_bad_votes(prompts, battles, models), len(column)), models)
     if rows := report.skipped.get(MISSING_VALUE):
-        if missing := int(prompts.has_flaw(MISSING_VALUE)[rows].sum()):
-            report.details[MISSING_VALUE] = {"prompt": missing} | report.details[MISSING_VALUE]
+        missing = int(prompts.has_flaw(MISSING_VALUE)[rows].sum())
+        report.details[MISSING_VALUE] |= {"prompt": missing} if missing else {}
     if rows := report.skipped.get(NON_STRING_TURN):
         report.details[NON_STRING_TURN] = dict(Counter(str(column.iloc[row]) for row in rows))
     return report

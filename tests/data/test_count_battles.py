@@ -224,7 +224,7 @@ def test_bad_rows_are_named_with_their_file(tmp_path: Path) -> None:
     assert len(counts["all"]) == 37
     assert str(report).splitlines() == [
         "40 rows, 37 kept, 3 skipped (7.50%)",
-        "  missing value: 2 (row 2 of part-0.parquet, 5 of part-2.parquet)",
+        "  missing value: 2 (row 2 of part-0.parquet, 5 of part-2.parquet): 'winner' 2",
         "  unknown winner: 1 (row 6 of part-2.parquet): '?' 1",
     ]
 
