@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,10 @@ from p2l.routing.stream_budget_state import StreamBudgetFile, StreamBudgetState
 GAIN = 0.1  # change of log price for a debt of one typical deviation; 0.05 to 0.2 perform alike from a cold start
 _DRIFT = 1 / 8  # gain of the resting price, for each request, over that of the price; slow enough not to oscillate
 _LARGEST_LOG = 50.0
+
+
+# price and models that may be chosen -> probability of each model
+DrawnPolicy = Callable[[float, Bool[np.ndarray, " models"]], Float64[np.ndarray, " models"]]
 
 
 class Spending(NamedTuple):
@@ -113,6 +117,32 @@ class StreamBudget:
         value = np.where(self._affordable(cost), score - price * cost, -np.inf)
         best = (value == value.max()).nonzero()[0]
         return int(best[cost[best].argmin()])
+
+    def draw(
+        self,
+        score: Float64[np.ndarray, " models"],
+        cost: Float64[np.ndarray, " models"],
+        able: Bool[np.ndarray, " models"],
+        policy: DrawnPolicy,
+        rng: np.random.Generator,
+    ) -> tuple[Spending, Float64[np.ndarray, " models"]]:
+        """Draw the model of a request as a policy says, book its cost, and return the probabilities too.
+
+        The policy gets the price, and the models that the account can afford.
+        """
+        if not (np.isfinite(score[able]).all() and np.isfinite(cost[able]).all() and able.any()):
+            raise DataError("a model that may be chosen is needed, with a finite score and cost for each of them")
+        with self._exclusive():
+            if self.state.log_price is None:
+                self.state = replace(self.state, log_price=_first_log_price(score[able], cost[able]))
+            price, affordable = self.price or 0.0, able.copy()
+            affordable[able] = self._affordable(cost[able])
+            probabilities = policy(price, affordable)
+            at = int(rng.choice(len(probabilities), p=probabilities))
+            models = able.nonzero()[0]
+            stuck = self._is_stuck(score[models], cost[models], int(np.flatnonzero(models == at)[0]))
+            self._book(float(cost[at]), stuck=stuck)
+        return Spending(at, float(cost[at]), price), probabilities
 
     def settle(self, spending: Spending, actual: float) -> None:
         """Replace the booked cost of a choice by the actual cost; 0 for a failed request without charge."""
