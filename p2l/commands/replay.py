@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         prog="p2l replay",
         description="Judge routing policies by decisions whose propensities were logged, and the feedback on them.",
     )
-    parser.add_argument("decisions", type=Path, help="JSON lines, one decision each (p2l router --export-decisions)")
+    parser.add_argument("decisions", type=Path, help="JSON lines, one decision each; see docs/online.md")
     parser.add_argument(
         "--policy",
         action="append",

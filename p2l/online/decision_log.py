@@ -59,7 +59,7 @@ class DecisionLog:
 
     @classmethod
     def read(cls, path: str | Path) -> "DecisionLog":
-        """Read JSON lines, one object a decision, as the router exports them.
+        """Read JSON lines, one object a decision.
 
         Fields: ``decision`` (its id), ``models``, ``propensities``, ``scores`` and ``costs`` (expected; null for a
         model that could not be chosen), ``chosen`` (name), and if known ``reward``, ``cost`` (actual) and ``cluster``
@@ -78,7 +78,7 @@ class DecisionLog:
             _check(row, where)
             rows.append(row)
         if not rows:
-            raise DataError(f"{path}: no decision has propensities: route with router.explore to log them")
+            raise DataError(f"{path}: no decision has propensities: only choices drawn by known ones can judge others")
         left_out[NO_REWARD] = sum(row.get("reward") is None for row in rows)
         return cls._of(rows, left_out)
 
