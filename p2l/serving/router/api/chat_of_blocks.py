@@ -4,36 +4,16 @@ A field that a chat has no place for is added to ``lost`` by its path. A block t
 own, so that only models that are asked in Anthropic's API may answer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from p2l.serving.http.api_error import invalid
 from p2l.serving.http.json_text import dump_json
+from p2l.serving.router.api.chat_view import assistant_message, note_lost, plain_content, text_in
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.thoughts import is_thinking_block
 
 _CONTENT = "messages.content"
-# values that say what holds without the field, or what only an answer of Anthropic's says
-_DEFAULTS: dict[str, tuple[object, ...]] = {
-    "caller": ({"type": "direct"},),
-    "citations": ({"enabled": False},),
-}
-
-
-def note_lost(given: JSON, known: Iterable[str], where: str, lost: set[str]) -> None:
-    """Add the fields that are set and not known to ``lost``."""
-    for name, value in given.items():
-        is_set = value is not False and value not in (None, [], {}, "") and value not in _DEFAULTS.get(name, ())
-        if name not in known and is_set:
-            lost.add(f"{where}.{name}" if where else name)
-
-
-def text_in(given: JSON, name: str, where: str) -> str:
-    """Return the text in a field; ApiError 400 if it is missing or no text."""
-    value = given.get(name)
-    if not isinstance(value, str):
-        raise invalid(f"{where}.{name} must be text", f"{where}.{name}")
-    return value
 
 
 def blocks_in(content: object, where: str) -> list[JSON]:
@@ -75,21 +55,10 @@ def chat_messages(message: JSON, where: str, lost: set[str]) -> Iterator[JSON]:
         yield {"role": role, "content": plain_content(parts)}
 
 
-def plain_content(parts: list[JSON]) -> str | list[JSON]:
-    """Return one part of text alone as text, which every server reads; other parts as they are."""
-    if not parts:
-        return ""
-    return parts[0]["text"] if len(parts) == 1 and _is_plain(parts[0]) else parts
-
-
 def text_part(block: JSON, where: str, lost: set[str]) -> JSON:
     """Return a block of text as a part."""
     note_lost(block, ("type", "text", "cache_control"), _CONTENT, lost)
     return _marked({"type": "text", "text": text_in(block, "text", where)}, block)
-
-
-def _is_plain(part: JSON) -> bool:
-    return part.keys() == {"type", "text"}
 
 
 def _marked(made: JSON, block: JSON) -> JSON:
@@ -114,13 +83,7 @@ def _assistant(blocks: list[JSON], where: str, lost: set[str]) -> JSON:
             unsigned.append(text_in(block, "thinking", place))
         else:
             parts.append(_part(block, place, lost))
-    text = "".join(part["text"] for part in parts) if all(map(_is_plain, parts)) else None
-    message: JSON = {"role": "assistant", "content": (text or None) if text is not None else parts}
-    if message["content"] is None and not calls:
-        message["content"] = ""
-    reasoning = "".join(unsigned)
-    fields = {"tool_calls": calls, "thinking_blocks": thoughts, "reasoning_content": reasoning}
-    return {**message, **{name: value for name, value in fields.items() if value}}
+    return assistant_message(parts, calls, thoughts, "".join(unsigned))
 
 
 def _tool_call(block: JSON, where: str, lost: set[str]) -> JSON:

@@ -1,17 +1,15 @@
 """View a request of Anthropic's Messages API as a chat: selection reads it, and providers of other APIs get it."""
 
-from dataclasses import dataclass
-from typing import Any
-
 from p2l.serving.http.api_error import invalid
-from p2l.serving.router.api.chat_of_blocks import (
-    blocks_in,
-    chat_messages,
-    checked_messages,
+from p2l.serving.router.api.chat_of_blocks import blocks_in, chat_messages, checked_messages, text_part
+from p2l.serving.router.api.chat_view import (
+    ChatView,
+    is_closed_schema,
     note_lost,
+    object_in,
+    objects_in,
     plain_content,
     text_in,
-    text_part,
 )
 from p2l.serving.router.chat_request import JSON
 
@@ -28,19 +26,6 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _EFFORTS = ("low", "medium", "high")
 _MORE_EFFORT = ("xhigh", "max")  # which not every vendor has
 _MEDIUM_BUDGET, _HIGH_BUDGET = 4096, 16384  # thinking tokens
-
-
-@dataclass(frozen=True)
-class ChatView:
-    """A request as a chat.
-
-    Attributes:
-        body: in the form of chat completions.
-        lost: paths of the fields that it does not hold.
-    """
-
-    body: JSON
-    lost: frozenset[str]
 
 
 def view_as_chat(body: JSON) -> ChatView:
@@ -76,10 +61,7 @@ def _system(given: object, lost: set[str]) -> list[JSON]:
 
 
 def _tools(body: JSON, lost: set[str]) -> JSON:
-    given = body.get("tools") or []
-    if not isinstance(given, list) or not all(isinstance(tool, dict) for tool in given):
-        raise invalid("tools must be a list of objects", "tools")
-    tools = [_tool(tool, f"tools[{index}]", lost) for index, tool in enumerate(given)]
+    tools = [_tool(tool, f"tools[{index}]", lost) for index, tool in enumerate(objects_in(body, "tools"))]
     tools += [{"type": f"anthropic_{name}"} for name in _ONLY_HERE if body.get(name)]
     return {"tools": tools} if tools else {}
 
@@ -113,14 +95,14 @@ def _choice(body: JSON, lost: set[str]) -> JSON:
 
 
 def _metadata(body: JSON, lost: set[str]) -> JSON:
-    metadata = _object(body, "metadata")
+    metadata = object_in(body, "metadata")
     note_lost(metadata, ("user_id",), "metadata", lost)
     return {"user": text_in(metadata, "user_id", "metadata")} if metadata.get("user_id") is not None else {}
 
 
 def _output(body: JSON, lost: set[str]) -> JSON:
     """Return the effort and the structure that the client asks for."""
-    config, thinking = _object(body, "output_config"), _object(body, "thinking")
+    config, thinking = object_in(body, "output_config"), object_in(body, "thinking")
     note_lost(config, ("effort", "format"), "output_config", lost)
     note_lost(thinking, ("type", "budget_tokens", "display"), "thinking", lost)
     effort = _effort(config, thinking, lost)
@@ -131,7 +113,7 @@ def _output(body: JSON, lost: set[str]) -> JSON:
     if not isinstance(wanted, dict) or not isinstance(wanted.get("schema"), dict):
         raise invalid("output_config.format must be an object with a schema", "output_config")
     note_lost(wanted, ("type", "schema"), "output_config.format", lost)
-    described = {"name": "answer", "schema": wanted["schema"], "strict": _is_closed(wanted["schema"])}
+    described = {"name": "answer", "schema": wanted["schema"], "strict": is_closed_schema(wanted["schema"])}
     return {**out, "response_format": {"type": "json_schema", "json_schema": described}}
 
 
@@ -147,23 +129,3 @@ def _effort(config: JSON, thinking: JSON, lost: set[str]) -> str | None:
     if thinking.get("type") != "enabled" or not isinstance(budget, int):
         return None
     return "low" if budget < _MEDIUM_BUDGET else "medium" if budget < _HIGH_BUDGET else "high"
-
-
-def _object(body: JSON, name: str) -> JSON:
-    value = body.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise invalid(f"{name} must be an object", name)
-    return value or {}
-
-
-def _is_closed(schema: Any) -> bool:
-    """Return whether every object of a schema has its properties required and no others, as OpenAI's strict needs."""
-    if isinstance(schema, list):
-        return all(map(_is_closed, schema))
-    if not isinstance(schema, dict):
-        return True
-    properties, required = schema.get("properties") or {}, schema.get("required") or []
-    is_object = bool(properties) or schema.get("type") == "object"
-    requires_all = isinstance(required, list) and all(name in required for name in properties)
-    closed = schema.get("additionalProperties") is False and requires_all
-    return (closed or not is_object) and all(map(_is_closed, schema.values()))

@@ -3,16 +3,8 @@
 from collections.abc import Iterator
 
 from p2l.serving.router.accounts.answer_tally import output_characters
-from p2l.serving.router.api.message_answer import (
-    carried_beside,
-    carried_of,
-    ending,
-    message_head,
-    message_usage,
-    reasoning_in,
-    thoughts_in,
-    tool_use,
-)
+from p2l.serving.router.api.answer_parts import carried_beside, carried_of, reasoning_in, thoughts_in
+from p2l.serving.router.api.message_answer import ending, message_head, message_usage, tool_use
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.providers.message_delta import CARRIED, add_delta
 from p2l.serving.router.upstream_error import malformed
@@ -64,8 +56,8 @@ class MessageEvents:
             add_delta(self._carried, carried_of(delta))
             yield from self._delta(delta)
 
-    def end(self) -> Iterator[JSON]:
-        """Yield what follows the last chunk."""
+    def end(self, cost: float | None = None) -> Iterator[JSON]:
+        """Yield what follows the last chunk; ``cost``: of the answer, if the headers could not state it."""
         yield from self._close()
         yield {
             "type": "message_delta",
@@ -73,7 +65,7 @@ class MessageEvents:
             "usage": message_usage(self._usage, self._as_chat, self._num_characters),
             **({CARRIED: self._carried} if self._carried else {}),
         }
-        yield {"type": "message_stop"}
+        yield {"type": "message_stop", **({} if cost is None else {"cost": cost})}
 
     def _delta(self, delta: JSON) -> Iterator[JSON]:
         if self._shows_thinking:
