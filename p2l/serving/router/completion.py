@@ -180,7 +180,7 @@ def _keep_thoughts(container: RouterContainer, context: CompletionContext, part:
     A failure keeps the answer.
     """
     try:
-        ends = context.request.api != "responses" and context.thoughts.observe(part)
+        ends = "choices" in part and context.thoughts.observe(part)
         contents, ttl = context.thoughts.contents() if ends else {}, context.config.router.thoughts_ttl
         if contents and ttl > 0:
             container.thoughts.keep(context.key.name, context.model.name, contents, ttl)

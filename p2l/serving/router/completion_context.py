@@ -74,6 +74,11 @@ class CompletionContext:
             return None
         return self.total_cost()
 
+    @property
+    def late_cost(self) -> float | None:
+        """What the key is charged for a stream that has ended; None if its headers have stated it."""
+        return self.total_cost() if self.certain_cost is None else None
+
     def cost(self, *, whole: bool) -> float:
         """Return what the answer costs; ``whole``: nothing more will come of it."""
         result, as_chat = self.result, self.request.as_chat

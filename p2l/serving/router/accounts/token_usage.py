@@ -47,7 +47,7 @@ class TokenUsage:
         details = _section(usage, "prompt_tokens_details")
         cached = _first(usage, details, _CACHE_READS)
         written, hour = _cache_writes(usage, details)
-        reasoning = _first(usage, _section(usage, "completion_tokens_details"), ("reasoning_tokens",))
+        reasoning = reasoning_tokens(usage)
         outside, beside = total - prompt - completion, cached + written
         if beside > prompt or (outside != reasoning and outside in (beside, beside + reasoning)):
             prompt += beside
@@ -55,6 +55,13 @@ class TokenUsage:
             completion += reasoning
         completion = max(completion, total - prompt)
         return cls(prompt, completion, cached, written, min(hour, written))
+
+
+def reasoning_tokens(usage: object) -> int:
+    """Return the tokens of hidden reasoning in a usage with the names of chat completions; 0 if it counts none."""
+    if not isinstance(usage, Mapping):
+        return 0
+    return _first(usage, _section(usage, "completion_tokens_details"), ("reasoning_tokens",))
 
 
 def _counts(usage: Mapping[str, Any]) -> tuple[int, int, int] | None:

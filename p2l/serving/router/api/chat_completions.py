@@ -33,8 +33,8 @@ class ChatCompletionsAdapter:
             chunk["router_outputs"] = context.plan.scores
         elif has_usage and not context.request.include_usage and not chunk.get("choices"):
             return b""  # only the router asked for the usage
-        if has_usage and context.certain_cost is None:
-            chunk["cost"] = context.total_cost()  # the headers of a stream are sent before its cost is known
+        if has_usage and (cost := context.late_cost) is not None:
+            chunk["cost"] = cost  # the headers of a stream are sent before its cost is known
         for choice in chunk.get("choices") or ():
             if isinstance(delta := choice.get("delta"), dict):
                 delta["model"] = context.result.model

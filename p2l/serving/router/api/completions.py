@@ -42,7 +42,10 @@ class CompletionsAdapter(ChatCompletionsAdapter):
         choices = chunk.get("choices") or []
         if not choices and not (chunk.get("usage") and context.request.include_usage):
             return b""
-        return format_event(_rendered(chunk, [_choice(choice, choice["delta"]) for choice in choices]))
+        rendered = _rendered(chunk, [_choice(choice, choice["delta"]) for choice in choices])
+        if chunk.get("usage") and (cost := context.late_cost) is not None:
+            rendered["cost"] = cost
+        return format_event(rendered)
 
 
 def _prompt(given: object) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from p2l.serving.http.api_error import ApiError
-from p2l.serving.http.json_text import dump_json
+from p2l.serving.http.json_text import dump_json, load_json
 from p2l.serving.router.api.anthropic_error import anthropic_error
 from p2l.serving.router.api.message_answer import message_of
 from p2l.serving.router.api.message_events import MessageEvents
@@ -47,21 +47,29 @@ class MessagesAdapter:
             raise error.to_api_error() from None
 
     def render_chunk(self, context: CompletionContext, chunk: JSON) -> bytes:
-        if is_native(context.request.api, context.model.type):
-            return format_named_event(*chunk[NATIVE]) if NATIVE in chunk else b""
+        if is_native(context.request.api, context.model):
+            return _passed_on(chunk[NATIVE], context) if NATIVE in chunk else b""
         if self._events is None:
             request, model = context.request, context.model.name
             self._events = MessageEvents(request.as_chat, model=model, shows_thinking=_shows_thinking(request))
         return _rendered(self._events.feed(chunk))
 
     def render_end(self, context: CompletionContext) -> bytes:
-        return b"" if self._events is None else _rendered(self._events.end())
+        return b"" if self._events is None else _rendered(self._events.end(context.late_cost))
 
     def render_error(self, error: ApiError, last_chunk: JSON) -> bytes:
         return format_named_event("error", anthropic_error(error))
 
     def stored_response(self, context: CompletionContext, part: JSON) -> str | None:
         return None
+
+
+def _passed_on(event: tuple[str, bytes], context: CompletionContext) -> bytes:
+    """Return an event of Anthropic as it is, the last one with the cost of the answer."""
+    kind, data = event
+    if kind == "message_stop" and (cost := context.late_cost) is not None:
+        data = dump_json({**load_json(data), "cost": cost})
+    return format_named_event(kind, data)
 
 
 def _rendered(events: Iterable[JSON]) -> bytes:

@@ -78,8 +78,32 @@ _RESPONSE: JSON = {
     "required": ["input"],
     "properties": {
         "model": {"type": "string"},
-        "input": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "object"}}]},
+        "input": {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "type": {"enum": ["message", "function_call", "function_call_output", "reasoning"]},
+                            "role": {"enum": ["user", "assistant", "system", "developer"]},
+                            "content": {"type": "string"},
+                            "call_id": {"type": "string"},
+                            "name": {"type": "string"},
+                            "arguments": {"type": "string"},
+                            "output": {"type": "string"},
+                        },
+                    },
+                },
+            ]
+        },
         "instructions": {"type": ["string", "null"]},
+        "tools": {"type": "array", "items": {"type": "object", "properties": {"type": {"type": "string"}}}},
+        "reasoning": {"type": ["object", "null"]},
+        "text": {"type": ["object", "null"], "properties": {"format": {"type": "object"}}},
+        "max_output_tokens": {"type": ["integer", "null"], "minimum": 1},
         "previous_response_id": {"type": ["string", "null"], "description": "leads to the model that made it"},
         "cost": {"type": ["number", "null"], "minimum": 0, "description": "the budget"},
         "stream": {"type": ["boolean", "null"]},
@@ -168,7 +192,7 @@ def document() -> JSON:
         "info": {"title": "P2L router", "version": __version__},
         "paths": {
             "/v1/chat/completions": {"post": _post("Answer by the best model within the budget", _CHAT)},
-            "/v1/responses": {"post": _post("OpenAI's Responses API, at models that declare it", _RESPONSE)},
+            "/v1/responses": {"post": _post("OpenAI's Responses API", _RESPONSE)},
             "/v1/responses/{id}": {
                 "get": _get("A response that its provider keeps"),
                 "delete": _get("Delete it"),

@@ -43,7 +43,7 @@ class Capabilities:
         web_search: ``web_search_options``.
         legacy_functions: ``functions``, which ``tools`` replaced.
         context_length: tokens of prompt and answer.
-        responses: the Responses API; only for types ``openai`` and ``openai-reasoning``, and only if declared.
+        responses: OpenAI's own Responses API; only for types ``openai`` and ``openai-reasoning``, and only if declared.
     """
 
     tools: bool | None = None

@@ -30,6 +30,7 @@ PROVIDER_LACKS: dict[str, frozenset[str]] = {
 
 # in the Messages API, parts and tools of other kinds are those of Anthropic
 _OF_ANTHROPIC = {"other_parts": "anthropic_blocks", "other_tools": "anthropic_tools"}
+_OTHERS = frozenset(_OF_ANTHROPIC)  # and in the Responses API those of OpenAI
 _DECLARED_AS = {"json_object": "json_schema", **{ours: name for name, ours in _OF_ANTHROPIC.items()}}
 _TEXT_PARTS = ("text", "input_text", "refusal")
 _PART_CAPABILITIES = {"image_url": "images", "input_image": "images", "input_audio": "audio", "file": "files"}
@@ -50,7 +51,7 @@ _DISPLAY_NAMES = {
     "other_tools": "tools other than functions",
     "anthropic_blocks": "content blocks that only Anthropic has",
     "anthropic_tools": "tools that only Anthropic has",
-    "responses": "the Responses API",
+    "responses": "state, tools or items that only OpenAI's own Responses API has",
 }
 
 
@@ -83,7 +84,7 @@ class Requirements:
 def requirements_of(request: ChatRequest) -> Requirements:
     """Return what a parsed request requires."""
     names = set(_content_capabilities(request.messages)) | _field_capabilities(request.as_chat)
-    if request.api == "responses":
+    if request.api == "responses" and (request.previous_response is not None or names & _OTHERS):
         names.add("responses")
     if request.api == "messages":
         names = {_OF_ANTHROPIC.get(name, name) for name in names}

@@ -115,7 +115,7 @@ class ModelClient:
     ) -> AsyncGenerator[JSON, None]:
         if model.type == "litellm":
             return litellm.stream(sent, config.calls.total_timeout)
-        provider = provider_of(request.api, model.type)
+        provider = provider_of(request.api, model)
         return self._client.stream(sent, provider, config.calls, report_usage, config.secrets)
 
     async def _complete(
@@ -123,7 +123,7 @@ class ModelClient:
     ) -> JSON:
         if model.type == "litellm":
             return await litellm.complete(sent, seconds)
-        provider = provider_of(request.api, model.type)
+        provider = provider_of(request.api, model)
         return await self._client.complete(sent, provider, config.calls, seconds, config.secrets)
 
 
@@ -133,7 +133,7 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
     Raises ApiError 400 if the provider cannot express it, and UpstreamError if the translation itself fails.
     """
     is_litellm = model.type == "litellm"
-    build = litellm.build_request if is_litellm else provider_of(request.api, model.type).build_request
+    build = litellm.build_request if is_litellm else provider_of(request.api, model).build_request
     given = body_for(model, request)
     gone = {*model.drop_params, *(client_name(request.api, name) for name in model.drop_params)}
     body = {name: value for name, value in given.items() if name not in gone}
@@ -146,7 +146,7 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
         raise untranslatable() from None
     dropped = {*sent.dropped, *(name for name in gone if given.get(name) is not None)}
     headers = sent.headers
-    if is_native(request.api, model.type):
+    if is_native(request.api, model):
         headers = {**request.headers, **headers}
     else:
         dropped = {client_name(request.api, name) for name in dropped} | request.untranslated
@@ -155,9 +155,9 @@ def build_request(model: ModelConfig, request: ChatRequest) -> UpstreamRequest:
 
 def body_for(model: ModelConfig, request: ChatRequest) -> JSON:
     """Return the request in the form in which the model's provider is asked: the client's own, or a chat."""
-    if is_native(request.api, model.type):
+    if is_native(request.api, model):
         return request.body
-    if model.type == "gemini":
+    if model.type in ("gemini", "anthropic"):  # their results hold images, and say that a tool failed
         return request.as_chat
     return {**request.as_chat, "messages": with_plain_results(request.messages)}
 
@@ -196,7 +196,8 @@ async def _counted(chunks: AsyncGenerator[JSON, None], count: Callable[[JSON], N
 
 def _count(tally: AnswerTally, model: ModelConfig, request: ChatRequest, part: JSON) -> None:
     """Count a part; the length of the output only if the model has prices, which need it when usage is missing."""
-    usage_of = openai_responses.usage_of if request.api == "responses" else openai_chat.usage_of
+    is_response = request.api == "responses" and is_native(request.api, model)
+    usage_of = openai_responses.usage_of if is_response else openai_chat.usage_of
     tally.add(part, usage_of(part), characters=model.prices is not None)
 
 

@@ -31,6 +31,15 @@ def test_a_stream(start: Starter, asks: bool) -> None:
     assert [chunk.usage.total_tokens for chunk in chunks if chunk.usage] == [12] * asks
 
 
+def test_a_stream_with_prices_states_its_cost(start: Starter) -> None:
+    usage = {**delta(), "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}}
+    _, client = start.one(lambda seen: stream(delta("Hi", "stop"), usage), prices={"input": 1e5, "output": 2e5})
+    chunks: Any = list(
+        client.completions.create(model="-", prompt="hi", stream=True, stream_options={"include_usage": True})
+    )
+    assert chunks[-1].cost == pytest.approx(1.5)
+
+
 def test_two_choices(start: Starter) -> None:
     whole = completion()
     whole["choices"].append({**whole["choices"][0], "index": 1})

@@ -22,14 +22,18 @@ def ask(running: Running, key: str, body: Any) -> int:
 
 # rich draws from `random` when it is imported, which schemathesis may do in the middle of an example
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
-def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["native", "chat"])
+def test_no_request_fails_inside(start: Starter, tmp_path: Path, first: str) -> None:
+    """``first``: whether the best model has the Responses API, or is asked as for a chat."""
+
     def answer(seen: Seen) -> Reply:
         if seen.body.get("stream"):
             return stream(*events("Hi"), done=False) if seen.path == "/responses" else stream(delta("Hi", "stop"))
         return Reply(body=response() if seen.path == "/responses" else completion())
 
     url = start.upstream(answer).url
-    models = {"m": model(url, capabilities={"responses": True}), "c": model(url, 2.0)}
+    models = {"native": model(url, capabilities={"responses": True}), "chat": model(url)}
+    models = {first: models.pop(first), **models}
     rest = {"embedding_configs": {"e": model(url)}, "calls": {"read_timeout": 60.0}}  # a busy machine is no fault
     running = start.router(models, rest, feedback=str(tmp_path / "f.sqlite"))
     assert [ask(running, KEY, {"messages": HELLO}), ask(running, KEY, {}), ask(running, "wrong", {})] == [200, 400, 401]
@@ -42,7 +46,7 @@ def test_no_request_fails_inside(start: Starter, tmp_path: Path) -> None:
     paths = {operation.ok().path for operation in schema.get_all_operations()}
     seen: set[str] = set()
 
-    @settings(max_examples=400, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=250, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
     @given(st.one_of(drawn), st.sampled_from([KEY, KEY, KEY, "wrong"]))
     def check(case: Any, key: str) -> None:
         answer = case.call(headers={"authorization": f"Bearer {key}"})

@@ -1,5 +1,6 @@
 """The Responses API: bodies and events pass through to models that declare it."""
 
+import json
 from typing import Any
 
 import httpx
@@ -115,20 +116,53 @@ class TestPassThrough:
         list(client.responses.create(model="-", input="hi", stream=True))
         wait_until(lambda: running.spent() == pytest.approx(2 * 1.5))
 
+    @pytest.mark.parametrize("end", ["response.completed", "response.incomplete"])
+    def test_a_stream_with_prices_ends_with_its_cost(self, start: Starter, end: str) -> None:
+        sent = events("Hello", end=end)
+        sent[-1]["response"]["long"] = 12345678901234567890
+        fake = start.upstream(lambda seen: stream(*sent, done=False, named=True))
+        running = start.router({"m": model(fake.url, prices={"input": 1e5, "output": 2e5}, **ABLE)})
+        headers = {"authorization": f"Bearer {KEY}"}
+        answer = httpx.post(f"{running.base}/responses", json={"input": "hi", "stream": True}, headers=headers)
+        assert "x-p2l-cost" not in answer.headers
+        got = [json.loads(frame.split("data: ")[1]) for frame in answer.text.split("\n\n")[:-1]]
+        assert got[-1]["response"].pop("cost") == pytest.approx(1.5) and got == sent
+
 
 class TestChoice:
-    def test_only_models_that_declare_it(self, start: Starter) -> None:
+    @pytest.mark.parametrize(
+        "only_there",
+        [
+            {"tools": [{"type": "web_search"}]},
+            {"tool_choice": {"type": "mcp", "server_label": "x"}, "tools": [{"type": "function", "name": "f"}]},
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1", "detail": "auto"}]}]},
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://x/y.pdf"}]}]},
+            {
+                "input": [
+                    {"role": "user", "content": "hi"},
+                    {"type": "web_search_call", "id": "w", "status": "completed"},
+                ]
+            },
+            {"input": [{"role": "user", "content": "hi"}, {"role": "critic", "content": "no"}]},
+        ],
+        ids=str,
+    )
+    def test_what_only_this_api_has_needs_a_model_that_declares_it(self, start: Starter, only_there: Any) -> None:
         fake = start.upstream(answering())
         models = {
             "silent": model(fake.url),
             "anthropic": model(fake.url, type="anthropic"),
             "able": model(fake.url, **ABLE),
         }
-        client = start.client(start.router(models))
-        assert client.responses.with_raw_response.create(model="-", input="hi").headers["x-p2l-model"] == "able"
+        running = start.router(models)
+        headers = {"authorization": f"Bearer {KEY}"}
+        body = {"model": "-", "input": "hi", **only_there}
+        answer = httpx.post(f"{running.base}/responses", json=body, headers=headers)
+        assert answer.headers["x-p2l-model"] == "able" and fake.seen[-1].body == {**body, "model": "wire-name"}
         for name in ("silent", "anthropic"):
-            with pytest.raises(openai.BadRequestError, match=f"{name} does not support the Responses API"):
-                client.responses.create(model=name, input="hi")
+            refused = httpx.post(f"{running.base}/responses", json={**body, "model": name}, headers=headers)
+            assert refused.status_code == 400
+            assert "only OpenAI's own Responses API has" in refused.json()["error"]["message"]
 
     @pytest.mark.parametrize("streamed", [False, True])
     def test_reasoning_models_have_it(self, start: Starter, streamed: bool) -> None:
@@ -140,12 +174,6 @@ class TestChoice:
         parsed: Any = answer.parse()
         text = "".join(e.delta for e in parsed if e.type == "response.output_text.delta") if streamed else None
         assert (text or parsed.output_text) == "Hello!"
-
-    def test_501_if_no_model_declares_the_responses_api(self, start: Starter) -> None:
-        fake, client = start.one()
-        with pytest.raises(openai.InternalServerError, match="chat/completions") as error:
-            client.responses.create(model="-", input="hi")
-        assert error.value.status_code == 501 and not fake.seen
 
     def test_the_choice_rests_on_the_text_of_the_user(self, start: Starter) -> None:
         prompts: list[Any] = []

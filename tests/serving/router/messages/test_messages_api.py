@@ -469,9 +469,11 @@ class TestRouting:
         prices = {"input": 100.0, "output": 1000.0, "cached_input": 10.0, "cache_write": 200.0}
         rest = {"keys": [{"name": "ann", "key": "sk-ann-0123456789", "budget": 100.0}]}
         running = start.router({"m": model(fake.url, type=kind, prices=prices)}, rest, router_type="random")
-        post(running, {**ASK, "stream": streamed}, **{"x-api-key": "sk-ann-0123456789"})
+        got = post(running, {**ASK, "stream": streamed}, **{"x-api-key": "sk-ann-0123456789"})
         expected = 10 * 100 + 5 * 10 + 3 * 1000 if kind == "openai" else 4 * 100 + 5 * 10 + 6 * 200 + 3 * 1000
         wait_until(lambda: running.spent() == pytest.approx(expected / 1e6))
+        stated = json.loads(got.text.strip().rpartition("data: ")[2])["cost"] if streamed else got.headers["x-p2l-cost"]
+        assert float(stated) == pytest.approx(expected / 1e6)
 
     def test_the_user_names_the_session(self, start: Starter) -> None:
         fake = start.upstream()

@@ -198,3 +198,21 @@ class TestIdsOfOtherVendors:
         build = PROVIDERS["chat"]["anthropic"].build_request
         blocks = build(entry, {"messages": history}, False, False, thoughts).body["messages"][1]["content"]
         assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "gemini"])
+def test_a_failed_tool_and_its_image_stay_a_result(start: Starter, kind: ProviderType) -> None:
+    fake = start.upstream(lambda seen: Reply(400, {"error": {"message": "x"}}))
+    running = start.router({"m": model(fake.url, type=kind, name="some-name")}, router_type="random")
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    result = {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "no"}, image], "is_error": True}
+    body = {"messages": [*HELLO, {"role": "assistant", "tool_calls": [call]}, result]}
+    httpx.post(f"{running.base}/chat/completions", json=body, headers={"authorization": f"Bearer {KEY}"}, timeout=20)
+    sent = fake.seen[-1].body
+    if kind == "anthropic":
+        (block,) = sent["messages"][-1]["content"]
+        assert block["is_error"] is True and [part["type"] for part in block["content"]] == ["text", "image"]
+    else:
+        failed, shown = sent["contents"][-1]["parts"]
+        assert failed["functionResponse"]["response"] == {"error": "no"} and "inlineData" in shown

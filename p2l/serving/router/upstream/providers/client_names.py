@@ -19,6 +19,30 @@ _MESSAGES = {
 }
 
 
+# beginnings of such paths -> in the Responses API, the first that fits; others are the same
+_RESPONSES = {
+    "max_completion_tokens": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "messages.cache_control": "input.content.prompt_cache_breakpoint",
+    "messages.content.cache_control": "input.content.prompt_cache_breakpoint",
+    "messages.content.file": "input.content",
+    "messages.content.image_url": "input.content",
+    "messages.reasoning_content": "input.summary",
+    "messages.thinking_blocks": "input.encrypted_content",
+    "messages.tool_calls": "input",
+    "messages": "input",
+    "reasoning_effort": "reasoning.effort",
+    "response_format.json_schema": "text.format",
+    "response_format": "text.format",
+    "thinking": "reasoning.effort",
+    "tools.function": "tools",
+    "verbosity": "text.verbosity",
+}
+
+
 def client_name(api: Api, name: str) -> str:
     """Return the client's name for a field of a chat."""
-    return _MESSAGES.get(name, name) if api == "messages" else name
+    if api != "responses":
+        return _MESSAGES.get(name, name) if api == "messages" else name
+    begun = next((path for path in _RESPONSES if f"{name}.".startswith(f"{path}.")), None)
+    return name if begun is None else _RESPONSES[begun] + name.removeprefix(begun)

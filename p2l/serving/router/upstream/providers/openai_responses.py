@@ -9,11 +9,12 @@ from p2l.serving.router.upstream.chat_answer import cut_off
 from p2l.serving.router.upstream.providers import openai_chat
 from p2l.serving.router.upstream.providers.model_families import openai_samples
 from p2l.serving.router.upstream.providers.openai_messages import merge_tools
+from p2l.serving.router.upstream.sealed_thoughts import is_routers_reasoning
 from p2l.serving.router.upstream.upstream_request import UpstreamRequest
 from p2l.serving.router.upstream_error import malformed
 
 _SAMPLING = ("temperature", "top_p")  # reasoning models reject these
-_ENDS = ("response.completed", "response.incomplete", "response.failed")
+ENDS = ("response.completed", "response.incomplete", "response.failed")
 _USAGE_FIELDS = {  # of chat completions -> of responses
     "prompt_tokens": "input_tokens",
     "prompt_tokens_details": "input_tokens_details",
@@ -40,6 +41,9 @@ def build_request(
         out["tools"] = merge_tools(extra["tools"], body["tools"])
     samples = model.type == "openai" and openai_samples(model.name)
     dropped = () if samples else tuple(name for name in _SAMPLING if out.pop(name, None) is not None)
+    if isinstance(out.get("input"), list) and any(map(is_routers_reasoning, out["input"])):
+        out["input"] = [item for item in out["input"] if not is_routers_reasoning(item)]
+        dropped += ("input.reasoning",)  # of another provider's model
     return UpstreamRequest(openai_chat.endpoint(model, "/responses"), openai_chat.headers(model), out, dropped)
 
 
@@ -66,7 +70,7 @@ class StreamParser:
         kind = event.get("type")
         if not isinstance(kind, str) or not kind.isprintable():
             raise malformed("an event without a type")
-        self.ended = kind in _ENDS
+        self.ended = kind in ENDS
         response = event.get("response")
         known = response if isinstance(response, dict) else {}
         number, delta = event.get("sequence_number"), event.get("delta")

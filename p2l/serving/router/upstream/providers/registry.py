@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from p2l.serving.router.chat_request import JSON, Api
+from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.chat_answer import ChatStreamParser, Translator, check_completion, chunks_of
 from p2l.serving.router.upstream.providers import (
     anthropic_messages,
@@ -69,11 +70,13 @@ PROVIDERS: dict[Api, dict[str, Provider]] = {
 }
 
 
-def is_native(api: Api, model_type: str) -> bool:
-    """Return whether a provider is asked in the API of the client; every other one is asked as for a chat."""
-    return api == "chat" or model_type in PROVIDERS[api]
+def is_native(api: Api, model: ModelConfig) -> bool:
+    """Return whether a model is asked in the API of the client; every other one is asked as for a chat."""
+    if api == "responses" and not model.capabilities.responses:
+        return False
+    return api == "chat" or model.type in PROVIDERS[api]
 
 
-def provider_of(api: Api, model_type: str) -> Provider:
-    """Return the provider of a model type for requests that came in this API."""
-    return PROVIDERS[api if is_native(api, model_type) else "chat"][model_type]
+def provider_of(api: Api, model: ModelConfig) -> Provider:
+    """Return the provider of a model for requests that came in this API."""
+    return PROVIDERS[api if is_native(api, model) else "chat"][model.type]
