@@ -207,6 +207,7 @@ class Responses(PythonClient):
         responses = self.openai_client().responses
         self.create: Any = responses.create
         self.parse: Any = responses.parse
+        self.streamed: Any = responses.stream
 
     def plain(self) -> Any:
         return self.create(model="-", input="hi", temperature=0.5).output_text
@@ -216,8 +217,11 @@ class Responses(PythonClient):
         return "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
     def tools(self) -> Any:
-        call = self.create(model="-", input="hi", tools=[{"type": "function", **FUNCTION}]).output[-1]
-        return call.name, json.loads(call.arguments)
+        asked: Any = {"model": "-", "input": "hi", "tools": [{"type": "function", **FUNCTION}]}
+        with self.streamed(**asked) as events:
+            calls = [got.output[-1] for got in (events.get_final_response(), self.create(**asked))]
+        found = [(call.name, json.loads(call.arguments)) for call in calls]
+        return found[0] if found[0] == found[1] else found
 
     def tool_loop(self) -> Any:
         items: list[Any] = list(HELLO)
@@ -246,6 +250,28 @@ class Responses(PythonClient):
     def usage(self) -> Any:
         usage = self.create(model="-", input="hi").usage
         return usage.input_tokens, usage.output_tokens
+
+
+class Completions(PythonClient):
+    title, package = "openai (Python, legacy completions)", "openai"
+
+    def __init__(self, base: str, key: str) -> None:
+        super().__init__(base, key)
+        self.create: Any = self.openai_client().completions.create
+
+    def plain(self) -> Any:
+        return self.create(model="-", prompt="hi", temperature=0.5).choices[0].text
+
+    def stream(self) -> str:
+        chunks = self.create(model="-", prompt="hi", stream=True)
+        return "".join(chunk.choices[0].text for chunk in chunks if chunk.choices)
+
+    def n(self) -> Any:
+        return [choice.text for choice in self.create(model="-", prompt="hi", n=2).choices]
+
+    def usage(self) -> Any:
+        usage = self.create(model="-", prompt="hi").usage
+        return usage.prompt_tokens, usage.completion_tokens
 
 
 class LangChain(PythonClient):
@@ -482,6 +508,11 @@ class Node(Client):
         return tuple(got["found"]) if scenario in ("tools", "usage") else got["found"]
 
 
+class NodeResponses(Node):
+    title = "openai (Node, Responses)"
+    script = "responses_client.cjs"
+
+
 class Anthropic(PythonClient):
     title, package = "anthropic (Python)", "anthropic"
 
@@ -548,7 +579,9 @@ CLIENTS: tuple[type[Client], ...] = (
     OpenAI,
     AsyncOpenAI,
     Responses,
+    Completions,
     Node,
+    NodeResponses,
     Anthropic,
     NodeAnthropic,
     LangChain,

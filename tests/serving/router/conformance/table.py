@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "conformance.md"
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 OK, REFUSED, NOT_APPLICABLE = "ok", "refused", "not applicable"
 # what the router's own refusals say
-_CLEAR = re.compile(r"needs|does not support|no model of this router declares")
+_CLEAR = re.compile(r"needs|does not support")
 
 
 class UnclearError(AssertionError):
@@ -48,7 +48,7 @@ def outcome(client: Client, scenario: Scenario) -> str:
         return NOT_APPLICABLE
     except Exception as error:
         text, status = str(error), getattr(error, "status_code", None)
-        if _CLEAR.search(text) and status in (None, 400, 501):
+        if _CLEAR.search(text) and status in (None, 400):
             return REFUSED
         raise UnclearError(f"{scenario}: {type(error).__name__}: {text}") from error
     if found != EXPECTED[scenario]:
@@ -84,7 +84,7 @@ def _page(words: dict[tuple[str, str, str], str]) -> str:
         "| word | meaning |",
         "|---|---|",
         f"| {OK} | the client got the model's answer |",
-        f"| {REFUSED} | a 400 or 501 that names what the model lacks |",
+        f"| {REFUSED} | a 400 that names what the model lacks |",
         f"| {NOT_APPLICABLE} | the client does not have it |",
         "",
         "The tool loop has three turns. Claude and Gemini think in it, and their signed thoughts come back. A test is",

@@ -42,4 +42,4 @@ def test_the_table_is_whole() -> None:
     assert set(table.values()) <= {OK, REFUSED, NOT_APPLICABLE}
     for client in CLIENTS:
         for kind in VENDORS:
-            assert OK in {table[client.title, kind, scenario] for scenario in SCENARIOS} or "Responses" in client.title
+            assert OK in {table[client.title, kind, scenario] for scenario in SCENARIOS}

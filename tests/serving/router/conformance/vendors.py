@@ -104,7 +104,7 @@ def openai_responses(seen: Seen) -> Reply:
         tools=[tool["name"] for tool in body.get("tools") or ()],
         forced=None,
         results=sum(item.get("type") == "function_call_output" for item in items),
-        structured=(body.get("text") or {}).get("format", {}).get("type") == "json_schema",
+        structured=((body.get("text") or {}).get("format") or {}).get("type") == "json_schema",
         image=PNG in str(items),
     )
     calls = [item["call_id"] for item in items if item.get("type") == "function_call"]
@@ -126,21 +126,32 @@ def openai_responses(seen: Seen) -> Reply:
     whole = response(*output, usage={**usage, **details})
     if not body.get("stream"):
         return Reply(body=whole)
-    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     events: list[Any] = [
         {"type": "response.created", "response": {**whole, "status": "in_progress", "output": [], "usage": None}},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**output[-1], "content": []}},
-        {
-            "type": "response.content_part.added",
-            **place,
-            "part": {"type": "output_text", "text": "", "annotations": []},
-        },
-        *({"type": "response.output_text.delta", **place, "delta": p, "logprobs": []} for p in pieces(said.text)),
+        *(event for index, item in enumerate(output) for event in _item_events(item, index, said)),
         {"type": "response.completed", "response": whole},
     ]
     return stream(
         *({**event, "sequence_number": number} for number, event in enumerate(events)), done=False, named=True
     )
+
+
+def _item_events(item: Any, index: int, said: Said) -> list[Any]:
+    place = {"item_id": item["id"], "output_index": index}
+    inner: list[Any] = []
+    shown = item
+    if item["type"] == "function_call":
+        shown = {**item, "arguments": ""}
+        delta = {"type": "response.function_call_arguments.delta", **place}
+        inner = [{**delta, "delta": piece} for piece in pieces(said.arguments)]
+    elif item["type"] == "message":
+        shown, place = {**item, "content": []}, {**place, "content_index": 0}
+        part = {"type": "output_text", "text": "", "annotations": []}
+        delta = {"type": "response.output_text.delta", **place, "logprobs": []}
+        inner = [{"type": "response.content_part.added", **place, "part": part}]
+        inner += [{**delta, "delta": piece} for piece in pieces(said.text)]
+    added = {"type": "response.output_item.added", "output_index": index, "item": shown}
+    return [added, *inner, {"type": "response.output_item.done", "output_index": index, "item": item}]
 
 
 def anthropic(seen: Seen) -> Reply:
