@@ -36,6 +36,7 @@ USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 PRICES = {"input": 1.0, "output": 2.0}
 APIS = ("chat", "completions", "messages", "responses")
 PATHS = {"chat": "chat/completions", "completions": "completions", "messages": "messages", "responses": "responses"}
+PATIENT = {"read_timeout": PATIENCE}  # a busy machine is no fault
 ENDS = {"messages": "event: message_stop", "responses": "event: response.completed"}
 
 
@@ -235,7 +236,7 @@ async def run(args: argparse.Namespace, folder: Path) -> Tally:
     runner, port = web.AppRunner(app), free_port()
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    process, url = await start(configured(f"http://127.0.0.1:{port}"), folder)
+    process, url = await start(configured(f"http://127.0.0.1:{port}"), folder, PATIENT)
     try:
         await load(url, args, process.pid, tally)
     finally:

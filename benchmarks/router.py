@@ -3,7 +3,8 @@
 The upstream answers every chat with the same bytes and every prompt with the same scores, so what is measured is the
 gateway. The servers are started one after the other, and measured in turns over the rounds; the best round of each is
 shown, since other work on the machine only ever slows one down. Ours is measured as a plain gateway (random choice)
-and with scores by HTTP, which the published router also asks for and the others do not have. Needs wrk.
+and with scores by HTTP, which the published router also asks for and the others do not have. With random choice its
+other APIs are measured too: each request is translated to a chat, and the answer back. Needs wrk.
 
     python benchmarks/router.py [--rounds 3] [--seconds 4]
         [--before checkout] [--upstream p2l --upstream-python venv/bin/python] [--litellm venv/bin/litellm]
@@ -26,7 +27,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from figures import Figure, save
@@ -35,8 +36,16 @@ from processes import cpu_seconds
 CONNECTIONS = (1, 16, 64)
 KEY = "sk-" + hashlib.sha256(b"a key for loopback").hexdigest()  # LiteLLM refuses to start with a weak one
 MODELS = ("m0", "m1", "m2", "m3")
-CHAT = {"model": "m0", "temperature": 0.0, "top_p": 1.0, "max_tokens": 64}
+SAMPLING = {"temperature": 0.0, "top_p": 1.0}
 MESSAGE = "what is 828913*1234? Please explain it step by step, and be careful to carry every digit."
+CHAT: dict[str, object] = {**SAMPLING, "max_tokens": 64, "messages": [{"role": "user", "content": MESSAGE}]}
+# path and body of each API for the same question
+APIS = {
+    "chat": ("/v1/chat/completions", CHAT),
+    "messages": ("/v1/messages", CHAT),
+    "completions": ("/v1/completions", {**SAMPLING, "max_tokens": 64, "prompt": MESSAGE}),
+    "responses": ("/v1/responses", {**SAMPLING, "max_output_tokens": 64, "input": MESSAGE}),
+}
 ANSWER = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -55,15 +64,19 @@ ANSWER = {
 
 @dataclass(frozen=True)
 class Target:
-    """A server to measure: port, command, and the headers that it needs."""
+    """A server to measure by one API: port, command, and the headers that it needs."""
 
     name: str
     port: int
     command: list[str]
-    path: str = "/v1/chat/completions"
+    api: str = "chat"
     headers: tuple[tuple[str, str], ...] = ()
     cwd: str | None = None
     model: str = "-"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{APIS[self.api][0]}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ def _await(target: Target, process: "subprocess.Popen[bytes]", log: str) -> None
     deadline = time.monotonic() + 120
     while True:
         try:
-            request = urllib.request.Request(f"http://127.0.0.1:{target.port}{target.path}", _body(target))
+            request = urllib.request.Request(target.url, _body(target))
             for name, value in _headers(target):
                 request.add_header(name, value)
             urllib.request.urlopen(request, timeout=10).read()
@@ -156,7 +169,7 @@ def _await(target: Target, process: "subprocess.Popen[bytes]", log: str) -> None
 
 
 def _body(target: Target) -> bytes:
-    return json.dumps({**CHAT, "model": target.model, "messages": [{"role": "user", "content": MESSAGE}]}).encode()
+    return json.dumps({"model": target.model, **APIS[target.api][1]}).encode()
 
 
 def _headers(target: Target) -> list[tuple[str, str]]:
@@ -171,7 +184,6 @@ def measure(
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in _headers(target)]
     script.write_text("\n".join(['wrk.method = "POST"', f"wrk.body = [[{_body(target).decode()}]]", *lines]))
     before = cpu_seconds(process.pid)
-    url = f"http://127.0.0.1:{target.port}{target.path}"
     command = [
         "wrk",
         "-t1",
@@ -182,7 +194,7 @@ def measure(
         "30s",
         "-s",
         str(script),
-        url,
+        target.url,
     ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     requests = int(re.search(r"(\d+) requests in", text)[1])  # type: ignore[index]
@@ -286,6 +298,9 @@ def main() -> None:
         sys.exit("wrk is needed to make the load: apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         started = [(t, stack.enter_context(running(t, Path(folder)))) for t in targets(args, Path(folder))]
+        plain, process = started[1]
+        by_api = [(replace(plain, name=f"{plain.name}, {api}", api=api), process) for api in APIS if api != "chat"]
+        started[3:3] = by_api
         best: dict[tuple[str, int], Measured] = {}
         for _ in range(args.rounds):
             for target, process in started:
@@ -295,12 +310,14 @@ def main() -> None:
                     best[key] = max(best.get(key, got), got, key=lambda one: one.rate)
         names = [target.name for target, _ in started]
         show(names, best)
-        save(args.json, [one for ours in names[1:3] for c in CONNECTIONS for one in figures(ours, names[3:], c, best)])
+        ours, others = names[1 : 3 + len(by_api)], names[3 + len(by_api) :]
+        save(args.json, [one for name in ours for c in CONNECTIONS for one in figures(name, others, c, best)])
 
 
 def figures(ours: str, others: list[str], connections: int, best: dict[tuple[str, int], Measured]) -> Iterator[Figure]:
     """Yield the rate and, at one connection, the time of one request."""
-    at = f"router, instant upstream, {ours.removeprefix('p2l').strip() or 'random choice'}, {connections} connections"
+    label = ours.removeprefix("p2l").strip(" ,") or "random choice"
+    at = f"router, instant upstream, {label}, {connections} connections"
     rates = {name: best[name, connections].rate for name in others}
     yield Figure(at, "requests/s", best[ours, connections].rate, rates)
     if connections == 1:
@@ -315,10 +332,11 @@ def show(names: list[str], best: dict[tuple[str, int], Measured]) -> None:
             got = best[name, connections]
             figures = f"{got.rate:8.0f} {got.p50:8.2f} {got.p99:8.2f} {got.cpu:7.2f} {got.errors:6d}"
             print(f"{name:20} {connections:5d} {figures}")
-    added = best["p2l with scores", 1].p50 - best["upstream itself", 1].p50
-    print(f"\np50 added at 1 connection, scores included: {added:.2f} ms")
-    for ours in names[1:3]:
-        for name in names[3:]:
+    own = [name for name in names if name.startswith("p2l")]
+    added = (f"{name} {best[name, 1].p50 - best['upstream itself', 1].p50:.2f}" for name in own)
+    print(f"\np50 added at 1 connection, ms: {'; '.join(added)}")
+    for ours in own:
+        for name in names[1 + len(own) :]:
             if name.startswith("before") and name.endswith("scores") != ours.endswith("scores"):
                 continue
             ratios = [f"{best[ours, c].rate / best[name, c].rate:.1f}x" for c in CONNECTIONS]

@@ -32,6 +32,8 @@ from faulty_upstream import PRICES, SILENCE, Account, FaultyUpstream
 from router import free_port
 
 COSTS = (1.0, 2.5, 7.0)
+# of a router that soon gives up on a silent upstream
+IMPATIENT = {"backoff": 0.005, "max_backoff": 0.05, "read_timeout": SILENCE / 2, "total_timeout": 10, "cooldown": 0.1}
 KEYS = {f"key-{i}": f"sk-client-{i}-00000000" for i in range(5)}
 SHARES = (50, 25, 15, 7, 3)
 PATIENCE = 30.0  # seconds after which a client counts as hung; the router gives up after 10
@@ -155,7 +157,7 @@ async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, 
             "base_url": f"http://127.0.0.1:{port}/v1",
             **({"prices": PRICES} if priced else {}),
         }
-    process, url = await start(models, folder)
+    process, url = await start(models, folder, IMPATIENT)
     try:
         await load(url, args, process.pid, tally)
     finally:
@@ -167,11 +169,12 @@ async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, 
         return tally, dict(state.execute("SELECT name, spent FROM accounts").fetchall())
 
 
-async def start(models: dict[str, object], folder: Path) -> tuple["subprocess.Popen[bytes]", str]:
+async def start(
+    models: dict[str, object], folder: Path, calls: Mapping[str, float]
+) -> tuple["subprocess.Popen[bytes]", str]:
     """Start the router and wait until it is ready."""
     keys = [{"name": name, "key": key, "budget": 1e9} for name, key in KEYS.items()]
-    calls = {"backoff": 0.005, "max_backoff": 0.05, "read_timeout": SILENCE / 2, "total_timeout": 10, "cooldown": 0.1}
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model_configs": models, "keys": keys, "calls": calls}))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"model_configs": models, "keys": keys, "calls": dict(calls)}))
     port = free_port()
     options = ["--router-type", "random", "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
     files = ["--state", str(folder / "state.sqlite"), "--feedback", str(folder / "votes.sqlite")]
