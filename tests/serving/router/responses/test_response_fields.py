@@ -122,6 +122,7 @@ QUIET = {
     "input.summary.type",
     "input.content.annotations.type",
     "input.content.prompt_cache_breakpoint.mode",
+    "reasoning",  # its fields are named
     "stream_options",  # its field is named
     "text.format.name",
     "text.format.strict",  # Gemini always keeps to a schema
