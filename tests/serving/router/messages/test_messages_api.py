@@ -1,5 +1,6 @@
 """``/v1/messages`` as its own client sees it: answers, streams, refusals, headers, costs."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
