@@ -1,10 +1,11 @@
 """The table of clients and provider types: make it, write it to the documentation, read it back.
 
-python -m tests.serving.router.conformance.table
+python -m tests.serving.router.conformance.table [title of a client, to run it alone and keep the others ...]
 """
 
 import logging
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -73,7 +74,12 @@ def read_table() -> dict[tuple[str, str, str], str]:
     return words
 
 
-def _page(words: dict[tuple[str, str, str], str]) -> str:
+def _read_versions() -> dict[str, str]:
+    """Return the lines of the page that name the package and version of each client."""
+    return dict(re.findall(r"^### (.+)\n\n(`.+)$", PAGE.read_text(), re.MULTILINE))
+
+
+def _page(words: dict[tuple[str, str, str], str], versions: dict[str, str]) -> str:
     today = datetime.now(timezone.utc).date()
     lines = [
         "# Clients and providers",
@@ -90,11 +96,12 @@ def _page(words: dict[tuple[str, str, str], str]) -> str:
         "The tool loop has three turns. Claude and Gemini think in it, and their signed thoughts come back. A test is",
         "skipped if its client is not installed.",
         "",
-        f"`python -m tests.serving.router.conformance.table` made this page on {today}, with every client installed.",
+        f"`python -m tests.serving.router.conformance.table` last made this page on {today}. Each client has the",
+        "version that it was run with.",
         "",
     ]
     for client in CLIENTS:
-        lines += [f"### {client.title}", "", f"`{client.package}` {client.version()}", ""]
+        lines += [f"### {client.title}", "", versions[client.title], ""]
         lines += [f"| provider type | {' | '.join(SCENARIOS)} |", f"|---|{'---|' * len(SCENARIOS)}"]
         for kind in VENDORS:
             cells = (words[client.title, kind, scenario] for scenario in SCENARIOS)
@@ -104,19 +111,21 @@ def _page(words: dict[tuple[str, str, str], str]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run every cell and write the page; needs every client."""
+def main(titles: list[str]) -> None:
+    """Run the cells of these clients, of all if none is named, and write the page; needs the clients and LiteLLM."""
     logging.disable(logging.CRITICAL)
     warnings.simplefilter("ignore")
-    words = {}
+    run = [client for client in CLIENTS if client.title in titles or not titles]
+    words = read_table()
+    versions = _read_versions() | {client.title: f"`{client.package}` {client.version()}" for client in run}
     for kind in VENDORS:
         with running(kind) as server:
-            for client in CLIENTS:
+            for client in run:
                 with client(server.base, KEY) as made:
                     for scenario in SCENARIOS:
                         words[client.title, kind, scenario] = outcome(made, scenario)
-    PAGE.write_text(_page(words))
+    PAGE.write_text(_page(words, versions))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
