@@ -6,7 +6,7 @@ of its own, so that only models that are asked in this API may answer.
 
 from p2l.serving.http.api_error import invalid
 from p2l.serving.router.api.chat_view import assistant_message, note_lost, plain_content, text_in
-from p2l.serving.router.api.custom_tools import arguments_of_input
+from p2l.serving.router.api.response_tools import arguments_of_input, function_name
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.sealed_thoughts import unseal
 
@@ -100,10 +100,10 @@ def _texts(item: JSON, name: str, where: str) -> list[str]:
 
 def _call(item: JSON, kind: str, where: str, lost: set[str]) -> JSON:
     is_custom = kind == "custom_tool_call"
-    known = ("call_id", "name", "input" if is_custom else "arguments", "extra_content", *_LABELS)
+    known = ("call_id", "name", "namespace", "input" if is_custom else "arguments", "extra_content", *_LABELS)
     note_lost(item, known, _INPUT, lost)
     arguments = arguments_of_input(text_in(item, "input", where)) if is_custom else text_in(item, "arguments", where)
-    function = {"name": text_in(item, "name", where), "arguments": arguments}
+    function = {"name": function_name(text_in(item, "name", where), item.get("namespace")), "arguments": arguments}
     extra = {"extra_content": item["extra_content"]} if item.get("extra_content") else {}
     return {"id": text_in(item, "call_id", where), "type": "function", "function": function, **extra}
 
@@ -111,7 +111,7 @@ def _call(item: JSON, kind: str, where: str, lost: set[str]) -> JSON:
 def _other(item: JSON, kind: str, where: str, lost: set[str]) -> JSON:
     """Return an item that is not of the assistant, or that only this API has."""
     if kind in _RESULTS:
-        note_lost(item, ("call_id", "output", "name", *_LABELS), _INPUT, lost)
+        note_lost(item, ("call_id", "output", "name", "namespace", *_LABELS), _INPUT, lost)
         content = plain_content(_parts(item.get("output"), f"{where}.output", lost))
         return {"role": "tool", "tool_call_id": text_in(item, "call_id", where), "content": content}
     if kind != "message" or item["role"] not in _ROLES:

@@ -2,8 +2,8 @@
 
 from p2l.serving.http.api_error import invalid
 from p2l.serving.router.api.chat_of_items import chat_messages
-from p2l.serving.router.api.chat_view import ChatView, is_closed_schema, note_lost, object_in, objects_in, text_in
-from p2l.serving.router.api.custom_tools import function_of
+from p2l.serving.router.api.chat_view import ChatView, note_lost, object_in, objects_in, text_in
+from p2l.serving.router.api.response_tools import function_name, functions_of
 from p2l.serving.router.chat_request import JSON
 
 SEALED_THOUGHTS = "reasoning.encrypted_content"
@@ -34,7 +34,7 @@ def view_as_chat(body: JSON, items: list[JSON]) -> ChatView:
     lost: set[str] = set()
     out: JSON = {name: body[name] for name in _SHARED if body.get(name) is not None}
     out["messages"] = [*_instructions(body), *chat_messages(items, lost)]
-    tools = [_tool(tool, f"tools[{index}]", lost) for index, tool in enumerate(objects_in(body, "tools"))]
+    tools = functions_of(objects_in(body, "tools"), lost)
     for fields in (_choice(body, tools, lost), _text(body, lost), _reasoning(body, lost), _include(body, lost)):
         out |= fields
     if (limit := body.get("max_output_tokens")) is not None:
@@ -51,23 +51,6 @@ def _instructions(body: JSON) -> list[JSON]:
     if given is not None and not isinstance(given, str):
         raise invalid("instructions must be text", "instructions")
     return [{"role": "system", "content": given}] if given else []
-
-
-def _tool(tool: JSON, where: str, lost: set[str]) -> JSON:
-    """Return a tool of the client as a function; one that OpenAI runs or defines keeps its type."""
-    if tool.get("type") == "custom":
-        return {"type": "function", "function": function_of(tool, where, lost)}
-    if tool.get("type") != "function":
-        return _only_here(tool.get("type"))
-    note_lost(tool, ("type", "name", "description", "parameters", "strict"), "tools", lost)
-    schema, strict = tool.get("parameters"), tool.get("strict")
-    if schema is not None and not isinstance(schema, dict):
-        raise invalid(f"{where}.parameters must be an object", f"{where}.parameters")
-    if strict is None:  # this API's default, as far as the schema allows
-        strict = schema is not None and is_closed_schema(schema)
-    fields = {"description": tool.get("description"), "parameters": schema, "strict": strict or None}
-    set_ = {name: value for name, value in fields.items() if value is not None}
-    return {"type": "function", "function": {"name": text_in(tool, "name", where), **set_}}
 
 
 def _choice(body: JSON, tools: list[JSON], lost: set[str]) -> JSON:
@@ -93,20 +76,24 @@ def _choice(body: JSON, tools: list[JSON], lost: set[str]) -> JSON:
 def _chosen(given: JSON, tools: list[JSON], lost: set[str]) -> JSON:
     kind = given.get("type")
     if kind in ("function", "custom"):
-        note_lost(given, ("type", "name"), "tool_choice", lost)
-        return {"tool_choice": {"type": "function", "function": {"name": text_in(given, "name", "tool_choice")}}}
+        note_lost(given, ("type", "name", "namespace"), "tool_choice", lost)
+        name = function_name(text_in(given, "name", "tool_choice"), given.get("namespace"))
+        return {"tool_choice": {"type": "function", "function": {"name": name}}}
     if kind != "allowed_tools":
         return {"tools": [*tools, _only_here(kind)]}
     note_lost(given, ("type", "mode", "tools"), "tool_choice", lost)
-    allowed = [_identity(tool) for tool in objects_in(given, "tools")]
-    kept = [tool for tool in tools if (tool["type"], tool.get("function", {}).get("name")) in allowed]
+    allowed = objects_in(given, "tools")
+    kept = [tool for tool in tools if any(_allows(one, tool) for one in allowed)]
     return {"tools": kept, "tool_choice": "required" if given.get("mode") == "required" else "auto"}
 
 
-def _identity(tool: JSON) -> tuple[str, object]:
-    """Return type and name of an allowed tool, as the chat has it."""
-    is_function = tool.get("type") in ("function", "custom")
-    return ("function", tool.get("name")) if is_function else (_only_here(tool.get("type"))["type"], None)
+def _allows(allowed: JSON, tool: JSON) -> bool:
+    """Return whether an entry of the allowed tools means this tool of the chat: by its name, namespace or type."""
+    kind, name = allowed.get("type"), str(allowed.get("name"))
+    called = tool.get("function", {}).get("name")
+    if kind in ("function", "custom"):
+        return called == function_name(name, allowed.get("namespace"))
+    return str(called).startswith(function_name("", name)) if kind == "namespace" else tool == _only_here(kind)
 
 
 def _text(body: JSON, lost: set[str]) -> JSON:

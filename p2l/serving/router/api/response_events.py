@@ -5,9 +5,9 @@ from typing import Any
 
 from p2l.serving.router.api.answer_parts import carried_beside, carried_of, reasoning_in, thoughts_in
 from p2l.serving.router.api.chat_of_response import SEALED_THOUGHTS
-from p2l.serving.router.api.custom_tools import custom_names
 from p2l.serving.router.api.response_answer import ending, response_head, response_usage
 from p2l.serving.router.api.response_items import CallItem, MessageItem, OutputItem, ReasoningItem
+from p2l.serving.router.api.response_tools import tool_names
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.providers.message_delta import CARRIED, add_delta
 
@@ -104,7 +104,7 @@ class ResponseEvents:
     def _call(self, call: JSON) -> Iterator[JSON]:
         index = call.get("index")
         if index not in self._calls:
-            item = CallItem(self._count, self._name, call, custom_names(self._body))
+            item = CallItem(self._count, self._name, call, tool_names(self._body))
             yield from self._end_open()
             self._calls[index] = item
             yield from self._begin_item(item)

@@ -3,10 +3,10 @@
 An item yields events without their sequence number: what begins it, its pieces, and what ends it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
-from p2l.serving.router.api.custom_tools import input_of_arguments
+from p2l.serving.router.api.response_tools import ToolName, input_of_arguments
 from p2l.serving.router.chat_request import JSON
 from p2l.serving.router.upstream.sealed_thoughts import ROUTER_REASONING, seal
 from p2l.serving.router.upstream.thoughts import is_thinking_block
@@ -147,14 +147,15 @@ class MessageItem:
 class CallItem:
     """A call of a function or custom tool; the input of the latter comes whole, since its arguments wrap it."""
 
-    def __init__(self, index: int, response: str, call: JSON, custom: frozenset[str]) -> None:
+    def __init__(self, index: int, response: str, call: JSON, names: Mapping[str, ToolName]) -> None:
         function = call.get("function")
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise malformed("a tool call without the name of a function")
         self.index = index
-        self._is_custom = function["name"] in custom
+        name, namespace, self._is_custom = names.get(function["name"], ToolName(function["name"]))
         self._id = f"{'ctc' if self._is_custom else 'fc'}_{response}_{index}"
-        self._named = {"call_id": call.get("id") or f"call_{response}_{index}", "name": function["name"]}
+        self._named = {"call_id": call.get("id") or f"call_{response}_{index}", "name": name}
+        self._named |= {} if namespace is None else {"namespace": namespace}
         self._extra: JSON = {}
         self._pieces: list[str] = []
 

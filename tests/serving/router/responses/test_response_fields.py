@@ -87,6 +87,7 @@ BODY: dict[str, Any] = {
             "defer_loading": True,
         },
         {"type": "custom", "name": "patch", "description": "e", "format": {"type": "grammar", "syntax": "lark"}},
+        {"type": "namespace", "name": "n", "description": "of n", "tools": [{"type": "function", "name": "f"}]},
     ],
     "tool_choice": {"type": "function", "name": "f"},
     "parallel_tool_calls": False,
@@ -203,6 +204,8 @@ def test_the_fields_of_a_chat() -> None:
     said = sent["messages"][3]
     assert said["thinking_blocks"] == [THOUGHT] and said["reasoning_content"] == "unsigned"
     assert [call["function"]["arguments"] for call in said["tool_calls"]] == ['{"a": "1"}', '{"input":"+ a"}']
+    assert [call["function"]["name"] for call in said["tool_calls"]] == ["n__f", "patch"]
+    assert sent["tools"][2] == {"type": "function", "function": {"name": "n__f", "description": "of n"}}
     assert sent["tools"][1]["function"]["parameters"]["required"] == ["input"]
     assert "lark grammar" in sent["tools"][1]["function"]["description"]
     assert sent["tool_choice"] == {"type": "function", "function": {"name": "f"}}
@@ -216,7 +219,6 @@ def test_the_fields_of_a_chat() -> None:
         "input.content.detail",
         "input.content.prompt_cache_breakpoint.ttl",
         "input.encrypted_content",
-        "input.namespace",
         "input.phase",
         "max_tool_calls",
         "metadata",
@@ -247,10 +249,17 @@ def test_tools_are_strict_by_default_if_their_schema_allows(schema: Any, strict:
 
 
 def test_allowed_tools_are_the_only_ones() -> None:
-    tools = [{"type": "function", "name": name} for name in "abc"] + [{"type": "custom", "name": "d"}]
-    choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "b"}, tools[3]]}
+    tools: list[Any] = [{"type": "function", "name": name} for name in "abc"] + [{"type": "custom", "name": "d"}]
+    tools.append({"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "a"}, tools[3]]})
+    tools.append({"type": "namespace", "name": "m", "tools": [{"type": "function", "name": "b"}]})
+    allowed = [{"type": "function", "name": "b"}, {"type": "custom", "name": "d"}, {"type": "namespace", "name": "n"}]
+    choice = {"type": "allowed_tools", "mode": "required", "tools": allowed}
     sent, _ = built(VLLM, {"input": "hi", "tools": tools, "tool_choice": choice})
-    assert [tool["function"]["name"] for tool in sent["tools"]] == ["b", "d"] and sent["tool_choice"] == "required"
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["b", "d", "n__a", "n__d"]
+    assert sent["tool_choice"] == "required"
+    one = {"type": "function", "name": "b", "namespace": "m"}
+    sent, _ = built(VLLM, {"input": "hi", "tools": tools, "tool_choice": one})
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "m__b"}}
 
 
 @given(st.data(), st.sampled_from(list(MODELS.values())))

@@ -170,6 +170,18 @@ def test_the_input_of_a_custom_tool_is_its_text() -> None:
     assert Assembled(events_of(list(chunks_of(whole)), body)).items[0]["input"] == "not JSON"
 
 
+def test_a_call_of_a_namespace_has_its_name() -> None:
+    inner = [{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}]
+    body = {"input": "hi", "tools": [{"type": "namespace", "name": "n", "description": "d", "tools": inner}]}
+    functions = [{"name": "n__f", "arguments": "{}"}, {"name": "n__g", "arguments": '{"input": "x"}'}]
+    calls = [{"id": str(i), "type": "function", "function": function} for i, function in enumerate(functions)]
+    items = Assembled(events_of(list(chunks_of(completion("", tool_calls=calls))), body)).items
+    assert [(item["type"], item["namespace"], item["name"]) for item in items] == [
+        ("function_call", "n", "f"),
+        ("custom_tool_call", "n", "g"),
+    ]
+
+
 @st.composite
 def usages(draw: st.DrawFn) -> tuple[Any, Any]:
     prompt, cached, completed, reasoning = (draw(st.integers(0, 1000)) for _ in range(4))
