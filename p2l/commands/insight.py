@@ -11,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 
 from p2l.composition.config_objects import make
+from p2l.data.ranking_models import named_models
 from p2l.data.readers import parse_json, read_table
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
@@ -20,6 +21,7 @@ from p2l.insight.html_report import render
 from p2l.insight.prompt_groups import CLUSTER
 from p2l.insight.ranked_prompts import Columns, RankedPrompts, align, rank_table, read_rankings
 from p2l.models import Checkpoint
+from p2l.models.checkpoint_reader import load_head
 from p2l.options import check_count
 from p2l.outcomes import OutcomeFamily, get_family
 
@@ -42,8 +44,9 @@ class InsightJob:
         embedding: for clusters: "hidden", the P2L model's hidden state, or a sentence encoder; None: no clusters.
         reference: another data set to compare with.
         before: rankings of the same prompts and LLMs by another checkpoint, to compare with.
-        models: of rankings without a checkpoint: a JSON list of the LLMs, or the folder of its model_list.json.
-        family: of rankings without a checkpoint.
+        models: of rankings without a checkpoint: their names, a JSON list of them, or the folder of a checkpoint; not
+            needed if the rankings name them.
+        family: of rankings without a checkpoint; not needed if ``models`` is the folder of one.
         token_budget: most tokens, padding included, in a batch.
     """
 
@@ -56,7 +59,7 @@ class InsightJob:
     embedding: str | None = HIDDEN
     reference: str | None = None
     before: str | None = None
-    models: str | None = None
+    models: str | Sequence[str] | None = None
     family: str | None = None
     token_budget: int = 16384
 
@@ -90,7 +93,7 @@ class InsightJob:
         frame = read_table(source, self.split, text=(*categories, self.column))
         columns = Columns(self.column, categories)
         if "coefs" in frame.columns:
-            models, family = self._who(checkpoint)
+            models, family = self._who(checkpoint, named_models(frame, source))
             return read_rankings(
                 frame, models, family, columns, embedding=embedding, token_budget=self.token_budget, source=source
             )
@@ -100,19 +103,40 @@ class InsightJob:
             frame, checkpoint, columns, embedding=embedding, token_budget=self.token_budget, source=source
         )
 
-    def _who(self, checkpoint: Checkpoint | None) -> tuple[tuple[str, ...], OutcomeFamily]:
+    def _who(
+        self, checkpoint: Checkpoint | None, named: tuple[str, ...] | None
+    ) -> tuple[tuple[str, ...], OutcomeFamily]:
+        """Return the LLMs and the family of rankings, whose table may have ``named`` the LLMs."""
         if checkpoint is not None:
             return checkpoint.models, checkpoint.family
-        if self.models is None or self.family is None:
+        own = _family_of_folder(self.models)
+        if own is not None and self.family is not None and get_family(self.family) is not own:
+            raise ConfigError(f"family={self.family}, but the checkpoint in {self.models} is of family {own.name}")
+        family = get_family(self.family) if own is None and self.family is not None else own
+        models = named if self.models is None else read_model_list(self.models)
+        if models is None or family is None:
             raise ConfigError(
-                "rankings do not say which LLMs they rank: give model_path=<checkpoint>, or models=<model_list.json> "
-                "and family=<bt, rk, grk, ...>"
+                "rankings do not say which LLMs they rank, and in which family: give model_path=<checkpoint>, or "
+                "models=<model_list.json> and family=<bt, rk, grk, ...>"
             )
-        return read_model_list(self.models), get_family(self.family)
+        return models, family
 
 
-def read_model_list(path: str) -> tuple[str, ...]:
-    """Read the LLMs of a JSON list, or of the model_list.json in a folder; DataError if there is none."""
+def _family_of_folder(models: str | Sequence[str] | None) -> OutcomeFamily | None:
+    """Return the family of the checkpoint whose folder is given; None if that is no folder with weights."""
+    is_folder = isinstance(models, str) and Path(models).is_dir() and any(Path(models).glob("*.safetensors"))
+    return load_head(Path(str(models))).head.family if is_folder else None
+
+
+def read_model_list(path: str | Sequence[str]) -> tuple[str, ...]:
+    """Read the LLMs of a JSON list, or of the model_list.json in a folder; DataError if there is none.
+
+    Names that are given as such, each once, are returned.
+    """
+    if not isinstance(path, str):
+        if len({str(name) for name in path}) < len(path) or not path:
+            raise ConfigError("models must be the names of LLMs, each once, a JSON list of them, or a folder")
+        return tuple(str(name) for name in path)
     file = Path(path) / "model_list.json" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise DataError(f"no list of LLMs at {file}; give a JSON list of names, or the folder of a checkpoint")

@@ -16,6 +16,7 @@ from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.column_meanings import warn_of_unread_columns
 from p2l.data.measured_scores import MeasuredSource
+from p2l.data.ranking_models import named_models
 from p2l.data.vote_frame import read_named, read_vote_frame
 from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
@@ -117,6 +118,8 @@ class EvaluationSource:
         frame = adapt(frame, columns=self.columns, winner_map=self.winner_map, source=path)
         if not with_rankings:
             return plain_votes(frame, family, models, path, only_met=by_columns)
+        if models is None:
+            models = named_models(frame, path)
         if models is None:
             raise ConfigError("give model_list_path=<model_list.json>, or model_repo=<checkpoint folder or hub id>")
         return ranked_votes(frame, family, models, path, only_met=by_columns)

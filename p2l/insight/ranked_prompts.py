@@ -11,6 +11,7 @@ from jaxtyping import Float32
 
 from p2l.data.prompt_cells import read_prompt_column
 from p2l.data.prompt_encoder import turns_of
+from p2l.data.ranking_models import check_named_models, check_unused_eta
 from p2l.data.text_lists import parse_list, read_lists
 from p2l.errors import DataError, PromptError
 from p2l.head_posterior import HeadPosterior
@@ -100,11 +101,13 @@ def read_rankings(
     """Read prompts and rankings from a table of ``scripts/predict.py``: ``coefs``, and ``eta`` if the family has one.
 
     ``embedding="hidden"`` reads ``last_hidden_state``. Raises DataError if a column is missing, if rankings are not
-    numbers, or if their length is not that of ``models``.
+    numbers, if their length is not that of ``models``, or if the table names other LLMs.
     """
     frame, prompts = _distinct(frame, columns, source)
     needed = ["coefs", *(["eta"] if family.num_eta else []), *(["last_hidden_state"] if embedding == HIDDEN else [])]
     _check_columns(frame, needed, source, "scripts/predict.py writes them (last_hidden_state with hidden=true)")
+    check_unused_eta(frame, family, source, "family")
+    check_named_models(frame, "coefs", models, source)
     coefs = _matrix(frame["coefs"], source)
     if coefs.shape[1] != len(models):
         raise DataError(f"{source} ranks {coefs.shape[1]} LLMs, but {len(models)} are named; give its own checkpoint")

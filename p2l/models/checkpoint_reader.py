@@ -3,7 +3,8 @@
 A folder holds: ``config.json`` (the backbone's), ``model*.safetensors`` (``model.*`` backbone, ``head.*`` head),
 tokenizer files, ``model_list.json`` (names, sorted; coefficient i is entry i), ``training_config.json`` (the recipe),
 and ``p2l.json`` (family, readout, prompt format; the backbone if its weights are elsewhere). Published checkpoints lack
-the last one: their family is read from ``training_config.json`` or the arguments, and their shapes from the weights.
+the last one: their family is read from ``training_config.json`` or the arguments, and their shapes from the weights. If
+it was lost, the recipe of a training run of p2l says the same.
 ``costs.npz`` is the cost head and ``posterior.npz`` the posterior of the head, if any.
 """
 
@@ -41,6 +42,7 @@ from p2l.outcomes import FAMILIES, OutcomeFamily, get_family
 log = logging.getLogger(__name__)
 
 PUBLISHED_MAX_LENGTH = 8192
+PUBLISHED_BACKBONES = ("qwen2", "llama")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def load_head(
     """
     name = name or str(folder)
     models = _read_models(folder / "model_list.json")
-    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    recipe, description = _read_object(folder / "training_config.json"), _read_description(folder)
+    if not description:
+        _warn_of_guessed_format(folder)
     weights = read_head(folder)
     family = _family_of(name, description, recipe, weights, head_type, loss_type)
     head = _head_of(name, weights, family, len(models))
@@ -155,6 +159,28 @@ def _read_object(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} must hold a JSON object; found a {type(values).__name__}")
     return values
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Read ``p2l.json``; of a folder without it, what a recipe of p2l says, else nothing: the published format."""
+    if (folder / "p2l.json").exists():
+        return _read_object(folder / "p2l.json")
+    model = (_read_object(folder / "training_config.json").get("config") or {}).get("model") or {}
+    if {"readout", "max_length", "cls_position"} <= model.keys():
+        prompt_format = {name: model[name] for name in ("max_length", "cls_position")}
+        return {"readout": model["readout"], "prompt_format": prompt_format}
+    return {}
+
+
+def _warn_of_guessed_format(folder: Path) -> None:
+    """Warn if nothing says how prompts are read, and the backbone is of a type that no published checkpoint has."""
+    backbone = _read_object(folder / "config.json").get("model_type")
+    if backbone not in PUBLISHED_BACKBONES:
+        log.warning(
+            "%s has no p2l.json, which says how a model of type %s reads prompts; as in published checkpoints, the "
+            "token after the prompt is read; copy p2l.json too if the checkpoint had one",
+            *(folder, backbone),
+        )
 
 
 def _read_json(path: Path) -> Any:
@@ -221,7 +247,7 @@ def _family_of(
 
 def load_encoder(folder: Path, max_length: int | None = None) -> PromptEncoder:
     """Load the prompt encoder of a local checkpoint folder; ``max_length`` overrides that of the training."""
-    recipe, description = _read_object(folder / "training_config.json"), _read_object(folder / "p2l.json")
+    recipe, description = _read_object(folder / "training_config.json"), _read_description(folder)
     tokenizer = prepare_tokenizer(load_tokenizer(str(folder)))
     options = dict(description.get("prompt_format") or {"max_length": recipe.get("max_length", PUBLISHED_MAX_LENGTH)})
     if max_length is not None:

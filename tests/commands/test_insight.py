@@ -11,7 +11,7 @@ import pytest
 from p2l.commands.insight import InsightJob
 from p2l.errors import ConfigError, DataError
 from p2l.insight import Questions
-from p2l.models import Checkpoint
+from p2l.models import Checkpoint, save_checkpoint
 from p2l.models.hidden_states import rank_with_hidden_states
 from tests.insight.rankings import needs_extra
 
@@ -74,6 +74,32 @@ def test_rankings_need_no_checkpoint_but_its_list_and_family(tiny_checkpoint, tm
     assert moved["difference"].abs().max() < 3 and len(moved) == 4  # all coefficients moved alike: nobody did
     with pytest.raises(ConfigError, match="rankings do not say which LLMs they rank"):
         InsightJob(rankings, str(tmp_path / "out"), embedding=None).run(None)
+
+
+def test_rankings_that_name_their_models_are_read_by_these_names(tiny_checkpoint, tmp_path, caplog) -> None:
+    path = tmp_path / "named.jsonl"
+    frame = pd.read_parquet(write_rankings(tiny_checkpoint, tmp_path / "plain.parquet"))
+    frame.assign(models=[list(tiny_checkpoint.models)] * len(frame)).to_json(path, orient="records", lines=True)
+    options = {"embedding": None, "family": "grk"}
+    own = InsightJob(str(path), str(tmp_path / "own"), **options).run(None)
+    listed = InsightJob(str(path), str(tmp_path / "listed"), models=tiny_checkpoint.models, **options).run(None)
+    assert (own.parent / "leaderboards.csv").read_bytes() == (listed.parent / "leaderboards.csv").read_bytes()
+    other = list(reversed(tiny_checkpoint.models))
+    with pytest.raises(DataError, match="number 1 is alpha, but gamma in the list of 4"):
+        InsightJob(str(path), str(tmp_path / "out"), models=other, **options).run(None)
+    with pytest.raises(ConfigError, match="names of LLMs, each once"):
+        InsightJob(str(path), str(tmp_path / "out"), models=["alpha", "alpha"], **options).run(None)
+    InsightJob(str(path), str(tmp_path / "out"), embedding=None, family="bt").run(None)
+    assert "has eta, which family bt does not use; check family" in caplog.text
+
+
+def test_the_folder_of_a_checkpoint_tells_the_family(tiny_checkpoint, tmp_path) -> None:
+    rankings = write_rankings(tiny_checkpoint, tmp_path / "now.parquet")
+    folder = str(save_checkpoint(tmp_path / "c", tiny_checkpoint))
+    page = InsightJob(rankings, str(tmp_path / "out"), embedding=None, models=folder).run(None)
+    assert (page.parent / "leaderboards.csv").exists()
+    with pytest.raises(ConfigError, match="family=bt, but the checkpoint in .* is of family grk"):
+        InsightJob(rankings, str(tmp_path / "out"), embedding=None, models=folder, family="bt").run(None)
 
 
 VOTES = """prompt,model_a,model_b,winner,topic,tags

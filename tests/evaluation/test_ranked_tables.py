@@ -45,6 +45,17 @@ def test_numbers_may_be_nested_in_lists_of_one(nested) -> None:
     assert votes.rankings.coefs[0].tolist() == [1, 2, 3, 4]
 
 
+def test_coefficients_are_read_by_the_names_that_the_table_gives_them() -> None:
+    named = frame(models=[list(MODELS)] * 3)
+    assert ranked_votes(named, GRK, MODELS, "here").votes.models == MODELS
+    with pytest.raises(DataError, match="here ranks 4 models, of which number 2 is bee, but cat in the list of 4"):
+        ranked_votes(named, GRK, ("ant", "cat", "bee", "dog"), "here")
+    with pytest.raises(DataError, match="row 2 ranks other models"):
+        ranked_votes(frame(models=[list(MODELS), list(MODELS), ["ant", "cat", "bee", "dog"]]), GRK, MODELS, "here")
+    others = frame(models=[["ant", "dog"], ["ant", "cat"], ["dog", "ant"]])  # of the vote, not of the ranking
+    assert len(ranked_votes(others, GRK, MODELS, "here").votes.battles) == 3
+
+
 def test_only_the_models_of_the_table_are_kept_where_asked_for() -> None:
     backwards = MODELS[::-1]  # coefficients are in the order of the list, the models of the table sorted
     votes = ranked_votes(frame(), BT, backwards, "here", only_met=True).votes

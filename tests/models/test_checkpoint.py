@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from p2l.errors import CheckpointError
 from p2l.models import Checkpoint, is_p2l_checkpoint, load_checkpoint, save_checkpoint
+from p2l.models.checkpoint_reader import load_encoder, load_head
 
 
 @pytest.fixture
@@ -72,6 +73,22 @@ def test_ours_says_what_it_is(tiny_checkpoint: Checkpoint, tmp_path: Path) -> No
 
 
 # ---- folders that are broken
+
+
+@pytest.mark.parametrize("config", [True, False])
+def test_ours_without_its_description_is_read_as_it_was_trained_or_doubted(
+    config: bool, tiny_checkpoint: Checkpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save_checkpoint(tmp_path / "c", tiny_checkpoint)
+    (folder / "p2l.json").unlink()
+    edit(folder / "config.json", model_type="bert")
+    if config:
+        model = {"readout": "mean", "max_length": 40, "cls_position": "start"}
+        edit(folder / "training_config.json", config={"model": model})
+    assert load_head(folder).readout == ("mean" if config else "cls")
+    read = load_encoder(folder).format
+    assert (read.max_length, read.cls_position) == ((40, "start") if config else (8192, "end"))
+    assert ("says how a model of type bert reads prompts" in caplog.text) is not config
 
 
 def test_missing_model_list(copy_of: Callable[..., Path]) -> None:
