@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from p2l.data.message_forms import as_message
 from p2l.errors import PromptError
 
 Messages: TypeAlias = list[Mapping[str, Any]]
@@ -23,9 +24,10 @@ def messages_of(value: object) -> Messages | None:
     """Return the messages of a chat; None if the value is no chat.
 
     A chat is a list of messages, one message, or a dict that holds a list of them as ``messages`` or ``conversations``.
-    A message has ``role`` and ``content`` (or ``parts``), or ``from`` and ``value``.
+    A message has ``role`` and ``content`` (or ``parts``), or ``from`` and ``value``, or is one of LangChain.
     """
     if isinstance(value, Mapping):
+        value = as_message(value)
         if not _is_message(value):
             return next((found for key in _WRAPPERS if (found := _listed(value.get(key))) is not None), None)
         return [value]
@@ -35,7 +37,7 @@ def messages_of(value: object) -> Messages | None:
 def _listed(value: object) -> Messages | None:
     if not isinstance(value, LISTS) or not len(value) or not all(isinstance(message, Mapping) for message in value):
         return None
-    messages = list(value)
+    messages = list(map(as_message, value))
     has_author = all("role" in message or "from" in message for message in messages)
     return messages if has_author and any(map(_is_message, messages)) else None
 

@@ -12,12 +12,13 @@ import pandas as pd
 from p2l.data.cell_doubts import CellDoubts, said_at_end
 from p2l.data.chats import LISTS, Messages, messages_of, other_parts, user_turns
 from p2l.data.column_values import decoded, text_of
+from p2l.data.message_forms import STARTS, parse_objects, spells_objects
 from p2l.data.prompt_doubts import ADVICE, add_texts, parts_left_out
 from p2l.data.text_lists import NO_LITERAL, parse_literal
 from p2l.errors import DataError, PromptError
 
 _MANY = 0.5  # above this share of lists, the cells that are no lists are the odd ones
-_STARTS = ("[", "(", "{", '"', "'", "array(", "c(", "b'", 'b"')
+_STARTS = ("[", "(", "{", '"', "'", "array(", "c(", "b'", 'b"', *STARTS)
 # how a list of turns, a chat or bytes begin, as Python, NumPy, R and JSON write them
 _SERIALISED = re.compile(
     r"""(?:\[|\(|array\(|c\()(?:\s|\[|\(|\{|list\(|array\()*[rbu]?['"]"""
@@ -146,6 +147,9 @@ def _enclosure_of(text: str) -> str | None:
 def read_cell(text: str) -> SpeltCell | None:
     """Return what a text spells, if it is a list, a chat or the part of one; None for any other text."""
     text = text.strip()
+    if spells_objects(text):
+        messages = messages_of(parse_objects(text))
+        return SpeltCell(messages, None if messages else "this is the text of objects")
     try:
         value = parse_literal(text)
     except DataError as error:

@@ -15,6 +15,11 @@ from p2l.data.prompt_input import read_prompts
 from p2l.data.vote_table import load_votes
 from p2l.errors import DataError, PromptError
 
+
+def lang_chain(name: str, **kwargs: object) -> dict[str, object]:
+    return {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "messages", name], "kwargs": kwargs}
+
+
 CHAT = [{"role": "user", "content": "it's"}, {"role": "assistant", "content": "no"}, {"role": "user", "content": "b"}]
 SHARE_GPT = [{"from": "human", "value": "it's"}, {"from": "gpt", "value": "no"}, {"from": "human", "value": "b"}]
 LISTS = {
@@ -28,6 +33,23 @@ LISTS = {
     "parts of text": [{"role": "user", "parts": ["it's"]}, CHAT[2]],
     "wrapped": {"messages": CHAT},
     "wrapped ShareGPT": {"id": 1, "conversations": SHARE_GPT},
+    "LangChain": [{"type": "system", "content": "s"}, {"type": "human", "content": "it's"}, CHAT[1], CHAT[2]],
+    "LangChain, dicts": [
+        {"type": kind, "data": {"content": text, "type": kind}}
+        for kind, text in (("human", "it's"), ("ai", "n"), ("human", "b"))
+    ],
+    "LangChain, serialised": [
+        lang_chain("HumanMessage", content="it's"),
+        lang_chain("AIMessageChunk", content="n"),
+        CHAT[2],
+    ],
+    "LangChain, ChatMessage": [
+        lang_chain("ChatMessage", content="it's", role="user"),
+        lang_chain("HumanMessage", content="b"),
+    ],
+    "LangChain, a prompt": lang_chain(
+        "ChatPromptValue", messages=[lang_chain("HumanMessage", content=text) for text in ("it's", "b")]
+    ),
     "a message": {"role": "user", "content": "it's"},
 }
 FORMATS = ("a.csv", "a.jsonl", "a.parquet")
@@ -54,6 +76,26 @@ def test_lists_and_chats_arrive(tmp_path: Path, name: str, spell: Callable[[obje
     assert read_prompts(write([spell(LISTS[name])] * 2, tmp_path / file)) == [right, right]
 
 
+OBJECTS = {
+    "LangChain": """[SystemMessage(content='s', additional_kwargs={}), HumanMessage(content="it's", id=UUID('x')),
+ AIMessage(content='no', tool_calls=[], usage_metadata=Usage(1)), HumanMessageChunk(content='b')]""",
+    "ChatPromptValue": """messages=[HumanMessage(content="it's"), ChatMessage(content='b', role='user')]""",
+    "Spark": """[Row(role='user', content="it's"),
+ Row(content='no', role='assistant'), Row(role='user', content='b')]""",
+    "parts": """[HumanMessage(content=[{'type': 'text', 'text': "it's"}]), HumanMessage(content='b')]""",
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+@pytest.mark.parametrize("file", FORMATS)
+def test_texts_of_message_objects_are_read(name: str, file: str, tmp_path: Path) -> None:
+    cells = [OBJECTS[name], "HumanMessage(content='one')", "Row(role='user', content='two')"]
+    assert read_prompts(write(cells, tmp_path / file)) == [("it's", "b"), ("one",), ("two",)]
+    chat = [{"role": "user", "content": "a"}]
+    column = pd.DataFrame({"conversation_a": [cells[0], chat]})
+    assert prompts_of_conversations(column).tolist() == [["it's", "b"], ["a"]]
+
+
 ARRAY = np.array(["it's", "b"], dtype=object)
 UNREADABLE = {
     "array": (str(ARRAY), "NumPy array.*no commas"),
@@ -72,6 +114,9 @@ UNREADABLE = {
     "cut with dots": ("['a', 'b'...", "cut"),
     "encoded twice": (json.dumps(json.dumps(["a", "b"])), "encoded twice"),
     "bytes": (repr("é".encode()), "bytes"),
+    "cut LangChain": ("[HumanMessage(content='a'), AIMess", "text of objects"),
+    "str of LangChain": ("content='a' additional_kwargs={} response_metadata={}", "text of objects"),
+    "Spark, no Python": ("[Row(from='human', value='a')]", "text of objects"),
     "set": ('{"a", "b"}', "set"),
     "unknown role": (json.dumps([{"role": "critic", "content": "a"}]), "unknown role 'critic'"),
     "no role": (json.dumps([{"role": None, "content": "a"}]), "unknown role None"),
@@ -94,7 +139,7 @@ TEXTS = [
     *("(mt) (base) $ ls", '["a", "b"].map(x => x)', "('x') + 1 = ?", '{"batch": {"a": 1}}', '{"review": "good"}'),
     *('"To be" or "not"', "[System Prompt]: be brief", "c(1, 2)", "[", "{", "(", '"', "b' is a prime", "[x", "[1, 2"),
     *('Why ["a"]?', "def f(): return ['a'", "{'a': [1]", '"[not a list]"', "[citation needed]", '"hi"', "{1, 2}"),
-    *("array([1, 2])", "[[]"),
+    *("array([1, 2])", "[[]", "HumanMessage is a class of?", "Row(1, 2)", "content='a'", "messages=[1]", "Row, row"),
 ]
 
 
