@@ -23,7 +23,7 @@ from p2l.models.card import CardFacts
 from p2l.models.finite_weights import check_weights
 from p2l.models.saving import whole_checkpoint, write_recipe
 from p2l.outcomes import get_family
-from p2l.training.marginal_verdict import warning_about
+from p2l.training.marginal_verdict import absurd_loss, warning_about
 from p2l.training.resume_point import saved_step, validated_metrics
 from p2l.training.stored_weights import StoredTensor, stored_weights
 
@@ -94,6 +94,9 @@ def describe_published(
     known, own = recipe.get("metrics") or {}, validated_metrics(source)
     if own and math.isclose(known.get("val/log_loss", math.nan), own["val/log_loss"], rel_tol=1e-6):
         own = known  # the run published these weights itself, with more metrics
+    family = get_family(_read_object(description / "p2l.json")["family"])
+    if reason := absurd_loss(own, len(family.outcomes)):
+        raise CheckpointError(f"{source}: {reason}")
     step = saved_step(source)
     recipe = {name: value for name, value in recipe.items() if name not in ("metrics", "warning")}
     recipe["published_from"] = (

@@ -20,6 +20,7 @@ from p2l.winner import OUTCOMES
 
 log = logging.getLogger(__name__)
 
+_OTHER_PROMPTS = "give the scores of other prompts, or data.val_share in place of data.val"
 _CHUNK = 4_000_000  # pairs in memory at once
 _FEW_DECIDED = 0.9  # share of pairs that are ties or both bad
 
@@ -170,8 +171,8 @@ class ScoreVotes:
                 f"{kinds[0]:,.0f}",
                 f"{kinds[1]:,.0f}",
             )
-        warn_of_doubts(tables, "give the scores of other prompts, or data.val_share in place of data.val")
-        return VoteSplits(**tables)
+        warn_of_doubts(tables, _OTHER_PROMPTS)
+        return VoteSplits(**tables, advice=_OTHER_PROMPTS)
 
     def _check_decided(self, name: str, kinds: Float32[np.ndarray, " 2"], votes: int) -> None:
         """Warn if most pairs are ties or both bad; DataError if all to train on are: no leaderboard can be learned."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def with_evidence(splits: VoteSplits, family: OutcomeFamily) -> VoteSplits:
     """Drop the votes without evidence in ``family``, and log their number; DataError if a table has no others."""
-    return VoteSplits(**{name: table_with_evidence(name, table, family) for name, table in splits.items()})
+    return replace(splits, **{name: table_with_evidence(name, table, family) for name, table in splits.items()})
 
 
 def table_with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:

@@ -10,7 +10,7 @@ from p2l.data.large_votes import in_memory, large_table, load_large_votes
 from p2l.data.skip_report import SkipCounts, SkipReport
 from p2l.data.splits import SplitBy, chosen_split, conversations, keep_prompts, split_votes
 from p2l.data.stored_prompts import StoredPrompts
-from p2l.data.vote_checks import one_line, warn_of_doubts
+from p2l.data.vote_checks import BY_PROMPT, one_line, warn_of_doubts
 from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
 from p2l.files import cache_folder, check_folder_to_write
@@ -21,11 +21,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VoteSplits:
-    """Vote tables over one list of models."""
+    """Vote tables over one list of models; ``advice`` says how to hold out prompts that are not trained on."""
 
     train: VoteTable
     val: VoteTable | None = None
     test: VoteTable | None = None
+    advice: str = BY_PROMPT
 
     def get(self, split: str) -> VoteTable | None:
         return dict(self.items()).get(split)

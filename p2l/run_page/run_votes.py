@@ -8,7 +8,7 @@ import numpy as np
 
 from p2l.data.prompt_overlap import PromptOverlap
 from p2l.data.table_summary import summarise
-from p2l.data.vote_checks import split_doubts, table_doubts
+from p2l.data.vote_checks import BY_PROMPT, split_doubts, table_doubts
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation.calibration import reliability
 from p2l.evaluation.ranked_votes import RankedVotes
@@ -27,10 +27,10 @@ def summaries(tables: Mapping[str, VoteTable]) -> dict[str, Any]:
     return found
 
 
-def doubts(tables: Mapping[str, VoteTable]) -> list[str]:
-    """Return doubts about the votes and their split, one sentence each."""
+def doubts(tables: Mapping[str, VoteTable], advice: str = BY_PROMPT) -> list[str]:
+    """Return doubts about the votes and their split, one sentence each; ``advice`` as in ``split_doubts``."""
     found = [doubt for name, table in tables.items() for doubt in table_doubts(name, table)]
-    return [*found, *(split_doubts(tables) if "train" in tables else ())]
+    return [*found, *(split_doubts(tables, advice) if "train" in tables else ())]
 
 
 def calibration_of(votes: RankedVotes, family: OutcomeFamily) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from torch.distributed.tensor import DTensor
 
 from p2l.errors import DivergedError
 from p2l.models.finite_weights import not_finite
+from p2l.training.marginal_verdict import TRY as ADVICE
 
-ADVICE = "try a lower optimizer.lr and optimizer.head_lr, scheduler.warmup=0.05, or trainer.gradient_clip_val=1"
 OVERFLOW = "the gradients overflow float16 at every scale; try trainer.precision=bf16-mixed"
 
 

@@ -10,6 +10,8 @@ UNVALIDATED = (
     "there are no validation votes: nothing shows whether this model is better than one leaderboard for all prompts; "
     "give data.val=<votes> or data.val_share=0.1"
 )
+ABSURD = 20.0  # times a uniform guess's loss: coefficients 7,000 Elo points apart, and wrong in most votes
+TRY = "try a lower optimizer.lr and optimizer.head_lr, scheduler.warmup=0.05, or trainer.gradient_clip_val=1"
 ADVICE = (
     "Use the leaderboard that ignores the prompt (p2l leaderboard votes=<votes>), give more votes, or try another "
     "model=, optimizer.lr or optimizer.head_lr"
@@ -47,3 +49,18 @@ def doubt_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
             "validation votes would show it (data.val, data.val_share)"
         )
     return None
+
+
+def absurd_loss(metrics: Mapping[str, SupportsFloat], num_outcomes: int) -> str | None:
+    """Return why a model must not be published: it diverged, though every number is finite; None if it did not.
+
+    That is a log loss on validation votes, or on training votes if there are no others, far above a uniform guess's.
+    """
+    name = next((name for name in ("val/log_loss", "train/loss") if name in metrics), None)
+    loss, uniform = (0.0, math.inf) if name is None else (float(metrics[name]), math.log(num_outcomes))
+    if loss <= ABSURD * uniform:
+        return None
+    return (
+        f"training diverged: {name} is {loss:.4g} nats a vote at the end, and that of a uniform guess {uniform:.4f}; "
+        f"nothing is published; {TRY}"
+    )

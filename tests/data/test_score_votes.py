@@ -8,7 +8,10 @@ import pytest
 
 from p2l.data import PairRule, ScoreVotes, VoteTable
 from p2l.data.measured_scores import MeasuredScores, MeasuredSource
+from p2l.data.vote_evidence import with_evidence
 from p2l.errors import ConfigError, DataError
+from p2l.outcomes import get_family
+from p2l.run_page.run_votes import doubts
 
 NAMES = ("ant", "bee", "cat")
 
@@ -152,7 +155,9 @@ def test_held_out_scores_of_trained_prompts_are_doubted(
 
     train, other = write(tmp_path / "train.csv", rows(0)), write(tmp_path / "other.csv", rows(30 - shared))
     with caplog.at_level("WARNING", "p2l"):
-        ScoreVotes(train, PairRule(), **{held_out: other}).load()
+        splits = with_evidence(ScoreVotes(train, PairRule(), **{held_out: other}).load(), get_family("bt"))
+    on_page = " ".join(doubts(dict(splits.items()), splits.advice))
+    assert "split_by" not in on_page and ("give the scores of other prompts" in on_page) == said
     doubt = f"{held_out}: 18 of 30 prompts (60 % of the votes) are trained on too"
     assert (doubt in caplog.text) == ("give the scores of other prompts" in caplog.text) == said
     assert "split_by" not in caplog.text  # no option of scores

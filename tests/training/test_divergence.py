@@ -11,6 +11,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.optim import Optimizer
 
+from p2l.commands.publish import PublishJob
 from p2l.composition.hydra_task import HydraTask
 from p2l.errors import CheckpointError, DivergedError
 from p2l.training import train
@@ -84,6 +85,22 @@ def test_absurd_options_end_with_one_message_and_leave_no_checkpoint(tmp_path, c
     assert "step " in error and "optimizer.lr" in error
     assert not (folder / "checkpoint").exists() and not (folder / "eval_output.jsonl").exists()
     assert saved_finite(tmp_path)
+
+
+@pytest.mark.parametrize("val", [(), ("data.val=null",)], ids=["validated", "not validated"])
+def test_a_finite_but_absurd_loss_is_not_published(tmp_path, val) -> None:
+    """Weights stay finite under a rate of 1e30 if the backbone normalises what it reads."""
+    module, data, trainer = build(tmp_path, "optimizer.lr=0", "optimizer.head_lr=1e30", *val)
+    with pytest.raises(
+        DivergedError, match=r"training diverged: (val/log_loss|train/loss) is .*e\+\d\d nats a vote at"
+    ):
+        train(module, data, trainer)
+    assert not (tmp_path / "run" / "checkpoint").exists() and not (tmp_path / "run" / "posterior.json").exists()
+    best = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    if not val:
+        assert best.exists()
+        with pytest.raises(CheckpointError, match=r"best.ckpt: training diverged: val/log_loss is"):
+            PublishJob(str(tmp_path / "run"), str(tmp_path / "out"), checkpoint="best.ckpt").run()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

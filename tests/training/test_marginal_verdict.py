@@ -15,7 +15,7 @@ from p2l.composition.build_run import make_trainer
 from p2l.leaderboard import aggregate, rank_prompts
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
-from p2l.training.marginal_verdict import doubt_about, warning_about
+from p2l.training.marginal_verdict import absurd_loss, doubt_about, warning_about
 from tests.running import compose, run
 
 NOT_BETTER = "not better than one leaderboard for all prompts"
@@ -59,6 +59,21 @@ def test_the_end_of_training_says_what_may_be_chance(tmp_path, caplog) -> None:
     metrics = finished.metrics
     assert 0 < -metrics["val/log_loss_minus_marginal"] < 2 * metrics["val/log_loss_minus_marginal_error"]
     assert "may be chance" in caplog.text and NOT_BETTER not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("metrics", "absurd"),
+    [
+        ({"val/log_loss": 27.7}, False),  # bad, and said
+        ({"val/log_loss": 27.8}, True),
+        ({"val/log_loss": 1.2, "train/loss": 1e9}, False),
+        ({"train/loss": 4e31}, True),
+        ({"train/loss": 2.0}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_absurd(metrics: dict[str, float], absurd: bool) -> None:
+    assert (absurd_loss(metrics, 4) is not None) == absurd
 
 
 @pytest.fixture(scope="module")

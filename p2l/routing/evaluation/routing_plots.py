@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,6 +35,7 @@ _STYLES = {"single mixture": "--", "oracle": ":", "strict": "-.", "batch": "-."}
 _BANDS = ("conservative stream", "per-prompt LP")  # without a conservative stream, that of the stream
 _BAND_NOTE = "bands: 95% intervals over prompts"
 _FREE_NOTE = "LLMs without a cost stand at the left edge"
+_SEEN = 1e-4  # of a value
 _SINGLE, _OUTSIDE = "a single LLM", "a single LLM below the scale"
 
 
@@ -85,11 +87,23 @@ def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], ba
     order = np.argsort(np.array(curve["cost"], dtype=np.float64), kind="stable")
     columns = {key: np.array(values, dtype=np.float64)[order] for key, values in curve.items() if key != "budget"}
     style, colour = _STYLES.get(name, "-"), COLOURS[name]
-    axis.plot(columns["cost"], columns["quality"], style, color=colour, lw=1.7, label=_LABELS[name])
-    if band:
+    is_point = _is_one(columns["cost"]) and _is_one(columns["quality"])
+    marker = "D" if is_point else ""  # where no line can be seen
+    axis.plot(
+        columns["cost"], columns["quality"], style, marker=marker, ms=6, color=colour, lw=1.7, label=_LABELS[name]
+    )
+    if band and is_point:
+        axis.vlines(columns["cost"], columns["quality_low"], columns["quality_high"], color=colour, alpha=0.4, lw=1.7)
+    elif band:
         axis.fill_between(
             columns["cost"], columns["quality_low"], columns["quality_high"], color=colour, alpha=0.1, lw=0
         )
+
+
+def _is_one(values: Float64[np.ndarray, " points"]) -> bool:
+    """Return whether all known values are one, as far as it can be seen."""
+    known = values[np.isfinite(values)]
+    return known.size > 0 and bool(np.ptp(known) <= _SEEN * np.abs(known).max())
 
 
 def _draw_singles(axis: Axes, result: Mapping[str, Any]) -> None:

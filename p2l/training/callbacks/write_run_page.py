@@ -74,7 +74,7 @@ class WriteRunPage(RankingCallback, EndOfRun):
             outcomes=module.family.outcomes,
             models=data.models,
             votes=summaries(tables),
-            doubts=doubts(tables),
+            doubts=doubts(tables, data.votes.advice),
         )
         for logger in _wandb_loggers(trainer):
             logger.log_hyperparams(dict(self.record.config))  # a sweep is compared by them

@@ -43,6 +43,20 @@ def test_panels_share_the_scale_of_one_unit_and_the_legend_has_the_lines_of_all(
     assert other.axes[0].get_xlim() != other.axes[1].get_xlim()
 
 
+@pytest.mark.parametrize("jitter", [0.0, 1e-9])
+def test_a_policy_of_one_point_has_a_marker_and_an_interval(jitter: float) -> None:
+    result = routing_result(3)
+    curve = result["curves"]["stream"]
+    at = len(curve["cost"]) // 2
+    alone = {key: [values[at], values[at] * (1 + jitter)] for key, values in curve.items()}
+    result["curves"] = {**result["curves"], "stream": alone}
+    axis = plot_routing([result]).axes[0]
+    markers = [line.get_marker() for line in axis.lines]
+    assert markers.count("D") == 1 and len(markers) == len(result["curves"])
+    once = {**result, "curves": {name: {key: v[:1] for key, v in c.items()} for name, c in result["curves"].items()}}
+    assert {line.get_marker() for line in plot_routing([once]).axes[0].lines} == {"D"}
+
+
 @pytest.mark.parametrize("results", [[], [{**routing_result(2), "singles": {}}], [{**routing_result(2), "curves": {}}]])
 def test_missing_parts_are_no_error(results) -> None:
     plot_routing(results).draw_without_rendering()
