@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from p2l.routing.envelope import Frontier
     from p2l.routing.erased_tail import cheapest_decision, erase_tail, with_common_costs
     from p2l.routing.planner import BatchAssignment, Capacity, assign_batch
+    from p2l.routing.prefix_costs import CachePrices, PrefixCosts, PrefixPrices
     from p2l.routing.risk import Risk, ScoreRisk
     from p2l.routing.shrinkage import Shrinkage
     from p2l.routing.shrinkage_fit import fit_shrinkage
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchAssignment",
+    "CachePrices",
     "Capacity",
     "Decision",
     "Frontier",
     "Optimizer",
+    "PrefixCosts",
+    "PrefixPrices",
     "Risk",
     "Router",
     "ScoreRisk",
@@ -50,6 +54,7 @@ _NAMES_OF_MODULE = {
     "p2l.routing.erased_tail": ("cheapest_decision", "erase_tail", "with_common_costs"),
     "p2l.routing.planner": ("BatchAssignment", "Capacity", "assign_batch"),
     "p2l.routing.risk": ("Risk", "ScoreRisk"),
+    "p2l.routing.prefix_costs": ("CachePrices", "PrefixCosts", "PrefixPrices"),
     "p2l.routing.shrinkage": ("Shrinkage",),
     "p2l.routing.shrinkage_fit": ("fit_shrinkage",),
     "p2l.routing.stream_budget": ("Spending", "StreamBudget"),

@@ -1,6 +1,6 @@
 """Choose the model for a prompt within a budget: exact, in microseconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -114,6 +114,13 @@ class Router:
             mask=mask,
         )
 
+    def only(self, model: int, ranking: Ranking, mask: Bool[np.ndarray, " models"] | None = None) -> Decision:
+        """Return the decision for one model that was chosen otherwise than by a budget."""
+        costs, score = self.costs_of(ranking), self.scores(ranking)
+        certain = np.zeros(len(costs))
+        certain[model] = 1.0
+        return Decision(model, certain, float(costs[model]), float(score[model]), 0.0, self, ranking, mask)
+
     def frontier(self, ranking: Ranking, mask: Bool[np.ndarray, " models"] | None = None) -> Frontier:
         """Return the best expected score at every budget, as the vertices of the concave envelope."""
         costs = self.costs_of(ranking)
@@ -139,6 +146,10 @@ class Router:
         if len(wrong):
             raise DataError(f"the predicted cost of model {wrong[0]} is not a finite number of 0 or more")
         return costs
+
+    def at_costs(self, costs: Float64[np.ndarray, " models"]) -> "Router":
+        """Return the same router with other costs, such as those of one request, none of which is predicted."""
+        return replace(self, costs=costs, by_cost=np.argsort(costs, kind="stable"), predicted=None)
 
     def scores(self, ranking: Ranking) -> Float64[np.ndarray, "*batch models"]:
         """Return the score of each model on each prompt, which the router maximises."""

@@ -27,9 +27,11 @@ from p2l.serving.router.completion_report import (
     report_failure,
 )
 from p2l.serving.router.container import RouterContainer
+from p2l.serving.router.conversation.read_text import read_text
+from p2l.serving.router.conversation.session_name import named_session
 from p2l.serving.router.router_logs import log
-from p2l.serving.router.selection.read_text import read_text
 from p2l.serving.router.storage.locked_files import when_unlocked
+from p2l.serving.router.token_estimates import estimate_prompt_tokens
 from p2l.serving.router.upstream.fallback_client import AllModelsFailedError, UpstreamResult
 from p2l.serving.router.upstream.thoughts import call_ids
 from p2l.serving.router.upstream_error import UpstreamError
@@ -49,6 +51,7 @@ async def handle_request(request: Request, adapter: ApiAdapter) -> Response:
         chat_request = adapter.parse(body, request.headers, snapshot.config.router.session_from_user)
         known = container.thoughts.find(key.name, call_ids(chat_request.messages))
         chat_request = replace(chat_request, thoughts=known) if known else chat_request
+        chat_request = named_session(snapshot.config.router, chat_request)
         plan = await container.selector.select(snapshot.config, chat_request, key)
         container.metrics.routing.observe(time.perf_counter() - started)
         if plan.read is not None:
@@ -90,7 +93,7 @@ async def _give_up(container: RouterContainer, context: CompletionContext) -> No
 
 
 async def _complete(container: RouterContainer, context: CompletionContext) -> UpstreamResult:
-    """Call the planned models; if the model of a session fails, select again without the session."""
+    """Call the planned models; if the model of a session, or one better than it, fails, select again without it."""
     config, request, client = context.config, context.request, container.fallback_client
 
     async def reserve(name: str) -> bool:
@@ -103,7 +106,7 @@ async def _complete(container: RouterContainer, context: CompletionContext) -> U
         try:
             return await client.complete(config, request, context.plan.candidates, reserve, charge, failed)
         except AllModelsFailedError as error:
-            if context.plan.reason != "session" or error.error.client_fault:
+            if context.plan.reason not in ("session", "escalated") or error.error.client_fault:
                 if error.filtered is None:
                     raise
                 return error.filtered  # no other model gave an answer
@@ -221,4 +224,18 @@ def _settle(container: RouterContainer, context: CompletionContext) -> None:
         report_cost(container.metrics, result.model, result.tally.usage, cost)
     context.reservation.release()
     container.stream_budgets.settle(context.plan, context.reservation.charged)
+    _keep_cached(container, context)
     report_answer(container.metrics, context)
+
+
+def _keep_cached(container: RouterContainer, context: CompletionContext) -> None:
+    """Remember what the provider's prompt cache now holds of the conversation."""
+    request, config = context.request, context.config.router
+    if request.session is not None and config.sessions.mode != "sticky":
+        container.caches.keep(
+            (context.key.name, request.session, context.result.model),
+            context.model,
+            context.result.tally.usage,
+            estimate_prompt_tokens(request.as_chat),
+            config.session_ttl,
+        )

@@ -55,6 +55,9 @@ def report_answer(metrics: RouterMetrics, context: CompletionContext) -> None:
         fields["read_instead"] = read.instead
     if context.plan.risk is not None:
         fields["risk"] = context.plan.risk
+    if (price := context.plan.switch_cost(result.model)) is not None:
+        fields["switch_cost"] = price
+        metrics.count_switch(result.model, price)
     end_span(context.span, {f"p2l.{name}": value for name, value in fields.items()})
     request = {**_ids(context), "failures": result.failures, "seconds": round(seconds, 4)}
     if result.unaffordable:
@@ -126,6 +129,8 @@ def decision_headers(context: CompletionContext) -> dict[str, str]:
         headers["x-p2l-read-instead"] = plan.read.instead
     if plan.risk is not None:
         headers["x-p2l-risk"] = str(plan.risk)
+    if plan.switch is not None and (price := plan.switch_cost(result.model)) is not None:
+        headers |= {"x-p2l-switch-from": header_text(plan.switch.before), "x-p2l-switch-cost": f"{price:.6g}"}
     if result.model != plan.chosen:
         headers["x-p2l-fallback-from"] = header_text(plan.chosen)
     if result.answer.dropped:

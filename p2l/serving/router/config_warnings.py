@@ -21,6 +21,7 @@ def log_warnings(config: ServerConfig) -> None:
         if not model.predicts_cost:
             _warn_of_units(f"model_configs.{name}", model, _TYPICAL_ANSWER)
     _warn_of_listed_prices(config)
+    _warn_of_unpriced_switches(config)
     for name, model in config.embedding_configs.items():
         _warn_of_units(f"embedding_configs.{name}", model, _TYPICAL_EMBEDDING)
 
@@ -31,6 +32,25 @@ def _warn_of_units(place: str, model: ModelConfig, typical: TokenUsage) -> None:
         event(
             "cost and prices disagree by more than ten times: state both in one unit, prices for a million tokens",
             {"model": place, "cost": model.cost, "price_of_a_typical_answer": float(f"{price:.6g}")},
+            level=logging.WARNING,
+        )
+
+
+def _warn_of_unpriced_switches(config: ServerConfig) -> None:
+    """Log where sessions may change their model, and nothing says what that costs or what it is worth."""
+    sessions = config.router.sessions
+    if sessions.mode == "sticky":
+        return
+    if unpriced := [name for name, model in config.model_configs.items() if model.prices is None]:
+        event(
+            "without prices a switch to these models counts as free: give prices, or prices: table",
+            {"models": unpriced},
+            level=logging.WARNING,
+        )
+    if config.router.mean_cost is None and sessions.score_per_cost is None:
+        event(
+            "requests without a budget follow the scores, whatever a switch costs: give router.mean_cost, or "
+            "router.sessions.score_per_cost",
             level=logging.WARNING,
         )
 

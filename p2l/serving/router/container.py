@@ -16,6 +16,7 @@ from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.router_options import RouterOptions
 from p2l.serving.router.config.snapshot import Snapshot
 from p2l.serving.router.config_warnings import log_warnings
+from p2l.serving.router.conversation.prompt_caches import PromptCaches
 from p2l.serving.router.router_metrics import RouterMetrics
 from p2l.serving.router.selection.model_selector import ModelSelector, SelectionState
 from p2l.serving.router.selection.prompt_scorer import PromptScorer, make_scorer
@@ -56,6 +57,7 @@ class RouterContainer:
         self.state_writes = DeferredWrites("state")
         self.ledger = Ledger(self.state, writes=self.state_writes)
         self.sessions = SessionStore(self.state, writes=self.state_writes)
+        self.caches = PromptCaches(self.state, writes=self.state_writes)
         self.responses = SessionStore(self.state, table="responses", writes=self.state_writes)
         self.thoughts = ThoughtStore(self.state, writes=self.state_writes)
         self.stream_budgets = StreamBudgets(options.state)
@@ -92,7 +94,7 @@ class RouterContainer:
             seed=seed,
             cache=ScoreCache(options.score_cache << 20, options.score_cache_seconds, self.metrics.count_scored),
         )
-        state = SelectionState(self.sessions, self.responses, self.circuit_breaker, self.stream_budgets)
+        state = SelectionState(self.sessions, self.caches, self.responses, self.circuit_breaker, self.stream_budgets)
         rng = np.random.default_rng(seed)
         self.selector = ModelSelector(
             self.scorer, options.cost_optimizer, state, self.tracer, rng, options.ignore_model

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from p2l.serving.http.prometheus import exposition
-from p2l.serving.router.selection.read_text import ReadText
+from p2l.serving.router.conversation.read_text import ReadText
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -24,6 +24,8 @@ class RouterMetrics:
         self.read_instead = self._counter(
             "read_instead", "Prompts whose rules left nothing, by what was read", ("read",)
         )
+        self.switches = self._counter("session_switches", "Answers by another model than the one before", ("model",))
+        self.switch_cost = self._counter("session_switch_cost", "Price of these switches", ("model",))
         self.latency = self._seconds("request_seconds", "Time to the whole answer", ("route",))
         self.first_chunk = self._seconds("first_chunk_seconds", "Time to the first chunk of a stream", ("model",))
         self.choices = self._counter("choices", "Answers by model", ("model",))
@@ -55,6 +57,10 @@ class RouterMetrics:
             self.prompt_characters.labels(rule).inc(characters)
         if read.instead is not None:
             self.read_instead.labels(read.instead).inc()
+
+    def count_switch(self, model: str, price: float) -> None:
+        self.switches.labels(model).inc()
+        self.switch_cost.labels(model).inc(price)
 
     def exposition(self) -> bytes:
         return exposition(self.registry)

@@ -12,6 +12,7 @@ from typing import Any
 from p2l.serving.router.accounts.answer_tally import AnswerTally
 from p2l.serving.router.accounts.token_usage import TokenUsage
 from p2l.serving.router.config.server_config import ModelConfig
+from p2l.serving.router.config.token_prices import LongPromptPrices, Prices
 from p2l.serving.router.token_estimates import BYTES_PER_TOKEN, estimate_prompt_tokens, max_output_tokens, num_choices
 
 # of the input price, if no price of its own is configured: Anthropic's multiples, which hold for all its models
@@ -50,15 +51,24 @@ def price_of(model: ModelConfig, usage: TokenUsage) -> float:
     if model.prices is None:
         return model.fixed_cost
     prices = model.prices.of_prompt(usage.prompt)
-    cached = prices.cached_input
-    if cached is None:
-        cached = prices.input * (_ANTHROPIC_CACHED if model.type == "anthropic" else 1.0)
-    write = prices.input * _CACHE_WRITE if prices.cache_write is None else prices.cache_write
+    cached, write = cached_price(model, prices), write_price(prices)
     write_hour = prices.input * _CACHE_WRITE_HOUR if prices.cache_write_hour is None else prices.cache_write_hour
     plain = usage.prompt - usage.cached - usage.cache_written
     short = usage.cache_written - usage.cache_written_hour
     prompt = plain * prices.input + usage.cached * cached + short * write + usage.cache_written_hour * write_hour
     return (prompt + usage.completion * prices.output) / 1e6
+
+
+def cached_price(model: ModelConfig, prices: Prices | LongPromptPrices) -> float:
+    """Return the price of a million tokens that are read from the provider's cache."""
+    if prices.cached_input is not None:
+        return prices.cached_input
+    return prices.input * (_ANTHROPIC_CACHED if model.type == "anthropic" else 1.0)
+
+
+def write_price(prices: Prices | LongPromptPrices) -> float:
+    """Return the price of a million tokens that are written to the provider's cache for five minutes."""
+    return prices.input * _CACHE_WRITE if prices.cache_write is None else prices.cache_write
 
 
 def _estimate(model: ModelConfig, as_chat: Mapping[str, Any], num_output_tokens: int | None) -> float:

@@ -10,6 +10,7 @@ from p2l.serving.http.disconnect import run_until_disconnect
 from p2l.serving.http.request_response import header_text, json_response, read_json_object
 from p2l.serving.router.api.authentication import authenticate
 from p2l.serving.router.api.parse_messages import parse_messages_request
+from p2l.serving.router.conversation.session_name import named_session
 from p2l.serving.router.upstream.providers.anthropic_messages import count_request
 from p2l.serving.router.upstream.thoughts import call_ids
 from p2l.serving.router.upstream_error import UpstreamError
@@ -21,7 +22,7 @@ async def count_tokens(request: Request) -> Response:
     body = await read_json_object(request)
     asked = parse_messages_request(body, request.headers, config.router.session_from_user, answers=False)
     asked = replace(asked, thoughts=container.thoughts.find(key.name, call_ids(asked.messages)))
-    plan = await container.selector.select(config, asked, key)
+    plan = await container.selector.select(config, named_session(config.router, asked), key)
     container.stream_budgets.settle(plan, config.router.mean_cost or 0.0)  # a count must not change the running mean
     model = config.model_configs[plan.chosen]
     if model.type != "anthropic":

@@ -6,6 +6,7 @@ from typing import Any
 
 from p2l.serving.http.api_error import invalid
 from p2l.serving.router.chat_request import JSON, ChatRequest, reject_forbidden_fields
+from p2l.serving.router.conversation.user_turns import user_turns
 
 MAX_MESSAGES = 10_000
 MAX_SESSION = 256
@@ -43,21 +44,6 @@ def parse_chat_request(body: JSON, headers: Mapping[str, str], session_from_user
         include_usage=options.get("include_usage") is True,
         session=_session(headers.get("x-p2l-session"), user),
     )
-
-
-def user_turns(messages: list[JSON]) -> tuple[str, ...]:
-    """Return the text of each user message, its text parts joined by line ends; skip messages without text."""
-    texts = (_text(message.get("content")) for message in messages if message.get("role") == "user")
-    return tuple(text for text in texts if text)
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    parts = (part.get("text") for part in content if part.get("type") in ("text", "input_text"))
-    return "\n".join(part for part in parts if isinstance(part, str))
 
 
 def _messages(body: Mapping[str, Any]) -> list[JSON]:

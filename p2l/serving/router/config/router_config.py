@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from p2l.errors import ConfigError
 from p2l.options import check_count
 from p2l.routing.risk import Risk, check_risk
+from p2l.serving.router.config.session_config import SessionConfig
 from p2l.serving.router.config.text_config import TextConfig
 from p2l.serving.router.config.token_prices import TypicalTokens
 from p2l.serving.router.config.value_checks import check_is_file, check_not_negative
@@ -20,6 +21,7 @@ class RouterConfig:
         opponents: how often each model is met, for ``optimal-lp``; None: all alike.
         default_model: answers if prompts cannot be scored; None: an error.
         seed: of random scores and of the optimiser's draws.
+        sessions: how long a conversation stays with its model, and what names it.
         session_ttl: seconds that an idle session stays with its model.
         thoughts_ttl: seconds that the thoughts behind tool calls are kept, for turns that need them back; 0: never.
         session_from_user: whether the field ``user`` names the session.
@@ -40,6 +42,7 @@ class RouterConfig:
     opponents: dict[str, float] | None = None
     default_model: str | None = None
     seed: int | None = None
+    sessions: SessionConfig = field(default_factory=SessionConfig)
     session_ttl: float = 3600.0
     thoughts_ttl: float = 86400.0
     session_from_user: bool = False

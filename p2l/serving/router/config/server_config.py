@@ -15,7 +15,7 @@ from p2l.routing.shrinkage import Shrinkage
 from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.near_names import suggestion
 from p2l.serving.router.config.router_config import RouterConfig
-from p2l.serving.router.config.token_prices import Prices
+from p2l.serving.router.config.token_prices import Prices, PromptCache
 from p2l.serving.router.config.value_checks import check_between, check_not_negative, check_variables, is_plain_url
 
 ProviderType = Literal["openai", "openai-reasoning", "openai-o1", "anthropic", "gemini", "litellm"]
@@ -80,6 +80,7 @@ class ModelConfig:
         extra_fields: sent with every request; its tools beside the client's.
         drop_params: the client's fields that are not sent to this model.
         prices: for the actual cost, from the usage of an answer.
+        prompt_cache: how long the provider keeps prompts, for the price of a switch between models.
     """
 
     name: str
@@ -96,6 +97,7 @@ class ModelConfig:
     drop_params: tuple[str, ...] = ()
     capabilities: Capabilities = field(default_factory=Capabilities)
     prices: Prices | None = None
+    prompt_cache: PromptCache = field(default_factory=PromptCache)
 
     def __post_init__(self) -> None:
         if not self.predicts_cost:

@@ -59,6 +59,23 @@ class Prices:
 
 
 @dataclass(frozen=True)
+class PromptCache:
+    """What is known of a provider's prompt cache; its prices are in ``Prices``.
+
+    Attributes:
+        ttl: seconds that it holds a prompt after its last use. Anthropic: 300, or an hour where a request asks for it.
+            OpenAI: 300 to 600 in busy hours.
+        min_tokens: of the shortest prompt that it holds.
+    """
+
+    ttl: float = 300.0
+    min_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
 class TypicalTokens:
     """Mean numbers of tokens of a prompt and of an answer, for models whose ``cost`` is left out."""
 

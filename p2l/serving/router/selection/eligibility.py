@@ -1,6 +1,6 @@
 """Which models may answer one request."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from p2l.serving.http.api_error import ApiError, invalid
@@ -82,3 +82,11 @@ def infeasible_budget(cheapest: str, cost: float, request: ChatRequest) -> ApiEr
         f"at {cost * choices:g}{each}"
     )
     return invalid(message, "cost", "infeasible_budget")
+
+
+def no_able_model(missing: Mapping[str, Sequence[str]]) -> ApiError:
+    """Return the error if no model can answer; ``missing``: what each that the key may use lacks."""
+    if not missing:
+        return ApiError(403, "this key has no model that can be routed to", "no_model")
+    names = sorted({name for each in missing.values() for name in each})
+    return invalid(f"no model can answer this request, which needs {', '.join(names)}", code="unsupported")

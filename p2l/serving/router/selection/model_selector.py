@@ -17,11 +17,14 @@ from p2l.serving.router.chat_request import ChatRequest
 from p2l.serving.router.config.key_config import KeyConfig
 from p2l.serving.router.config.near_names import near_names, suggestion
 from p2l.serving.router.config.server_config import ServerConfig
+from p2l.serving.router.conversation.prompt_caches import PromptCaches
+from p2l.serving.router.conversation.read_text import read_text
+from p2l.serving.router.conversation.session_costs import Conversation
+from p2l.serving.router.conversation.tool_loops import in_tool_loop, repeated_errors
 from p2l.serving.router.router_logs import event
 from p2l.serving.router.selection.eligibility import Eligibility, unknown_model, usable_models
 from p2l.serving.router.selection.prompt_scorer import MODEL_CHANGED, PromptScorer, scoring_failed
 from p2l.serving.router.selection.ranked_models import RankedModels
-from p2l.serving.router.selection.read_text import read_text
 from p2l.serving.router.selection.routing_plan import PredictedCosts, RoutingPlan
 from p2l.serving.router.selection.sessions import SessionStore
 from p2l.serving.router.selection.stream_budgets import StreamBudgets
@@ -40,12 +43,14 @@ class SelectionState:
 
     Attributes:
         sessions: model of each conversation.
+        caches: what the providers' prompt caches hold of it.
         responses: model that made each stored response.
         circuit_breaker: models in cooldown.
         stream_budgets: spending over all requests.
     """
 
     sessions: SessionStore
+    caches: PromptCaches
     responses: SessionStore
     circuit_breaker: CircuitBreaker
     stream_budgets: StreamBudgets
@@ -88,7 +93,9 @@ class ModelSelector:
         if named is not None:
             param = "model" if request.direct_model is None else "direct_model"
             return _single_model(eligibility, named, "direct", param)
-        if use_session and (kept := self._session_model(eligibility)) is not None:
+        kept = self._session_model(eligibility) if use_session else None
+        stays, escalates = _session_rule(config, request) if kept is not None else (False, False)
+        if kept is not None and stays and not escalates:
             return RoutingPlan((kept,), "session", costs=eligibility.costs)
         if not any(message["role"] == "user" for message in request.messages):
             raise invalid("messages must hold a message of the user: models are chosen by it", "messages")
@@ -97,7 +104,11 @@ class ModelSelector:
             ranked, readings = await self._readings(config, read.turns or ("",))
         except UpstreamError as error:
             return _default_model(eligibility, error)
-        return replace(await when_unlocked(partial(self._choose, ranked, readings, eligibility)), read=read)
+        above = kept if escalates and kept in ranked.names else None
+        plan = await when_unlocked(partial(self._choose, ranked, readings, eligibility, above))
+        if above is not None:
+            plan = replace(plan, reason="session" if plan.chosen == kept else "escalated")
+        return replace(plan, read=read)
 
     async def ranked_models(self, config: ServerConfig) -> RankedModels:
         """Return the ranked models of a configuration, rebuilt if it or the P2L model changed.
@@ -167,11 +178,14 @@ class ModelSelector:
             raise ConfigError(f"model_configs: the P2L model ranks none of these models{hint}")
         return ranked
 
-    def _choose(self, ranked: RankedModels, readings: Sequence[Ranking], eligibility: Eligibility) -> RoutingPlan:
+    def _choose(
+        self, ranked: RankedModels, readings: Sequence[Ranking], eligibility: Eligibility, better_than: str | None
+    ) -> RoutingPlan:
         stream_budget = self._state.stream_budgets.get(eligibility.config)
         is_available = self._state.circuit_breaker.is_available
+        conversation = self._conversation(eligibility)
         with self._tracer.span("choose") as span:
-            plan = ranked.plan(readings, eligibility, is_available, self._rng, stream_budget)
+            plan = ranked.plan(readings, eligibility, is_available, self._rng, stream_budget, conversation, better_than)
             set_attributes(
                 span, {"p2l.model": plan.chosen, "p2l.reason": plan.reason, "p2l.candidates": len(plan.candidates)}
             )
@@ -209,6 +223,28 @@ class ModelSelector:
         if name is None or not eligibility.includes(name) or not self._state.circuit_breaker.is_available(name):
             return None
         return name
+
+    def _conversation(self, eligibility: Eligibility) -> Conversation | None:
+        """Return what is known of the session of a request, if its model may change there."""
+        request, config = eligibility.request, eligibility.config
+        if not request.session or config.router.sessions.mode == "sticky":
+            return None
+        return Conversation.of(self._state.caches.find(eligibility.key.name, request.session), request)
+
+
+def _session_rule(config: ServerConfig, request: ChatRequest) -> tuple[bool, bool]:
+    """Return whether a session stays with its model, and whether it makes no progress with it.
+
+    While an error goes on, the model stays: it is given as many attempts as the one before.
+    """
+    rules = config.router.sessions
+    errors = 0 if rules.escalate_after is None else repeated_errors(request.messages)
+    if rules.escalate_after is not None and errors >= rules.escalate_after:
+        return True, errors % rules.escalate_after == 0
+    stays = rules.mode == "sticky" or (
+        rules.mode == "sticky_tools" and in_tool_loop(request.messages, config.router.text_from)
+    )
+    return stays, False
 
 
 def _warn_of_unranked(ranked: RankedModels) -> None:

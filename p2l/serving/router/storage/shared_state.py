@@ -1,4 +1,4 @@
-"""The SQLite file that the workers of one server share: spending, rates, sessions, stored responses, thoughts."""
+"""The SQLite file that the workers of one server share: spending, rates, sessions, caches, responses, thoughts."""
 
 import sqlite3
 from pathlib import Path
@@ -9,6 +9,13 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (
     name TEXT PRIMARY KEY, spent REAL NOT NULL, period_start REAL NOT NULL,
     tokens REAL NOT NULL, updated REAL NOT NULL);
+"""
+_CACHE_TABLE = """
+CREATE TABLE IF NOT EXISTS prompt_caches (
+    owner TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, cached INTEGER NOT NULL, prompt INTEGER NOT NULL,
+    estimate INTEGER NOT NULL, warm_until REAL NOT NULL, used REAL NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (owner, session, model)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS prompt_caches_expire ON prompt_caches (expires);
 """
 _THOUGHT_TABLE = """
 CREATE TABLE IF NOT EXISTS thoughts (
@@ -32,6 +39,6 @@ def open_shared_state(path: str | Path | None) -> sqlite3.Connection:
     """
     connection = open_sqlite(path or ":memory:", "OFF")
     models = "".join(_MODEL_TABLE.format(table=table) for table in ("sessions", "responses"))
-    make_tables(connection, path or ":memory:", _SCHEMA + _THOUGHT_TABLE + models)
+    make_tables(connection, path or ":memory:", _SCHEMA + _CACHE_TABLE + _THOUGHT_TABLE + models)
     connection.execute("PRAGMA busy_timeout = 0")
     return connection

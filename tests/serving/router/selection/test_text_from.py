@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from p2l.errors import ConfigError
 from p2l.serving.router.config.harness_rules import KNOWN_RULES, HarnessRule
 from p2l.serving.router.config.text_config import TextConfig
-from p2l.serving.router.selection.read_text import HarnessText, ReadText, read_text
+from p2l.serving.router.conversation.read_text import HarnessText, ReadText, read_text
 from tests.serving.router.conftest import Starter
 from tests.serving.router.fakes import KEY, Running, Upstream, chat, model
 
@@ -87,6 +87,17 @@ def test_what_is_in_tags_goes_and_all_else_stays(parts: list[tuple[str, str, str
     assert left_out["claude-code"] == len(text) - sum(map(len, own))
 
 
+def test_text_of_the_harness_may_name_its_own_tags() -> None:
+    """A CLAUDE.md of this very project."""
+    page = (
+        "`<system-reminder>` is removed, `</system-reminder>` ends it, and <system-reminder>x</system-reminder> is one."
+    )
+    assert read_text(LAST, [f"<system-reminder>\n{page}\n</system-reminder>\n{TASK}"]).turns == (TASK,)
+    crossed = f"<system-reminder>\n{page}\n</system-reminder>\n{TASK}\n<system-reminder>\nb\n</system-reminder>"
+    assert read_text(ALL, [crossed]).turns == (TASK,)
+    assert read_text(ALL, [f"<system-reminder>\na</system-reminder>{TASK}"]).turns == (TASK,)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -104,6 +115,7 @@ def test_text_made_to_be_slow_is_read_in_no_time() -> None:
         "<system-reminder><user_info>" * 20_000 + "</user_info></system-reminder>" * 20_000,
         "[" + "a" * 1_000_000,
     ]
+    texts += ["<system-reminder>\n" * 50_000 + "</system-reminder>" * 50_000]
     started = time.process_time()
     for text in texts:
         read_text(ALL, [text])

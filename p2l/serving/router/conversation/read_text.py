@@ -1,6 +1,7 @@
 """Read the text that models are chosen by: some turns of the user, without what a harness wrote, up to a bound."""
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,15 @@ class _Span(NamedTuple):
     rule: str
 
 
+class _Pair(NamedTuple):
+    """Where a tag begins and ends, and where the tag that closes it does."""
+
+    start: int
+    first: int
+    last: int
+    end: int
+
+
 class HarnessText:
     """Removes what harnesses wrote, in one pass over the text, whatever it holds."""
 
@@ -72,9 +82,9 @@ class HarnessText:
         inside = self._inside(text)
         beginning = text[: 2 * _BEGINNING].lstrip()[:_BEGINNING]
         for name, rule in self._rules.items():
-            found = [_Span(start, end, name) for tag in rule.remove for start, _, _, end in inside.get(tag, ())]
+            found = [_Span(pair.start, pair.end, name) for tag in rule.remove for pair in inside.get(tag, ())]
             is_dropped = any(pattern.match(beginning) for pattern in rule.patterns)
-            kept = _merged((first, last) for tag in rule.keep for _, first, last, _ in inside.get(tag, ()))
+            kept = _merged((pair.first, pair.last) for tag in rule.keep for pair in inside.get(tag, ()))
             if kept and (found or is_dropped):
                 edges = [0, *(edge for pair in kept for edge in pair), len(text)]
                 yield from (_Span(start, end, name) for start, end in zip(edges[::2], edges[1::2]))
@@ -82,20 +92,36 @@ class HarnessText:
                 yield _Span(0, len(text), name)
             yield from found
 
-    def _inside(self, text: str) -> dict[str, list[tuple[int, int, int, int]]]:
-        """Return for each tag its pairs: where the first and its content begin, where content and last end.
-
-        A tag that is never closed has no end, so the text behind it stays.
-        """
-        opened: dict[str, tuple[int, int]] = {}
-        pairs: dict[str, list[tuple[int, int, int, int]]] = {}
+    def _inside(self, text: str) -> dict[str, list[_Pair]]:
+        """Return the pairs of each tag. A tag that is never closed has none, so the text behind it stays."""
+        opening: dict[str, list[tuple[int, int]]] = {}
+        closing: dict[str, list[tuple[int, int]]] = {}
         for match in self._tag.finditer(text) if self._tag is not None else ():
             closes, name = match.groups()
-            if not closes:
-                opened.setdefault(name, match.span())
-            elif name in opened:
-                pairs.setdefault(name, []).append((*opened.pop(name), *match.span()))
-        return pairs
+            (closing if closes else opening).setdefault(name, []).append(match.span())
+        return {name: list(_pairs(text, opening[name], closing[name])) for name in opening.keys() & closing.keys()}
+
+
+def _pairs(text: str, opening: list[tuple[int, int]], closing: list[tuple[int, int]]) -> Iterator[_Pair]:
+    """Yield the pairs of one tag.
+
+    A tag that ends its line is closed by one that begins a line, so that the text may name both; else by the next.
+    """
+    at_line = [span for span in closing if text[span[0] - 1 : span[0]] == "\n"]
+    done = 0
+    for start, first in opening:
+        if start < done:
+            continue
+        found = _next(at_line, first) if text[first : first + 1] in ("\n", "\r") else None
+        if (close := found or _next(closing, first)) is None:
+            return
+        yield _Pair(start, first, *close)
+        done = close[1]
+
+
+def _next(spans: list[tuple[int, int]], place: int) -> tuple[int, int] | None:
+    at = bisect_left(spans, (place, 0))
+    return spans[at] if at < len(spans) else None
 
 
 def _merged(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -126,6 +152,12 @@ def read_text(config: TextConfig, turns: Sequence[str]) -> ReadText:
     if config.max_tokens is not None:
         kept = last_characters(kept, config.max_tokens * BYTES_PER_TOKEN, left_out)
     return ReadText(tuple(kept), dict(+left_out), instead)
+
+
+def says_something(config: TextConfig, turns: Sequence[str]) -> bool:
+    """Return whether the rules leave something of these turns."""
+    harness = _harness_text(config)
+    return any(turn if harness is None else harness.remove(turn, Counter()) for turn in turns)
 
 
 def _last_turn(
