@@ -43,6 +43,8 @@ class ScoreRisk:
     mean of the score over a normal distribution of the coefficient; where little is known it moves to the middle. For
     win rates its variance is the mean of the variances of the differences from each opponent.
 
+    The residual of the posterior is left out: no vote could tell it, and the head's probabilities are averages over it.
+
     Attributes:
         risk: what to score by.
         by_feature: variance of each coefficient for one unit of each squared feature of the state.
@@ -66,8 +68,7 @@ class ScoreRisk:
         if opponents is not None and risk == "expected":
             squares, level = (each + opponents.weights @ each[opponents.indices] for each in (squares, level))
         open_ = 1 / (1 + posterior.curvature[:, None] * posterior.output_information)
-        everywhere = posterior.scale * level + posterior.residual * squares.sum(1)
-        return cls(risk, (posterior.scale * (open_ @ squares.T)).astype(np.float32), everywhere)
+        return cls(risk, (posterior.scale * (open_ @ squares.T)).astype(np.float32), posterior.scale * level)
 
     def deviations(self, ranking: Ranking) -> Float64[np.ndarray, "*batch models"]:
         """Return the standard deviation of each coefficient on each prompt, nats; ConfigError without states."""

@@ -18,8 +18,8 @@ from p2l.uncertainty.predictive import predictive_log_loss
 
 SCALES = (1.0, 1.19, 1.41, 1.68, 2.0, 2.83, 4.0)  # never below 1: votes on few prompts can say so by chance
 RESIDUALS = tuple(
-    RESIDUAL * factor for factor in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-)  # shares of what the prior expects of a prompt
+    RESIDUAL * factor for factor in (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+)  # shares of what the prior expects of a prompt; large where the answers decide all votes on a prompt
 _SCALE_WIDTH, _RESIDUAL_WIDTH = 0.5, 1.0  # standard deviations of their logarithms before any vote
 _MOST_PROMPTS = 1_000
 

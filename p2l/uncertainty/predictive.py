@@ -1,5 +1,10 @@
-"""Outcome probabilities of votes under a posterior: averages over what it leaves open."""
+"""Outcome probabilities of votes under a posterior: averages over the error of the head.
 
+The residual is left out. It is what no linear head can tell of a prompt, and the probabilities of a head that was
+fitted to votes on many prompts are averages over it already.
+"""
+
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -25,7 +30,7 @@ def predictive_log_loss(
     states: Float64[np.ndarray, "prompts hidden"],
     family: OutcomeFamily,
 ) -> Float64[np.ndarray, " votes"]:
-    """Return the log loss of each vote times its weight, averaged over what the posterior leaves open."""
+    """Return the log loss of each vote times its weight, with probabilities averaged over the error of the head."""
     log_probs = predictive_log_probs(posterior, votes, rankings, states, family)
     _, targets = vote_inputs(votes, rankings, slice(None), family)
     return -(targets.numpy() * log_probs).sum(1)
@@ -38,10 +43,11 @@ def predictive_log_probs(
     states: Float64[np.ndarray, "prompts hidden"],
     family: OutcomeFamily,
 ) -> Float64[np.ndarray, "votes outcomes"]:
-    """Return log P(outcome) of each vote, with P averaged over what the posterior leaves open.
+    """Return log P(outcome) of each vote, with P averaged over the error of the head.
 
     Row i of ``rankings`` and ``states`` belongs to prompt i of the votes.
     """
+    head = replace(posterior, residual=0.0)
     log_probs = np.zeros((len(votes.model_a), len(family.outcomes)))
     order = np.argsort(votes.prompt_index, kind="stable")
     for first in range(0, len(order), _VOTES):
@@ -49,7 +55,7 @@ def predictive_log_probs(
         prompts, at = np.unique(votes.prompt_index[rows], return_inverse=True)
         means, _ = vote_inputs(votes, rankings, rows, family)
         places = output_places(votes, rows, family)
-        covariances = posterior.covariance(states[prompts])[at[:, None, None], places[:, :, None], places[:, None, :]]
+        covariances = head.covariance(states[prompts])[at[:, None, None], places[:, :, None], places[:, None, :]]
         log_probs[rows] = _mean_log_probs(family, means, _root(torch.from_numpy(covariances))).numpy()
     return log_probs
 

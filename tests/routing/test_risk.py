@@ -1,5 +1,6 @@
 """Scores under a posterior are its quantiles and means, and decisions by them are the optimum of these scores."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ def posterior(num_eta: int, width: float = 1.0, models: int = MODELS) -> HeadPos
     )
 
 
+def of_head(found: HeadPosterior) -> HeadPosterior:
+    return replace(found, residual=0.0)
+
+
 def rankings(family: Any, prompts: int = 4, spread: float = 1.0) -> Ranking:
     rng = np.random.default_rng(1)
     eta = rng.normal(size=prompts) if family.num_eta else None
@@ -54,7 +59,7 @@ def opponents_of(kind: str) -> np.ndarray:
 @pytest.mark.parametrize("quantile", [0.1, 0.5, 0.8])
 def test_a_quantile_scores_by_the_quantile_of_the_coefficient(optimizer, family, quantile):
     ranking, found = rankings(family), posterior(family.num_eta)
-    covariance = found.covariance(ranking.states)[:, :MODELS, :MODELS]
+    covariance = of_head(found).covariance(ranking.states)[:, :MODELS, :MODELS]
     weights = opponents_of("some")
     centre = np.eye(MODELS) - (weights / weights.sum() if optimizer == "optimal-lp" else 0.0)
     deviation = np.sqrt(np.diagonal(centre @ covariance @ centre.T, axis1=1, axis2=2))
@@ -82,7 +87,7 @@ def test_the_expected_score_is_the_mean_over_the_posterior(optimizer, family, wi
     estimated = make_router(optimizer, family, np.ones(MODELS))
     mean, plain = np.zeros((4, MODELS)), estimated.scores(ranking)
     for prompt in range(4):
-        covariance = found.covariance(ranking.states[prompt])
+        covariance = of_head(found).covariance(ranking.states[prompt])
         outputs = np.append(ranking.coefs[prompt], [] if ranking.eta is None else ranking.eta[prompt])
         draws = np.random.default_rng(2).multivariate_normal(outputs, covariance, 4000, check_valid="ignore")
         etas = None if ranking.eta is None else draws[:, MODELS]
