@@ -27,6 +27,7 @@ from p2l.routing.evaluation.routing_evaluation import (
     route_scores,
 )
 from p2l.routing.evaluation.routing_plots import plot_routing
+from p2l.routing.risk import Risk, check_risk
 from p2l.routing.shrinkage import Shrinkage
 from p2l.routing.shrinkage_fit import fit_shrinkage
 
@@ -52,6 +53,8 @@ class RoutingEvaluation:
             checkpoint predicts for each prompt.
         calibration: scores, prompts or split, if they differ from those of ``known``: prompts that are neither
             trained on nor tested. A ``Shrinkage`` is fitted to them, written, and shown in two more curves.
+        risk: shows two more curves, with scores by this quantile, or "expected" (``ScoreRisk``); the checkpoint needs a
+            posterior.
         beside: route_eval.json files of other runs, drawn to the left in the picture.
     """
 
@@ -63,6 +66,7 @@ class RoutingEvaluation:
     unit: str
     costs: Literal["mean", "predicted"] = "mean"
     calibration: Mapping[str, Any] | None = None
+    risk: Risk | None = None
     beside: Sequence[str] = ()
     num_budgets: int = 12
     token_budget: int = 16384
@@ -71,6 +75,8 @@ class RoutingEvaluation:
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, get_args(Optimizer))
         check_choice("costs", self.costs, ("mean", "predicted"))
+        if self.risk is not None:
+            check_risk(self.risk)
         check_count("num_budgets", self.num_budgets, least=2)
         check_count("token_budget", self.token_budget)
         check_seed(self.seed)
@@ -88,18 +94,28 @@ class RoutingEvaluation:
         test, known, *other = _shared(tables, checkpoint.models)
         log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
         score, cost = self._scores(checkpoint, test)
+        by_risk = None if self.risk is None else self._scores(checkpoint, test, self.risk)[0]
         shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
         found = evaluate_routing(
-            score, GeneralScores.of(known), test, num_budgets=self.num_budgets, seed=self.seed, shrunk=shrunk, cost=cost
+            score,
+            GeneralScores.of(known),
+            test,
+            num_budgets=self.num_budgets,
+            seed=self.seed,
+            shrunk=shrunk,
+            by_risk=by_risk,
+            cost=cost,
         )
         self._write(found, earlier)
         return found
 
-    def _scores(self, checkpoint: Checkpoint, measured: MeasuredScores) -> tuple[np.ndarray, np.ndarray | None]:
+    def _scores(
+        self, checkpoint: Checkpoint, measured: MeasuredScores, risk: Risk | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the scores, and the predicted costs if they are asked for."""
         rankings = predict(checkpoint, measured.prompts, token_budget=self.token_budget)
         columns = [checkpoint.models.index(model) for model in measured.models]
-        score = route_scores(self.optimizer, checkpoint.family, rankings, columns)
+        score = route_scores(self.optimizer, checkpoint.family, rankings, columns, risk, checkpoint.posterior)
         return score, None if self.costs == "mean" else predicted_costs(rankings, columns) * self.test.per
 
     def _shrinkage(

@@ -12,6 +12,7 @@ from p2l.commands.cli import main
 from p2l.composition.hydra_task import HydraTask
 from p2l.models import save_checkpoint
 from p2l.routing import Shrinkage
+from tests.models.test_posterior_file import with_posterior
 from tests.running import compose
 
 
@@ -68,6 +69,18 @@ def test_the_optimizer_is_an_option_and_no_group(arguments, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as end:
         main(["route-eval", *arguments, "optimizer=best"])
     assert end.value.code == 2
+
+
+def test_a_risk_has_curves_of_its_own_and_needs_a_posterior(arguments, tmp_path, tiny_checkpoint, caplog):
+    assert call(*arguments, "num_budgets=3", "risk=0.2") == 2
+    assert "risk needs the posterior" in caplog.text
+    sure = save_checkpoint(tmp_path / "sure", with_posterior(tiny_checkpoint))
+    assert call(*arguments, "num_budgets=3", "risk=0.2", f"model_path={sure}") == 0
+    result = json.loads((tmp_path / "out" / "route_eval.json").read_text())
+    assert {"risk stream", "risk LP"} <= result["curves"].keys() & result["summary"].keys()
+    assert result["curves"]["risk LP"]["quality"] != result["curves"]["per-prompt LP"]["quality"]
+    assert call(*arguments, "num_budgets=3", "risk=2") == 2
+    assert "risk must be a quantile above 0 and below 1" in caplog.text
 
 
 def test_a_shrinkage_is_fitted_to_other_prompts_and_written_for_the_router(arguments, tmp_path):

@@ -9,17 +9,20 @@ from jaxtyping import Float64
 from p2l.arrays import to_numpy
 from p2l.data.measured_scores import MeasuredScores
 from p2l.errors import ConfigError, DataError
+from p2l.head_posterior import HeadPosterior
 from p2l.outcomes import OutcomeFamily
+from p2l.routing.build_router import make_router
 from p2l.routing.cost_optimizer import Optimizer
 from p2l.routing.evaluation import policies
 from p2l.routing.evaluation.curves import Curve, curves, interval
 from p2l.routing.evaluation.policies import Shares
-from p2l.routing.scores import Opponents, scores
+from p2l.routing.risk import Risk
 from p2l.types import Ranking
 
 STREAM, PER_PROMPT, STRICT, BATCH = "stream", "per-prompt LP", "strict", "batch"
 SINGLE_MIXTURE, AFFORDABLE_SINGLE, BEST_SINGLE = "single mixture", "best affordable single", "best single"
 ORACLE = "oracle"
+RISK, RISK_LP = "risk stream", "risk LP"  # with scores under the posterior of the head
 CONSERVATIVE, CONSERVATIVE_LP = "conservative stream", "conservative LP"  # with scores shrunk toward the general ones
 
 
@@ -107,11 +110,19 @@ def _interval(draws: np.ndarray) -> dict[str, float]:
 
 
 def route_scores(
-    optimizer: Optimizer, family: OutcomeFamily, rankings: Ranking, columns: list[int]
+    optimizer: Optimizer,
+    family: OutcomeFamily,
+    rankings: Ranking,
+    columns: list[int],
+    risk: Risk | None = None,
+    posterior: HeadPosterior | None = None,
 ) -> Float64[np.ndarray, "prompts models"]:
-    """Return the scores of the LLMs in ``columns``; their opponents are all LLMs of the rankings, uniformly."""
-    opponents = Opponents.of(np.ones(rankings.coefs.shape[-1]))
-    found = scores(optimizer, family, rankings, opponents)[:, columns]
+    """Return the scores of the LLMs in ``columns``; their opponents are all LLMs of the rankings, uniformly.
+
+    ``risk`` and ``posterior``: as in ``make_router``.
+    """
+    router = make_router(optimizer, family, np.ones(rankings.coefs.shape[-1]), risk=risk, posterior=posterior)
+    found = router.scores(rankings)[:, columns]
     if not np.isfinite(found).all():
         raise DataError("a ranking has a coefficient that is not finite")
     return found
@@ -143,6 +154,7 @@ def evaluate_routing(
     num_budgets: int = 12,
     seed: int = 0,
     shrunk: Float64[np.ndarray, "prompts models"] | None = None,
+    by_risk: Float64[np.ndarray, "prompts models"] | None = None,
     cost: Float64[np.ndarray, "prompts models"] | None = None,
 ) -> RoutingCurves:
     """Run every policy on the prompts of ``measured`` and return the curves.
@@ -154,6 +166,7 @@ def evaluate_routing(
         num_budgets: points of a curve.
         seed: of the order of the stream and of the bootstrap.
         shrunk: scores of a ``Shrinkage``; adds stream budget and linear program with them.
+        by_risk: scores of a ``ScoreRisk``; adds the same two.
         cost: expected, of each prompt and LLM; None: the expected costs of ``known`` for every prompt.
     """
     budgets = budget_range(known, num_budgets)
@@ -169,9 +182,10 @@ def evaluate_routing(
         BEST_SINGLE: policies.single(known.score, known.cost, known.cost.max(keepdims=True), shape[0]),
         ORACLE: policies.oracle(measured),
     }
-    if shrunk is not None:
-        chosen[CONSERVATIVE] = policies.stream(shrunk, expected, budgets, measured, seed)
-        chosen[CONSERVATIVE_LP] = policies.per_prompt(shrunk, expected, budgets)
+    for one, stream, program in ((shrunk, CONSERVATIVE, CONSERVATIVE_LP), (by_risk, RISK, RISK_LP)):
+        if one is not None:
+            chosen[stream] = policies.stream(one, expected, budgets, measured, seed)
+            chosen[program] = policies.per_prompt(one, expected, budgets)
     given = {name: budgets for name in chosen if name not in (BEST_SINGLE, ORACLE)}
     found = curves(chosen, given, measured, seed=seed)
     alone = zip(measured.models, measured.cost.mean(axis=0).tolist(), measured.mean_score().tolist())

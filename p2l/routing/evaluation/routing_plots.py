@@ -15,6 +15,7 @@ PANEL_WIDTH, MOST_COLUMNS = 6.4, 3
 EDGE = 0.025  # share of the height
 COLOURS = {  # the last is drawn first
     "conservative stream": "#e7298a",
+    "risk stream": "#1b9e77",
     "stream": "#d95f02",
     "per-prompt LP": "#1f77b4",
     "strict": "#66a61e",
@@ -24,6 +25,7 @@ COLOURS = {  # the last is drawn first
 }
 _LABELS = {
     "conservative stream": "one price, shrunk scores",
+    "risk stream": "one price, scores by risk",
     "stream": "one price for the stream",
     "per-prompt LP": "budget on each prompt (LP)",
     "strict": "budget on each prompt (strict)",
