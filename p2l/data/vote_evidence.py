@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +16,8 @@ log = logging.getLogger(__name__)
 
 def with_evidence(splits: VoteSplits, family: OutcomeFamily) -> VoteSplits:
     """Drop the votes without evidence in ``family``, and log their number; DataError if a table has no others."""
-    return replace(splits, **{name: table_with_evidence(name, table, family) for name, table in splits.items()})
+    tables = {name: table_with_evidence(name, table, family) for name, table in splits.items()}
+    return VoteSplits(**tables, advice=splits.advice)
 
 
 def table_with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:

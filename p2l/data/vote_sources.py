@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,7 +26,7 @@ class VoteSplits:
     train: VoteTable
     val: VoteTable | None = None
     test: VoteTable | None = None
-    advice: str = BY_PROMPT
+    advice: str = field(default=BY_PROMPT, kw_only=True)
 
     def get(self, split: str) -> VoteTable | None:
         return dict(self.items()).get(split)
