@@ -28,7 +28,15 @@ _MEANING = {
     **dict.fromkeys(("evaluation_session_id", "question_id", "id"), "conversation_id"),
     "tstamp": "timestamp",
 }
-_OTHER_NAMES = {"weight": ("weights",), "timestamp": ("timestamps",), "conversation_id": ("conversationids",)}
+_OTHER_NAMES = {
+    "weight": ("weights",),
+    "timestamp": (
+        *("timestamps", "time", "times", "date", "dates", "datetime", "created", "createdat", "createdtime"),
+        *("creationtime", "creationdate", "dateadded", "submittedat", "votedat", "unixtime"),
+    ),
+    "conversation_id": ("conversationids",),
+}
+_TYPO, _LONG = 0.9, 6  # of a name of so many letters: timestmp
 
 
 def check_meanings(meanings: Collection[str], columns: Collection[object]) -> None:
@@ -58,7 +66,8 @@ def unread_columns(columns: Collection[object], meanings: Mapping[str, str] | No
     for column in columns:
         plain.setdefault(without_signs(str(column)), str(column))
     for meaning in OPTIONAL:
-        names = (without_signs(meaning), *_OTHER_NAMES.get(meaning, ()))
+        names = dict.fromkeys((without_signs(meaning), *_OTHER_NAMES.get(meaning, ())))
+        names |= dict.fromkeys(get_close_matches(meaning, plain, cutoff=_TYPO) if len(meaning) >= _LONG else ())
         for column in (plain[name] for name in names if name in plain):
             if meaning not in (*columns, *(meanings or ())) and column not in (*read, *OPTIONAL, *RELEASES):
                 yield f"the column {column!r} is not read; if it is {meaning}, give columns={{{meaning}: {column}}}"

@@ -1,5 +1,6 @@
 """The LightningDataModule: reads votes, makes micro-batches and batches of prompts."""
 
+import logging
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -10,11 +11,14 @@ from p2l.data.batches import BatchPlan, PromptLoader, VoteLoader
 from p2l.data.encoded_file import encode_table
 from p2l.data.encoding import EncodedPrompts
 from p2l.data.prompt_encoder import PromptEncoder
+from p2l.data.splits import order_of_file
 from p2l.data.vote_evidence import with_evidence
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
+
+log = logging.getLogger(__name__)
 
 NOT_PREPARED = "prompts are not encoded yet; call prepare(encoder, family) first"
 
@@ -69,6 +73,8 @@ class VoteDataModule(LightningDataModule):
         """Encode all prompts for a model; drop votes that carry no evidence in ``family``."""
         self._encoder = encoder
         self._votes = with_evidence(self.votes, family)
+        if self.plan.shuffle == "time" and (order := order_of_file(self._votes.train.frame)):
+            log.warning("batching.shuffle=time: %s", order)
         self._encoded = {name: encode_table(encoder, table.prompts) for name, table in self.votes.items()}
 
     def table(self, split: str) -> VoteTable:

@@ -104,6 +104,13 @@ def _of_random_groups(
     return _last(generator.permutation(int(group.max()) + 1), share)[group]
 
 
+def order_of_file(frame: pd.DataFrame) -> str | None:
+    """Say that the order of the file stands for time, if a table has no timestamps; else None."""
+    if "timestamp" in frame.columns:
+        return None
+    return "the votes have no column timestamp, so that the order of the file stands for time"
+
+
 def by_time(frame: pd.DataFrame) -> Int64[np.ndarray, " votes"]:
     """Return row numbers from the earliest vote to the latest; votes of one moment keep the order of the file."""
     if "timestamp" not in frame.columns:

@@ -12,7 +12,7 @@ from p2l.data.column_meanings import unread_columns
 from p2l.data.column_values import factorize
 from p2l.data.prompt_overlap import PromptOverlap
 from p2l.data.skip_report import SkipReport, check_skipped
-from p2l.data.splits import SplitBy, chosen_split, conversations, split_votes
+from p2l.data.splits import SplitBy, chosen_split, conversations, order_of_file, split_votes
 from p2l.data.table_summary import CountTokens, TableSummary, summarise
 from p2l.data.vote_checks import held_out_doubts, repeat_doubts, split_doubts, table_doubts, untrained_models
 from p2l.data.vote_frame import read_named
@@ -159,6 +159,8 @@ class Validator:
             others = " or ".join(f"split_by={split.by}" for split in found.splits)
             advice = f"; {others} is possible" if others else ""
             found.errors.append(f"split by {found.chosen}: {impossible[found.chosen]}{advice}")
+        if found.chosen == "time" and (order := order_of_file(table.frame)):
+            found.doubts.append(f"split by time: {order}")
         for split in found.splits:
             if split.by == found.chosen:
                 found.doubts += held_out_doubts(f"split by {split.by}", split.overlap, split.untrained)

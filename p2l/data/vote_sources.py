@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from p2l.data.large_votes import in_memory, large_table, load_large_votes
 from p2l.data.skip_report import SkipCounts, SkipReport
-from p2l.data.splits import SplitBy, chosen_split, conversations, keep_prompts, split_votes
+from p2l.data.splits import SplitBy, chosen_split, conversations, keep_prompts, order_of_file, split_votes
 from p2l.data.stored_prompts import StoredPrompts
 from p2l.data.vote_checks import BY_PROMPT, one_line, warn_of_doubts
 from p2l.data.vote_table import VoteTable, load_votes
@@ -98,6 +98,8 @@ class FileVotes:
         if self.split_by == "auto":
             why = "most of the latest votes are on prompts of earlier ones" if by == "prompt" else "the latest votes"
             log.info("held out by %s (%s); data.split_by=... takes another way", by, why)
+        if by == "time" and (order := order_of_file(table.frame)):
+            log.info("%s", order)
         train, val = split_votes(table, self.val_share, by, self.seed)
         if by == "conversation" and (doubt := conversations(table).largest_doubt()):
             log.warning("%s", doubt)

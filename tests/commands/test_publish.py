@@ -16,7 +16,7 @@ from p2l.errors import CheckpointError
 from p2l.models import load_checkpoint
 from p2l.training.stored_weights import stored_weights
 from tests.ranks import on_ranks
-from tests.running import largest_difference, on_votes, run, run_script, weights
+from tests.running import compose, largest_difference, on_votes, run, run_script, weights
 
 CPU = ["trainer.accelerator=cpu", "example_prompts=[hello]"]
 SHARDED = [*CPU, "trainer=fsdp2", "trainer.strategy.compute_dtype=null"]
@@ -194,3 +194,11 @@ def test_the_model_is_never_held(tmp_path):
     shutil.rmtree(tmp_path)
     assert size == 2**27
     assert peak < size / 4  # 8 MB files, and what reading and writing them takes
+
+
+@pytest.mark.parametrize(
+    ("options", "output"),
+    [((), "r/checkpoint"), (("output_dir=o",), "o/checkpoint"), (("output_dir=o", "output=p"), "p")],
+)
+def test_the_checkpoint_is_written_where_the_options_say(options: tuple[str, ...], output: str) -> None:
+    assert compose("run=r", *options, config="publish").job.output == output

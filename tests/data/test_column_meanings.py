@@ -28,6 +28,10 @@ ROWS = [
         ("P_B", "p_b"),
         ("Time Stamp", "timestamp"),
         ("P Model A", "p_model_a"),
+        ("created_at", "timestamp"),
+        ("Date", "timestamp"),
+        ("timestmp", "timestamp"),
+        ("conversation_idd", "conversation_id"),
     ],
 )
 def test_a_column_under_another_spelling_is_said(column: str, meaning: str, caplog: pytest.LogCaptureFixture) -> None:

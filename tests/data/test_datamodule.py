@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,3 +74,17 @@ def test_before_prepare_it_says_what_to_do() -> None:
         data.train_dataloader()
     with pytest.raises(DataError, match=r"call prepare\(encoder, family\) first"):
         _ = data.encoder
+
+
+@pytest.mark.parametrize(
+    ("shuffle", "timed", "said"), [("time", False, True), ("time", True, False), ("none", False, False)]
+)
+def test_an_order_of_time_without_timestamps_is_said(
+    shuffle: str, timed: bool, said: bool, tiny_recipe: ModelRecipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = SOURCE.load().train.select(np.arange(50))
+    columns = table.frame.drop(columns="timestamp", errors="ignore")
+    table = replace(table, frame=columns.assign(timestamp=np.arange(50)) if timed else columns)
+    data = VoteDataModule(SOURCE, BatchPlan(shuffle=shuffle), votes=VoteSplits(table))
+    data.prepare(tiny_recipe.encoder(), GRK)
+    assert ("shuffle=time: the votes have no column timestamp, so that the order of the file" in caplog.text) == said

@@ -217,6 +217,9 @@ def test_the_ways_to_hold_out_votes_are_compared(tmp_path: Path) -> None:
     assert [split.overlap.share == 0 for split in found.splits] == [False, False, True, True]
     assert found.chosen == "prompt" and not any(doubt.startswith("split by") for doubt in found.doubts)
     found = validator(split_by="time").validate(source)
+    assert "split by time: the votes have no column timestamp, so that the order of the file stands" in " ".join(
+        found.doubts
+    )
     assert "split by time: 20 of 20 prompts (100 % of the votes) are trained on too" in " ".join(found.doubts)
     frame.assign(timestamp="1/2/2025").to_parquet(tmp_path / "v.parquet")
     found = validator().validate(source)
