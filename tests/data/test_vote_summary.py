@@ -162,7 +162,7 @@ def test_the_doubts_of_a_table_name_parts_and_rare_models() -> None:
     parts, rare = table_doubts("train", table(*often, ("q", "c", "d", "model_a")))
     assert "2 parts that never met" in parts and parts.endswith("outside the largest (2 models): c, d")
     assert rare == "train: 2 of 4 models have fewer than 100 votes: c (1), d (1)"
-    assert not list(table_doubts("train", table(*often)))
+    assert not list(table_doubts("train", table(*often, ("q", "a", "b", "model_a"))))
     assert one_line(table(("p", "a", "b", "tie"), ("q", "c", "b", "model_a"))) == (
         "2 votes on 2 prompts, 3 models (1 to 2 votes each); model_a 50%, tie 50%"
     )
