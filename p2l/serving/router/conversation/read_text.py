@@ -60,7 +60,8 @@ class HarnessText:
 
     def __init__(self, rules: Mapping[str, HarnessRule]) -> None:
         self._rules = rules
-        names = sorted({name for rule in rules.values() for name in (*rule.remove, *rule.keep)})
+        self._removed = {name for rule in rules.values() for name in rule.remove}
+        names = sorted(self._removed.union(*(rule.keep for rule in rules.values())))
         self._tag = re.compile(f"<(/?)({'|'.join(map(re.escape, names))})(?:\\s[^<>]*)?>") if names else None
 
     def remove(self, text: str, left_out: Counter[str]) -> str:
@@ -93,30 +94,43 @@ class HarnessText:
             yield from found
 
     def _inside(self, text: str) -> dict[str, list[_Pair]]:
-        """Return the pairs of each tag. A tag that is never closed has none, so the text behind it stays."""
-        opening: dict[str, list[tuple[int, int]]] = {}
+        """Return the pairs of each tag. A tag that is never closed has none, so the text behind it stays.
+
+        What stands in a pair that is removed is the harness's text, whatever tags it names.
+        """
+        opening: list[tuple[int, int, str]] = []
         closing: dict[str, list[tuple[int, int]]] = {}
         for match in self._tag.finditer(text) if self._tag is not None else ():
             closes, name = match.groups()
-            (closing if closes else opening).setdefault(name, []).append(match.span())
-        return {name: list(_pairs(text, opening[name], closing[name])) for name in opening.keys() & closing.keys()}
+            if closes:
+                closing.setdefault(name, []).append(match.span())
+            else:
+                opening.append((*match.span(), name))
+        at_line = {name: [span for span in spans if _begins_line(text, span[0])] for name, spans in closing.items()}
+        pairs: dict[str, list[_Pair]] = {}
+        gone = kept = 0  # where the last pair ends
+        for start, first, name in opening:
+            if name not in closing or start < (gone if name in self._removed else max(gone, kept)):
+                continue
+            if (close := _close(text, first, closing[name], at_line[name])) is not None:
+                pairs.setdefault(name, []).append(_Pair(start, first, *close))
+                gone, kept = (close[1], kept) if name in self._removed else (gone, close[1])
+        return pairs
 
 
-def _pairs(text: str, opening: list[tuple[int, int]], closing: list[tuple[int, int]]) -> Iterator[_Pair]:
-    """Yield the pairs of one tag.
+def _close(
+    text: str, first: int, closing: list[tuple[int, int]], at_line: list[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Return the tag that closes one whose content begins at ``first``.
 
     A tag that ends its line is closed by one that begins a line, so that the text may name both; else by the next.
     """
-    at_line = [span for span in closing if text[span[0] - 1 : span[0]] == "\n"]
-    done = 0
-    for start, first in opening:
-        if start < done:
-            continue
-        found = _next(at_line, first) if text[first : first + 1] in ("\n", "\r") else None
-        if (close := found or _next(closing, first)) is None:
-            return
-        yield _Pair(start, first, *close)
-        done = close[1]
+    ends_line = text[first : first + 1] in ("\n", "\r")
+    return (_next(at_line, first) if ends_line else None) or _next(closing, first)
+
+
+def _begins_line(text: str, place: int) -> bool:
+    return text[place - 1 : place] == "\n"
 
 
 def _next(spans: list[tuple[int, int]], place: int) -> tuple[int, int] | None:

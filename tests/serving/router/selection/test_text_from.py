@@ -96,6 +96,11 @@ def test_text_of_the_harness_may_name_its_own_tags() -> None:
     crossed = f"<system-reminder>\n{page}\n</system-reminder>\n{TASK}\n<system-reminder>\nb\n</system-reminder>"
     assert read_text(ALL, [crossed]).turns == (TASK,)
     assert read_text(ALL, [f"<system-reminder>\na</system-reminder>{TASK}"]).turns == (TASK,)
+    others = "all but `<user_query>` and <environment_details>, until </user_query>"
+    cursor = f"<additional_data>\n{others}\n</additional_data>\n<user_query>\n{TASK}\n</user_query>"
+    assert read_text(ALL, [cursor]).turns == (TASK,)
+    cline = f"<task>\n{TASK}\n</task>\n<environment_details>\n{others} <task>x</task>\n</environment_details>"
+    assert read_text(ALL, [cline]).turns == (TASK,)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +115,12 @@ def test_what_only_looks_like_a_mark_stays(text: str) -> None:
 
 
 def test_text_made_to_be_slow_is_read_in_no_time() -> None:
-    texts = ["<system-reminder>" * 60_000, "<system-reminder " * 60_000, "<task><environment_details>" * 40_000]
+    texts = ["<system-reminder>" * 20_000, "<system-reminder " * 20_000, "<task><environment_details>" * 20_000]
     texts += [
         "<system-reminder><user_info>" * 20_000 + "</user_info></system-reminder>" * 20_000,
         "[" + "a" * 1_000_000,
     ]
-    texts += ["<system-reminder>\n" * 50_000 + "</system-reminder>" * 50_000]
+    texts += ["<system-reminder>\n" * 20_000 + "</system-reminder>" * 20_000]
     started = time.process_time()
     for text in texts:
         read_text(ALL, [text])
