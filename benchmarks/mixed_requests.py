@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from router import free_port
-from router_faults import KEYS, PATIENCE, resident, start
+from router_faults import KEYS, PATIENCE, Progress, load, start
 
 JSON = dict[str, Any]
 PIECES = ("Hello there, ", "how can I help you today?")
@@ -41,12 +41,10 @@ ENDS = {"messages": "event: message_stop", "responses": "event: response.complet
 
 
 @dataclass
-class Tally:
-    """``got``: outcomes by API; ``memory``: MB by number of requests."""
+class Tally(Progress):
+    """``got``: outcomes by API."""
 
     got: Counter[str] = field(default_factory=Counter)
-    memory: list[tuple[int, float]] = field(default_factory=list)
-    done: int = 0
 
 
 def chat_parts(calls: bool) -> list[JSON]:
@@ -202,23 +200,6 @@ async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally
     tally.got[f"{api}: {'answered' if whole and ended else 'unclear'}"] += 1
 
 
-async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> None:
-    """Send all requests, some of them concurrently."""
-    numbers, every = iter(range(args.requests)), max(1, args.requests // 20)
-
-    async def client(session: aiohttp.ClientSession) -> None:
-        for index in numbers:
-            await ask(session, url, index, tally)
-            tally.done += 1
-            if tally.done % every == 0:
-                tally.memory.append((tally.done, resident(pid)))
-                print(f"{tally.done:8d} {tally.memory[-1][1]:8.1f} MB", file=sys.stderr, flush=True)
-
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
-        await asyncio.gather(*(client(session) for _ in range(args.connections)))
-
-
 def configured(url: str) -> dict[str, object]:
     """Return a model of each type, and one that has the Responses API itself."""
     entry: JSON = {"cost": 1.0, "api_key": "sk-upstream", "prices": PRICES}
@@ -238,7 +219,7 @@ async def run(args: argparse.Namespace, folder: Path) -> Tally:
     await web.TCPSite(runner, "127.0.0.1", port).start()
     process, url = await start(configured(f"http://127.0.0.1:{port}"), folder, PATIENT)
     try:
-        await load(url, args, process.pid, tally)
+        await load(args, process.pid, tally, lambda session, index: ask(session, url, index, tally))
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, 30)
@@ -251,8 +232,7 @@ def show(tally: Tally, seconds: float) -> int:
     print(f"{tally.done} requests in {seconds:.0f} s")
     for name, count in sorted(tally.got.items()):
         print(f"{name:24} {count:8d}")
-    marks = [mark for mark in tally.memory if mark[0] >= tally.done // 10] or tally.memory
-    print(f"memory: {marks[0][1]:.1f} MB after {marks[0][0]} requests, {marks[-1][1]:.1f} MB after {marks[-1][0]}")
+    print(tally.shown())
     return int(any(name.endswith(("unclear", "hung")) for name in tally.got))
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,15 +40,26 @@ PATIENCE = 30.0  # seconds after which a client counts as hung; the router gives
 
 
 @dataclass
-class Tally:
-    """``got``: outcomes; ``due``: cost of each key's answers by the upstreams; ``memory``: MB by number of requests."""
+class Progress:
+    """``done``: number of requests; ``memory``: MB of the router by that number."""
+
+    done: int = 0
+    memory: list[tuple[int, float]] = field(default_factory=list)
+
+    def shown(self) -> str:
+        """Return the memory after a tenth of the requests and after all."""
+        first, last = next(mark for mark in self.memory if mark[0] >= self.done // 10), self.memory[-1]
+        return f"memory: {first[1]:.1f} MB after {first[0]} requests, {last[1]:.1f} MB after {last[0]}"
+
+
+@dataclass
+class Tally(Progress):
+    """``got``: outcomes; ``due``: cost of each key's answers by the upstreams."""
 
     got: Counter[str] = field(default_factory=Counter)
     due: Counter[str] = field(default_factory=Counter)
     account: Account = field(default_factory=Account)
     misstated: int = 0
-    memory: list[tuple[int, float]] = field(default_factory=list)
-    done: int = 0
 
 
 async def ask(session: aiohttp.ClientSession, url: str, index: int, tally: Tally, rng: random.Random) -> None:
@@ -115,18 +126,19 @@ def pieces_of(text: str) -> list[str]:
     return [texts[index] for index in sorted(texts)]
 
 
-async def load(url: str, args: argparse.Namespace, pid: int, tally: Tally) -> None:
-    """Send all requests, some of them concurrently."""
-    rng, numbers = random.Random(0), iter(range(args.requests))
-    every = max(1, args.requests // 20)
+async def load(
+    args: argparse.Namespace, pid: int, progress: Progress, ask: Callable[[aiohttp.ClientSession, int], Awaitable[None]]
+) -> None:
+    """Send all requests, some of them concurrently; ``ask`` sends one by its number."""
+    numbers, every = iter(range(args.requests)), max(1, args.requests // 20)
 
     async def client(session: aiohttp.ClientSession) -> None:
         for index in numbers:
-            await ask(session, url, index, tally, rng)
-            tally.done += 1
-            if tally.done % every == 0:
-                tally.memory.append((tally.done, resident(pid)))
-                print(f"{tally.done:8d} {tally.memory[-1][1]:8.1f} MB", file=sys.stderr, flush=True)
+            await ask(session, index)
+            progress.done += 1
+            if progress.done % every == 0:
+                progress.memory.append((progress.done, resident(pid)))
+                print(f"{progress.done:8d} {progress.memory[-1][1]:8.1f} MB", file=sys.stderr, flush=True)
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(PATIENCE)) as session:
@@ -158,8 +170,9 @@ async def run(args: argparse.Namespace, folder: Path) -> tuple[Tally, dict[str, 
             **({"prices": PRICES} if priced else {}),
         }
     process, url = await start(models, folder, IMPATIENT)
+    rng = random.Random(0)
     try:
-        await load(url, args, process.pid, tally)
+        await load(args, process.pid, tally, lambda session, index: ask(session, url, index, tally, rng))
     finally:
         process.terminate()
         await asyncio.to_thread(process.wait, 30)
@@ -207,8 +220,7 @@ def show(tally: Tally, spent: dict[str, float], seconds: float) -> int:
     billed = ", ".join(f"{name} {spent.get(name, 0.0):g} of {tally.due[name]:g}" for name in KEYS)
     print(f"{'keys billed wrongly':26} {len(wrong):8d}   ({billed})")
     print(f"{'answers with a wrong cost':26} {tally.misstated:8d}   ({dict(tally.account.usages)})")
-    marks = [mark for mark in tally.memory if mark[0] >= tally.done // 10] or tally.memory
-    print(f"memory: {marks[0][1]:.1f} MB after {marks[0][0]} requests, {marks[-1][1]:.1f} MB after {marks[-1][0]}")
+    print(tally.shown())
     mistakes = [tally.got[name] for name in ("unclear", "cut off by the router", "hung")]
     return int(bool(wrong or tally.misstated or any(mistakes)))
 

@@ -1,6 +1,7 @@
 """Nothing of a request in Anthropic's API disappears unnamed, whichever provider gets it."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from p2l.serving.http.api_error import ApiError
 from p2l.serving.router.api.parse_messages import parse_messages_request
 from p2l.serving.router.config.server_config import ModelConfig
 from p2l.serving.router.upstream.model_client import build_request
-from tests.serving.router.upstream.providers.test_unknown_fields import at, paths
+from tests.serving.router.upstream.providers import test_unknown_fields as chats
+from tests.serving.router.upstream.providers.test_unknown_fields import at, paths, silent_fields
 
 MARK = {"cache_control": {"type": "ephemeral"}}
 PNG = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
@@ -113,23 +114,13 @@ def built(entry: ModelConfig, body: dict[str, Any]) -> tuple[Any, set[str]]:
 def is_named(path: str, dropped: set[str]) -> bool:
     """Whether a path is named, or a field in which it is; marks of caches have one name, wherever they stand."""
     path = "messages.content.cache_control" if "cache_control" in path and "tools" not in path else path
-    return any(path == name or path.startswith(f"{name}.") for name in dropped)
+    return chats.is_named(path, dropped)
 
 
 @pytest.mark.parametrize("entry", MODELS.values(), ids=list(MODELS))
 def test_a_field_without_effect_is_named(entry: ModelConfig) -> None:
-    whole, dropped = built(entry, BODY)
-    silent = set()
-    for name, place in paths(BODY):
-        less = copy.deepcopy(BODY)
-        del at(less, place[:-1])[place[-1]]
-        try:
-            without, _ = built(entry, less)
-        except (ApiError, KeyError):  # needed: its absence is an error
-            continue
-        if without == whole and not is_named(name, dropped) and name not in QUIET:
-            silent.add(name)
-    assert not silent
+    silent, dropped = silent_fields(partial(built, entry), BODY)
+    assert not {name for name in silent - QUIET if not is_named(name, dropped)}
 
 
 @given(data=st.data(), name=st.from_regex(r"x_[a-z]{1,8}", fullmatch=True))

@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from p2l.serving.router.upstream.sealed_thoughts import seal
 from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.messages.test_hostile_values import ANSWER, changed
 from tests.serving.router.messages.test_no_field_is_lost import MODELS
-from tests.serving.router.upstream.providers.test_unknown_fields import at, paths
+from tests.serving.router.upstream.providers import test_unknown_fields as chats
+from tests.serving.router.upstream.providers.test_unknown_fields import at, paths, silent_fields
 
 PNG = "data:image/png;base64,AAAA"
 MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "12h"}}
@@ -141,23 +143,13 @@ def built(entry: ModelConfig, body: dict[str, Any]) -> tuple[Any, set[str]]:
 def is_named(path: str, dropped: set[str]) -> bool:
     """Whether a path is named, or a field in which it is; the parts of an output have the names of contents."""
     path = path.replace("input.output.", "input.content.")
-    return any(path == name or path.startswith(f"{name}.") for name in dropped)
+    return chats.is_named(path, dropped)
 
 
 @pytest.mark.parametrize("entry", MODELS.values(), ids=list(MODELS))
 def test_a_field_without_effect_is_named(entry: ModelConfig) -> None:
-    whole, dropped = built(entry, BODY)
-    silent = set()
-    for name, place in paths(BODY):
-        less = copy.deepcopy(BODY)
-        del at(less, place[:-1])[place[-1]]
-        try:
-            without, _ = built(entry, less)
-        except (ApiError, KeyError):  # needed: its absence is an error
-            continue
-        if without == whole and not is_named(name, dropped) and name not in QUIET:
-            silent.add(name)
-    assert not silent
+    silent, dropped = silent_fields(partial(built, entry), BODY)
+    assert not {name for name in silent - QUIET if not is_named(name, dropped)}
 
 
 @given(data=st.data(), name=st.from_regex(r"x_[a-z]{1,8}", fullmatch=True))
