@@ -46,7 +46,7 @@ def test_no_request_fails_inside(start: Starter, tmp_path: Path, first: str) -> 
     paths = {operation.ok().path for operation in schema.get_all_operations()}
     seen: set[str] = set()
 
-    @settings(max_examples=250, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=200, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None)
     @given(st.one_of(drawn), st.sampled_from([KEY, KEY, KEY, "wrong"]))
     def check(case: Any, key: str) -> None:
         answer = case.call(headers={"authorization": f"Bearer {key}"})
