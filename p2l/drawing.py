@@ -88,8 +88,10 @@ def best_of(shown: int, total: int, what: str = "models") -> str:
     return f"best {shown:,} of {total:,} {what}" if shown < total else ""
 
 
-def key_below(figure: Figure, *sentences: str) -> None:
+def key_below(figure: Figure, *sentences: str, notes: Sequence[str] = ()) -> None:
     """Draw below the panels the sentences that are not empty, and one legend of all panels, each label once.
+
+    Each of the ``notes`` begins a line of its own.
 
     The legend has as many columns as fit, and the figure grows by its height.
     """
@@ -99,7 +101,8 @@ def key_below(figure: Figure, *sentences: str) -> None:
             found.setdefault(short_names([label], LONGEST_LABEL)[0], handle)
     column = text_width(list(found), NOTE_SIZE) + 4 * NOTE_SIZE / 72
     columns = max(1, min(MOST_LEGEND_COLUMNS, len(found), int(figure.get_figwidth() / column)))
-    text = _caption(figure, sentences)
+    lines_of_notes = (wrapped(note, figure.get_figwidth() - 0.3, NOTE_SIZE, lines=4) for note in notes)
+    text = "\n".join(filter(None, (_caption(figure, sentences), *lines_of_notes)))
     if found or text:
         lines = -(-len(found) // columns) + (text.count("\n") + 1 if text else 0)
         figure.set_figheight(figure.get_figheight() + lines * LEGEND_LINE)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 from typing import Any, get_args
 
 import numpy as np
@@ -135,7 +134,8 @@ class AddModelsJob:
         with write_whole(folder / "leaderboard.csv") as file:
             table.to_csv(file, index=False)
         with whole_file(folder / "leaderboard.png") as path:
-            title = f"{len(fitted.models)} new models, {len(votes):,} votes"
+            new = len(fitted.models)
+            title = f"{new} new model{'s' if new > 1 else ''}, {len(votes):,} votes"
             _picture(table, title, self.level).savefig(path, dpi=120, format="png")
         with write_whole(folder / "report.json") as file:
             json.dump(_report(checkpoint.family, votes, fitted, table, self.level), file, indent=1)
@@ -203,12 +203,9 @@ def _picture(table: pd.DataFrame, title: str, level: float) -> Figure:
     noted = table.loc[table["note"] != "", "model"].tolist()
     marks = [f"  (new{f', note {noted.index(name) + 1}' if name in noted else ''})" for name in table["model"]]
     shown = table.assign(model=table["model"] + np.where(table["new"], marks, ""))
-    figure = plot_intervals(shown, title=title, level=level, top=len(shown))
-    if noted:
-        notes = table.set_index("model")["note"]
-        lines = [fill(f"note {i}: {name}: {notes[name]}", 130) for i, name in enumerate(noted, start=1)]
-        figure.supxlabel("\n".join(lines), fontsize=7, x=0.01, ha="left", parse_math=False)
-    return figure
+    texts = table.set_index("model")["note"]
+    notes = [f"note {number}: {name}: {texts[name]}" for number, name in enumerate(noted, start=1)]
+    return plot_intervals(shown, title=title, level=level, top=len(shown), notes=notes)
 
 
 def _report(

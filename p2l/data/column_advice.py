@@ -22,7 +22,7 @@ TELLING_WORDS = {"prompt": ("prompt", "question"), "winner": ("winner", "preferr
 OTHER_WORDS = {
     *("id", "ids", "uid", "uuid", "key", "index", "idx", "nr", "no", "num", "number", "count", "hash", "time", "date"),
     *("length", "len", "tokens", "chars", "words", "language", "lang", "type", "category", "topic", "source"),
-    *("score", "rating", "confidence", "reason", "explanation", "a", "b", "tie"),
+    *("score", "rating", "rank", "confidence", "reason", "explanation", "a", "b", "tie"),
 }
 UNKNOWN = "..."
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # of questionId

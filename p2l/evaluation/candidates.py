@@ -48,7 +48,7 @@ class Leaderboards:
         """Return the marginal fit of the training votes if there are any, else of the votes themselves."""
         if self.train is not None:
             return Baseline(self.of("marginal"), "training votes")
-        return Baseline(self.of("marginal-gt"), "the votes it is scored on, which favours it")
+        return Baseline(self.of("marginal-gt"), "the votes it is scored on, which favours it (train_path takes others)")
 
     def _of_votes(self) -> Ranking:
         return self._fitted

@@ -143,6 +143,11 @@ class EvaluationSource:
     def _file_of_repo(self, name: str) -> str:
         assert self.model_repo is not None
         folder = Path(self.model_repo).expanduser()
+        if folder.is_file():
+            raise ConfigError(
+                f"model_repo={self.model_repo} is a file; give the folder or hub id of a checkpoint, or a list of its "
+                "models as model_list_path"
+            )
         if not folder.is_dir():
             return _download(self.model_repo, name, "model")
         if not (folder / name).exists():

@@ -14,9 +14,11 @@ def score_table(models: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return a row for each metric of each entry of ``EvaluationSuite.run()[i]["models"]``.
 
     The section ``proper`` gives values, the marginal fit's, and 95 % bootstrap intervals over prompts; without it the
-    losses and accuracies of ``simple`` are shown.
+    losses and accuracies of ``simple`` are shown. The caption says which votes the marginal is fitted to.
     """
-    table = Table()
+    marginals = (sections.get("proper_metrics", {}).get("minus_marginal", {}) for sections in models.values())
+    fitted_to = " or ".join(dict.fromkeys(one["fitted_to"] for one in marginals if "fitted_to" in one))
+    table = Table(caption=f"marginal: one leaderboard for all prompts, fitted to {fitted_to}" if fitted_to else None)
     for column in ("", "votes", "metric", "value", "95% interval", "marginal", "difference", "95% interval "):
         table.add_column(column, justify="left" if column in ("", "metric") else "right", overflow="fold")
     for entry, sections in models.items():

@@ -90,11 +90,13 @@ def _colours(panels: Sequence[Sequence[str]]) -> dict[str, Any]:
     return dict.fromkeys(most_first, NO_COLOUR) | dict(zip(most_first, distinct))
 
 
-def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95, top: int = 60) -> Figure:
+def plot_intervals(
+    table: pd.DataFrame, *, title: str = "", level: float = 0.95, top: int = 60, notes: Sequence[str] = ()
+) -> Figure:
     """Draw the table of a fit: Elo points with intervals, best model on top, and the range of its rank.
 
     Models that the votes do not settle (see ``unsettled``) stand below a line, and do not set the scale: an arrow marks
-    an interval that goes on.
+    an interval that goes on. ``notes`` stand below.
     """
     if table.empty:
         return message_figure("No model has votes.")
@@ -116,7 +118,7 @@ def plot_intervals(table: pd.DataFrame, *, title: str = "", level: float = 0.95,
     axis.set_xlim(*limits)
     axis.set_xlabel(f"Elo points above the mean model, with {level:.0%} intervals")
     axis.set_title(wrapped(title, 5.5, 10), fontsize=10)
-    key_below(figure, *_omissions(len(best), len(settled), len(below), len(apart)))
+    key_below(figure, *_omissions(len(best), len(settled), len(below), len(apart)), notes=notes)
     return finish(figure)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from p2l.commands.add_models import AddModelsJob, _picture
 from p2l.errors import DataError
@@ -57,6 +58,10 @@ def test_the_script_adds_models_and_says_where_they_stand(tiny_checkpoint, tmp_p
     assert table.loc["good", "rank"] == 1 and (out / "leaderboard.png").stat().st_size > 10_000
 
 
+def _below(figure: Figure) -> str:
+    return "\n".join(legend.get_title().get_text() for legend in figure.legends)
+
+
 def test_votes_that_say_nothing_are_noted_in_the_table_the_picture_and_the_report(tiny_checkpoint, tmp_path):
     """The outcome depends on the number of the prompt alone: held-out prompts are predicted badly."""
     frame = pd.read_parquet(few_votes(tmp_path / "votes.parquet", tiny_checkpoint.models))
@@ -69,10 +74,10 @@ def test_votes_that_say_nothing_are_noted_in_the_table_the_picture_and_the_repor
     noted = [name for name, entry in report["new"].items() if entry["held_out_log_loss"] > np.log(4)]
     assert noted == [name for name in ("bad", "good") if "worse than equal chances (1.386)" in table.loc[name, "note"]]
     assert noted
-    plain = _picture(table.assign(note="").reset_index(), "", 0.95)
-    drawn = _picture(table.reset_index(), "", 0.95)
-    assert "worse than equal chances" in drawn.get_supxlabel().replace("\n", " ") and not plain.get_supxlabel()
-    assert any("(new, note 1)" in label.get_text() for label in drawn.axes[0].get_yticklabels())
+    plain, drawn = (_below(_picture(one.reset_index(), "", 0.95)) for one in (table.assign(note=""), table))
+    assert "worse than equal chances" in drawn.replace("\n", " ") and "note 1" not in plain
+    figure = _picture(table.reset_index(), "", 0.95)
+    assert any("(new, note 1)" in label.get_text() for label in figure.axes[0].get_yticklabels())
     assert len(larger.models) == 6
 
 

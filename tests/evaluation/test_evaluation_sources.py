@@ -140,6 +140,12 @@ def test_options_that_do_not_fit_are_errors(options, message) -> None:
         EvaluationSource(**options)
 
 
+def test_a_file_is_no_model_repo(folder, monkeypatch) -> None:
+    monkeypatch.setattr("p2l.evaluation.evaluation_sources.hf_hub_download", lambda **_: pytest.fail("asked the hub"))
+    with pytest.raises(ConfigError, match=r"model_list.json is a file; give the folder .* as model_list_path"):
+        EvaluationSource(model_repo=str(folder / "model_list.json"), eval_path="votes.jsonl").load()
+
+
 def test_what_is_missing_or_bad_is_named(folder) -> None:
     with pytest.raises(ConfigError, match="give model_list_path"):
         EvaluationSource(eval_path=str(folder / "eval_output.jsonl")).load()

@@ -26,7 +26,9 @@ def proper(**changes: object) -> dict:
 
 def test_the_marginal_stands_beside_each_metric():
     against = {"log_loss": interval(-0.125, -0.2, -0.05), "brier": interval(0.25, 0.1, 0.4)}
-    (row,) = [line for line in rendered({"p2l-all": proper(minus_marginal=against)}).splitlines() if "log loss" in line]
+    text = rendered({"p2l-all": proper(minus_marginal=against | {"fitted_to": "other votes"})})
+    assert "marginal: one leaderboard for all prompts, fitted to other votes" in text
+    (row,) = [line for line in text.splitlines() if "log loss" in line]
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == ["p2l-all", "1,234", "log loss (nats)", "0.5000", "0.4000 to 0.6000", "0.6250", "-0.1250",
                      "-0.2000 to -0.0500"]  # fmt: skip
