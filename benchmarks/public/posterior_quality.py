@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cached_states import StateCache
+from cached_states import MINILM, StateCache
 from prompt_share import in_share
 
 from p2l.data.readers import read_table
@@ -41,7 +41,7 @@ from p2l.uncertainty.posterior_fit import LinearOutputs, posterior_of
 from p2l.uncertainty.predictive import predictive_log_probs
 
 Z, MEMBERS, EPOCHS, BATCH = 1.959964, 5, 6, 512
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 Hidden = np.ndarray
 
 
@@ -79,15 +79,32 @@ def most_probable(votes: Votes) -> LinearOutputs:
 
 
 def bootstrap(votes: Votes, draws: int) -> list[LinearOutputs]:
-    """Return the most probable heads of the votes on prompts that are drawn with replacement, by their weights."""
-    found = []
-    for seed in range(draws):
-        prompts = len(votes.hidden)
-        counts = np.bincount(np.random.default_rng(seed).integers(prompts, size=prompts), minlength=prompts)
-        weight = (votes.table.weight * counts[votes.table.prompt_index]).astype(np.float32)
-        rows = np.flatnonzero(weight > 0)
-        found.append(most_probable(Votes(replace(votes.table, weight=weight).select(rows), votes.hidden)))
-    return found
+    """Return the most probable heads of the votes on prompts that are drawn with replacement."""
+    prompts = len(votes.hidden)
+    return [
+        most_probable(resampled(votes, np.random.default_rng(seed).integers(prompts, size=prompts)))
+        for seed in range(draws)
+    ]
+
+
+def resampled(votes: Votes, prompts: np.ndarray) -> Votes:
+    """Return the votes on these prompts; one that comes twice is two prompts."""
+    table = votes.table
+    order = np.argsort(table.prompt_index, kind="stable")
+    starts = np.searchsorted(table.prompt_index[order], [prompts, prompts + 1])
+    counts = starts[1] - starts[0]
+    rows = np.concatenate([order[first:last] for first, last in starts.T])
+    drawn = replace(
+        table,
+        prompts=tuple(table.prompts[prompt] for prompt in prompts),
+        prompt_index=np.repeat(np.arange(len(prompts)), counts),
+        model_a=table.model_a[rows],
+        model_b=table.model_b[rows],
+        outcome_shares=table.outcome_shares[rows],
+        weight=table.weight[rows],
+        frame=table.frame.iloc[rows].reset_index(drop=True),
+    )
+    return Votes(drawn, votes.hidden[prompts])
 
 
 def trained(votes: Votes, seed: int, rate: float) -> LinearOutputs:
@@ -153,7 +170,8 @@ def report(test: Votes, found: dict[str, tuple[np.ndarray, np.ndarray | None]]) 
         columns = np.zeros((len(test.hidden), 3))
         for column, values in enumerate((loss, loss - point, np.ones(len(loss)))):
             columns[:, column] = np.bincount(table.prompt_index, values, minlength=len(columns))
-        gaps = gaps_by_prompt(np.exp(log_probs), test.targets().double().numpy(), table.weight, table.prompt_index)
+        weight = table.weight.astype(np.float64)
+        gaps = gaps_by_prompt(np.exp(log_probs), test.targets().double().numpy(), weight, table.prompt_index)
         drawn, drawn_gaps = resampled_sums(columns, gaps)
         total = columns.sum(axis=0)
         means = [percentile_interval(total[i] / total[2], drawn[:, i] / drawn[:, 2]) for i in (0, 1)]
@@ -187,10 +205,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="for hidden states and figures")
     parser.add_argument("--share", type=float, default=1.0, help="of the prompts to train and validate on")
     parser.add_argument("--draws", type=int, default=20, help="of the bootstrap")
+    parser.add_argument("--backbone", default=MINILM, help="encoder")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    cache = StateCache(args.work / "states", dtype=args.dtype)
+    cache = StateCache(args.work / "states", args.backbone, dtype=args.dtype)
     train = Votes.read(args.data / "votes_train.parquet", None, args.share, cache)
     val = Votes.read(args.data / "votes_val.parquet", train.table.models, args.share, cache)
     test = Votes.read(args.data / "votes_test.parquet", train.table.models, 1.0, cache)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cached_states import StateCache, standardised
+from cached_states import MINILM, StateCache, standardised
 from calibrate_heads import votes_against_no_answer
 from predictions import Predictions, error_of, routed_loss
 from prompt_share import in_share
@@ -33,7 +33,7 @@ from p2l.data.measured_scores import MeasuredScores
 from p2l.head_posterior import HeadPosterior
 from p2l.heads import RankingHead
 from p2l.outcomes import GRK
-from p2l.routing import Risk, ScoreRisk, fit_shrinkage
+from p2l.routing import Optimizer, Risk, ScoreRisk, fit_shrinkage
 from p2l.routing.evaluation.curves import interval
 from p2l.routing.scores import Opponents, scores
 from p2l.types import Ranking
@@ -41,60 +41,51 @@ from p2l.uncertainty.calibrate_posterior import calibrated
 from p2l.uncertainty.posterior_fit import LinearOutputs, posterior_of
 
 Scores = Mapping[str, np.ndarray]  # prompts x LLMs, by method
+Width = tuple[float, float]  # scale and residual
 QUANTILES = (0.02, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9)
 ESTIMATE, EXPECTED, SHRUNK, BOTH = "estimate", "expected", "shrunk", "shrunk expected"
 
 
 @dataclass(frozen=True, eq=False)
 class Uncertain:
-    """The rankings of some prompts under one head, and its posterior."""
+    """The rankings of some prompts under one head, and its posterior; the last "model" is no answer at all."""
 
     ranking: Ranking
     posterior: HeadPosterior
 
     @classmethod
     def of(cls, head: RankingHead, posterior: HeadPosterior, states: torch.Tensor) -> "Uncertain":
-        found = LinearOutputs.of(head).ranking(states.double().numpy(), GRK).numpy()
-        return cls(found._replace(states=posterior.states(states.double().numpy())), posterior)
+        hidden = states.double().numpy()
+        found = with_no_answer(head).ranking(hidden, GRK).numpy()
+        return cls(found._replace(states=posterior.states(hidden)), posterior)
 
-    def scores(self, optimizer: str, risk: Risk | None) -> np.ndarray:
-        opponents = Opponents.of(np.ones(self.ranking.coefs.shape[-1]))
+    def scores(self, optimizer: Optimizer, risk: Risk | None) -> np.ndarray:
+        """Return the scores of the LLMs; each meets all LLMs alike."""
+        weights = np.ones(self.ranking.coefs.shape[-1])
+        weights[-1] = 0.0
+        opponents = Opponents.of(weights)
         if risk is None:
-            return scores(optimizer, GRK, self.ranking, opponents)
+            return scores(optimizer, GRK, self.ranking, opponents)[:, :-1]
         met = opponents if optimizer == "optimal-lp" else None
-        return ScoreRisk.of(risk, self.posterior, met).scores(optimizer, GRK, self.ranking, opponents)
+        return ScoreRisk.of(risk, self.posterior, met).scores(optimizer, GRK, self.ranking, opponents)[:, :-1]
 
 
-def posterior_for(head: RankingHead, measured: MeasuredScores, states: torch.Tensor) -> HeadPosterior:
-    """Return the posterior of a head that was fitted to these scores."""
-    votes, hidden = votes_against_no_answer(measured), states.double().numpy()
-    return _without_no_answer(posterior_of(_with_no_answer(head), votes, hidden, GRK), len(measured.models))
-
-
-def _with_no_answer(head: RankingHead) -> LinearOutputs:
+def with_no_answer(head: RankingHead) -> LinearOutputs:
+    """Return the head with no answer at all as one more model, the last one."""
     layer, last = LinearOutputs.of(head), head.num_models
     return LinearOutputs(np.insert(layer.weight, last, 0.0, axis=0), np.insert(layer.bias, last, NO_ANSWER))
 
 
-def _without_no_answer(posterior: HeadPosterior, num_models: int) -> HeadPosterior:
-    kept = np.delete(np.arange(num_models + 2), num_models)
-    return replace(
-        posterior,
-        output_directions=posterior.output_directions[kept],
-        level_covariance=posterior.level_covariance[np.ix_(kept, kept)],
-        num_models=num_models,
-    )
+def posterior_for(head: RankingHead, measured: MeasuredScores, states: torch.Tensor) -> HeadPosterior:
+    """Return the posterior of a head that was fitted to these scores."""
+    return posterior_of(with_no_answer(head), votes_against_no_answer(measured), states.double().numpy(), GRK)
 
 
-def width_of(
-    head: RankingHead, fit: MeasuredScores, states: torch.Tensor, rows: np.ndarray, held: np.ndarray
-) -> tuple[float, float]:
-    """Return the scale and the share of the residual that the held-out prompts set for a head of the others."""
-    layer, hidden, names = _with_no_answer(head), states.double().numpy(), len(fit.models)
-    posterior = posterior_of(layer, votes_against_no_answer(fit.rows(rows)), hidden[rows], GRK)
-    votes = votes_against_no_answer(fit.rows(held))
-    report = calibrated(posterior, votes, layer.ranking(hidden[held], GRK), hidden[held], GRK).report
-    print(f"posterior of {names} LLMs: scale {report['scale']}, residual {report['residual']}", flush=True)
+def width_of(head: RankingHead, posterior: HeadPosterior, held: MeasuredScores, states: torch.Tensor) -> Width:
+    """Return the scale and the share of the residual that held-out prompts set."""
+    hidden, votes = states.double().numpy(), votes_against_no_answer(held)
+    report = calibrated(posterior, votes, with_no_answer(head).ranking(hidden, GRK), hidden, GRK).report
+    print(f"posterior: scale {report['scale']}, residual {report['residual']}", flush=True)
     return report["scale"], report["residual"]
 
 
@@ -115,26 +106,28 @@ class Heads:
         self.options, self.folds = search.best, search.folds
         evidence = Evidence.of(self.fit, self.options)
         self.crossed: list[tuple[np.ndarray, Uncertain]] = []
-        width: tuple[float, ...] = ()
+        width: Width | None = None
         for fold in range(self.folds.max() + 1):
             rows, held = np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)
             head = fit_head(self.states[rows], evidence.on(rows, len(self.states)), self.options, search.start(fold))
-            width = width or width_of(head, self.fit, self.states, rows, held)
-            posterior = with_width(posterior_for(head, self.fit.rows(rows), self.states[rows]), *width)
+            found = posterior_for(head, self.fit.rows(rows), self.states[rows])
+            width = width or width_of(head, found, self.fit.rows(held), self.states[held])
+            posterior = with_width(found, *width)
             self.crossed.append((held, Uncertain.of(head, posterior, self.states[held])))
         head = fit_head(self.states, evidence, self.options, search.start(0))
+        assert width is not None
         posterior = with_width(posterior_for(head, self.fit, self.states), *width)
         self.tests = {name: Uncertain.of(head, posterior, one) for name, one in zip(table.tests, tests, strict=True)}
         self.test_states = {name: one.double().numpy() for name, one in zip(table.tests, tests, strict=True)}
 
-    def on_fit(self, optimizer: str, risk: Risk | None) -> np.ndarray:
+    def on_fit(self, optimizer: Optimizer, risk: Risk | None) -> np.ndarray:
         """Return the cross-fitted scores of the prompts to fit."""
         found = np.zeros(self.fit.score.shape)
         for held, one in self.crossed:
             found[held] = one.scores(optimizer, risk)
         return found
 
-    def shrunk(self, optimizer: str, predicted: np.ndarray) -> np.ndarray:
+    def shrunk(self, optimizer: Optimizer, predicted: np.ndarray) -> np.ndarray:
         """Return the scores of each fold, shrunk by what the other folds show."""
         found = np.zeros_like(predicted)
         for fold in range(self.folds.max() + 1):
@@ -155,7 +148,7 @@ def routed(part: Part, score: np.ndarray, cost: np.ndarray | None, budgets: Sequ
 
 
 def methods(
-    heads: Heads, part: Part, optimizer: str, cost: np.ndarray | None, budgets: Sequence[float]
+    heads: Heads, part: Part, optimizer: Optimizer, cost: np.ndarray | None, budgets: Sequence[float]
 ) -> dict[str, np.ndarray]:
     """Return the scores of the prompts to fit by method; of the quantiles only the best one of these prompts."""
     by_risk = {risk: heads.on_fit(optimizer, risk) for risk in (*QUANTILES, "expected")}
@@ -175,7 +168,7 @@ def methods(
     return found | {f"quantile {best:g}": by_risk[best]}
 
 
-def on_test(heads: Heads, test: str, name: str, optimizer: str, fit_scores: Scores) -> np.ndarray:
+def on_test(heads: Heads, test: str, name: str, optimizer: Optimizer, fit_scores: Scores) -> np.ndarray:
     """Return the scores of a method on the test prompts."""
     risk: Risk | None = "expected" if name in (EXPECTED, BOTH) else None
     if name.startswith("quantile"):
@@ -186,7 +179,7 @@ def on_test(heads: Heads, test: str, name: str, optimizer: str, fit_scores: Scor
     return score
 
 
-def report(table: PublicTable, heads: Heads, optimizer: str, budgets: Sequence[float]) -> dict[str, Any]:
+def report(table: PublicTable, heads: Heads, optimizer: Optimizer, budgets: Sequence[float]) -> dict[str, Any]:
     costs = predict_costs(heads.states.double().numpy(), heads.test_states, heads.fit) if table.has_costs else None
     fit_scores = methods(heads, table.fit, optimizer, None if costs is None else costs.fit, budgets)
     figures: dict[str, Any] = {"options": repr(heads.options), "budgets": list(budgets)}
@@ -247,11 +240,12 @@ def main() -> None:
     parser.add_argument("--optimizer", default="simple-lp", choices=("simple-lp", "optimal-lp"))
     parser.add_argument("--share", type=float, default=1.0, help="of the prompts to fit")
     parser.add_argument("--budgets", type=float, nargs="+", help="mean costs of a prompt to spend")
+    parser.add_argument("--backbone", default=MINILM, help="encoder")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the backbone")
     args = parse(parser)
     torch.set_num_threads(1)
     table = limited(load(args), args.share)
-    heads = Heads(table, StateCache(args.work / "states", max_length=args.max_length, dtype=args.dtype))
+    heads = Heads(table, StateCache(args.work / "states", args.backbone, args.max_length, args.dtype))
     published = published_figures(args.layout)
     budgets = args.budgets or published.get("budgets") or (default_budgets(heads.fit) if table.has_costs else ())
     figures = report(table, heads, args.optimizer, budgets)
