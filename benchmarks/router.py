@@ -6,7 +6,7 @@ shown, since other work on the machine only ever slows one down. Ours is measure
 and with scores by HTTP, which the published router also asks for and the others do not have. With random choice its
 other APIs are measured too: each request is translated to a chat, and the answer back. Needs wrk.
 
-    python benchmarks/router.py [--rounds 3] [--seconds 4]
+    python benchmarks/router.py [--rounds 3] [--seconds 4] [--connections 1 16 64]
         [--before checkout] [--upstream p2l --upstream-python venv/bin/python] [--litellm venv/bin/litellm]
         [--portkey node_modules/@portkey-ai/gateway/build/start-server.js]
 """
@@ -33,7 +33,7 @@ from pathlib import Path
 from figures import Figure, save
 from processes import cpu_seconds
 
-CONNECTIONS = (1, 16, 64)
+CONNECTIONS = [1, 16, 64]
 KEY = "sk-" + hashlib.sha256(b"a key for loopback").hexdigest()  # LiteLLM refuses to start with a weak one
 MODELS = ("m0", "m1", "m2", "m3")
 SAMPLING = {"temperature": 0.0, "top_p": 1.0}
@@ -283,6 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--before", help="folder of another commit of this project, measured in the same run")
     parser.add_argument("--upstream", help="folder of the published code, which holds route/")
     parser.add_argument("--upstream-python", default=sys.executable)
@@ -304,14 +305,14 @@ def main() -> None:
         best: dict[tuple[str, int], Measured] = {}
         for _ in range(args.rounds):
             for target, process in started:
-                for connections in CONNECTIONS:
+                for connections in args.connections:
                     got = measure(target, process, connections, args.seconds, Path(folder))
                     key = (target.name, connections)
                     best[key] = max(best.get(key, got), got, key=lambda one: one.rate)
         names = [target.name for target, _ in started]
-        show(names, best)
+        show(names, best, args.connections)
         ours, others = names[1 : 3 + len(by_api)], names[3 + len(by_api) :]
-        save(args.json, [one for name in ours for c in CONNECTIONS for one in figures(name, others, c, best)])
+        save(args.json, [one for name in ours for c in args.connections for one in figures(name, others, c, best)])
 
 
 def figures(ours: str, others: list[str], connections: int, best: dict[tuple[str, int], Measured]) -> Iterator[Figure]:
@@ -324,23 +325,24 @@ def figures(ours: str, others: list[str], connections: int, best: dict[tuple[str
         yield Figure(f"{at}: p50", "ms", best[ours, 1].p50, {name: best[name, 1].p50 for name in others})
 
 
-def show(names: list[str], best: dict[tuple[str, int], Measured]) -> None:
+def show(names: list[str], best: dict[tuple[str, int], Measured], numbers: list[int]) -> None:
     """Print a line for each server and number of connections, then the ratio of this router to the others."""
     print(f"{'':20} {'conn.':>5} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>7} {'errors':>6}")
     for name in names:
-        for connections in CONNECTIONS:
+        for connections in numbers:
             got = best[name, connections]
             figures = f"{got.rate:8.0f} {got.p50:8.2f} {got.p99:8.2f} {got.cpu:7.2f} {got.errors:6d}"
             print(f"{name:20} {connections:5d} {figures}")
     own = [name for name in names if name.startswith("p2l")]
-    added = (f"{name} {best[name, 1].p50 - best['upstream itself', 1].p50:.2f}" for name in own)
-    print(f"\np50 added at 1 connection, ms: {'; '.join(added)}")
+    fewest = min(numbers)
+    added = (f"{name} {best[name, fewest].p50 - best['upstream itself', fewest].p50:.2f}" for name in own)
+    print(f"\np50 added at {fewest} connections, ms: {'; '.join(added)}")
     for ours in own:
         for name in names[1 + len(own) :]:
             if name.startswith("before") and name.endswith("scores") != ours.endswith("scores"):
                 continue
-            ratios = [f"{best[ours, c].rate / best[name, c].rate:.1f}x" for c in CONNECTIONS]
-            print(f"{ours} over {name}: {', '.join(ratios)} at {', '.join(map(str, CONNECTIONS))} connections")
+            ratios = [f"{best[ours, c].rate / best[name, c].rate:.1f}x" for c in numbers]
+            print(f"{ours} over {name}: {', '.join(ratios)} at {', '.join(map(str, numbers))} connections")
 
 
 if __name__ == "__main__":
