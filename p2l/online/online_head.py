@@ -135,14 +135,17 @@ class OnlineHead:
         if name in self.models:
             raise ConfigError(f"there is a model {name!r} already")
         grow = growth(len(self.models), self.num_outputs)
+        at = len(self.models)
         own = np.zeros((len(self.typical), self.num_outputs + 1, self.num_outputs + 1))
-        own[:, len(self.models), len(self.models)] = self.typical
+        own[:, at, at] = self.typical
+        noise = grow @ self.noise @ grow.T
+        noise[at, at] = self.noise.diagonal()[:at].mean()  # the mean of the models has less than each of them
         return replace(
             self,
             models=(*self.models, name),
             start=grow @ self.start @ grow.T + own,
             prior=grow @ self.prior @ grow.T + own,
-            noise=grow @ self.noise @ grow.T,
+            noise=noise,
         )
 
     def __repr__(self) -> str:

@@ -128,6 +128,8 @@ def test_a_new_model_starts_as_the_mean_and_learns() -> None:
     old = chain.update(chain.start(), scores_of(head, truth, 400, 3))
     chain, state = chain.with_model(old, "newcomer")
     assert chain.head.models[-1] == "newcomer"
+    assert chain.head.noise[3, 3] == pytest.approx(head.noise.diagonal()[:3].mean())
+    assert np.linalg.eigvalsh(chain.head.noise).min() > -1e-12
     np.testing.assert_allclose(state.mean[3], old.mean[:3].mean(0))
     np.testing.assert_allclose(state.mean[[0, 1, 2, 4]], old.mean)
     look = prompts(head, 1, np.random.default_rng(5))
