@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 
 from p2l.composition.config_objects import make
 from p2l.data.measured_scores import MeasuredScores, MeasuredSource
+from p2l.data.prompt_overlap import are_among
+from p2l.data.vote_checks import shown_names
 from p2l.errors import ConfigError, DataError
 from p2l.files import whole_file, write_whole
 from p2l.models import Checkpoint
@@ -34,6 +36,10 @@ from p2l.routing.shrinkage_fit import fit_shrinkage
 log = logging.getLogger(__name__)
 
 NAME = "route_eval"
+TESTED_TOO = (
+    "known_scores: %d of %d prompts are tested too, so that each LLM's mean score and cost, known before routing, come "
+    "from answers that are measured; give known_scores=<scores of other prompts>, or split= and known_split="
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class RoutingEvaluation:
     Attributes:
         title: of the picture; None: the name of the file of scores, without folder and ending.
         test: the prompts to route.
-        known: other prompts, for each LLM's mean score and expected cost before routing.
+        known: other prompts, for each LLM's mean score and expected cost before routing. Those that are tested too
+            are counted in a warning, and as ``known_prompts_tested`` in route_eval.json.
         optimizer: whose scores are maximised: optimal-lp (win rates) or simple-lp (coefficients, P(usable) for grk).
             If votes compare scores that are right or wrong, W q = 1/2 + (score - mean score) / 2, so that win rates
             are comparable between prompts, which one price for all of them needs.
@@ -91,8 +98,11 @@ class RoutingEvaluation:
                     f"calibration: scores, prompts and split can be given; got {', '.join(sorted(wrong))}"
                 )
             tables.append(replace(self.known, **self.calibration).load())
-        test, known, *other = _shared(tables, checkpoint.models)
+        test, known, *other = _shared(dict(zip(("scores", "known_scores", "calibration"), tables)), checkpoint.models)
         log.info("%d prompts, %d LLMs: %s", len(test), len(test.models), ", ".join(test.models))
+        tested_too = int(are_among(known.prompts, test.prompts).sum())
+        if tested_too:
+            log.warning(TESTED_TOO, tested_too, len(known))
         score, cost = self._scores(checkpoint, test)
         by_risk = None if self.risk is None else self._scores(checkpoint, test, self.risk)[0]
         shrunk = self._shrinkage(checkpoint, other[0], known, test)(score) if other else None
@@ -106,7 +116,7 @@ class RoutingEvaluation:
             by_risk=by_risk,
             cost=cost,
         )
-        self._write(found, earlier)
+        self._write(found, earlier, tested_too)
         return found
 
     def _scores(
@@ -121,8 +131,7 @@ class RoutingEvaluation:
     def _shrinkage(
         self, checkpoint: Checkpoint, calibration: MeasuredScores, known: MeasuredScores, test: MeasuredScores
     ) -> Shrinkage:
-        tested = set(test.prompts)
-        apart = np.array([prompt not in tested for prompt in calibration.prompts])
+        apart = ~are_among(calibration.prompts, test.prompts)
         if not apart.any():
             raise DataError(f"calibration: all of its {len(apart)} prompts are tested; take others")
         if not apart.all():
@@ -133,12 +142,13 @@ class RoutingEvaluation:
         found.save(Path(self.output_dir) / "shrinkage.json")
         return found
 
-    def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]]) -> None:
+    def _write(self, found: RoutingCurves, earlier: list[dict[str, Any]], tested_too: int) -> None:
         folder = Path(self.output_dir)
         result = {
             **found.plot_data(self.title or Path(self.test.scores).stem, self.unit),
             "optimizer": self.optimizer,
             "summary": found.summary(),
+            "known_prompts_tested": tested_too,
         }
         with write_whole(folder / f"{NAME}.json") as file:
             json.dump(result, file, indent=1, allow_nan=False)
@@ -150,15 +160,24 @@ class RoutingEvaluation:
         log.info("results: %s", folder / f"{NAME}.json")
 
 
-def _shared(tables: Sequence[MeasuredScores], models: Sequence[str]) -> list[MeasuredScores]:
-    """Return the tables with only the LLMs that they all share with the checkpoint."""
-    shared = [model for model in models if all(model in table.models for table in tables)]
+def _shared(tables: Mapping[str, MeasuredScores], models: Sequence[str]) -> list[MeasuredScores]:
+    """Return the tables with only the LLMs that they all share with the checkpoint; log the others."""
+    shared = [model for model in models if all(model in table.models for table in tables.values())]
     if len(shared) < 2:
-        raise DataError(
-            f"the checkpoint ({', '.join(models[:3])}, ...) and the tables ({', '.join(tables[0].models[:3])}, ...) "
-            f"must share two LLMs; they share {len(shared)}"
+        found = (
+            f"{name} has {len(set(table.models) & set(models))} of them ({shown_names(table.models)})"
+            for name, table in tables.items()
         )
-    return [table.among(shared) for table in tables]
+        raise DataError(
+            f"the checkpoint and the tables must share two LLMs; they share {len(shared)}. The checkpoint has "
+            f"{len(models)} ({shown_names(models)}); {'; '.join(found)}"
+        )
+    for name, table in tables.items():
+        if left_out := sorted(set(table.models) - set(shared)):
+            log.warning(
+                "%s: LLMs that the checkpoint or another table lacks are left out: %s", name, shown_names(left_out)
+            )
+    return [table.among(shared) for table in tables.values()]
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """The prompts that a held-out table shares with the training votes."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Int64
 
 from p2l.data.vote_table import VoteTable
 
@@ -22,10 +25,7 @@ class PromptOverlap:
 
     @classmethod
     def of(cls, train: VoteTable, held_out: VoteTable) -> "PromptOverlap":
-        keys = [_key(prompt) for prompt in held_out.prompts]
-        tested = set(keys)
-        trained = {key for key in map(_key, train.prompts) if key in tested}  # the training table may be large
-        shared = np.array([key in trained for key in keys], dtype=bool)
+        shared = are_among(held_out.prompts, train.prompts)
         return cls(int(shared.sum()), len(shared), int(shared[held_out.prompt_index].sum()), len(held_out))
 
     @property
@@ -36,6 +36,20 @@ class PromptOverlap:
     def __str__(self) -> str:
         share = f"{100 * self.share:.0f} % of the votes"
         return f"{self.prompts:,} of {self.of_prompts:,} prompts ({share}) are trained on too"
+
+
+def are_among(prompts: Sequence[tuple[str, ...]], others: Iterable[tuple[str, ...]]) -> Bool[np.ndarray, " prompts"]:
+    """Mark the prompts that are among the others, too; case and spaces do not count."""
+    keys = list(map(_key, prompts))
+    asked = set(keys)
+    shared = {key for key in map(_key, others) if key in asked}  # the others may be many
+    return np.array([key in shared for key in keys], dtype=bool)
+
+
+def prompt_groups(prompts: Iterable[tuple[str, ...]]) -> Int64[np.ndarray, " prompts"]:
+    """Number the prompts in order of appearance; those that differ only in case and spaces share a number."""
+    hashes = np.fromiter((hash(_key(prompt)) for prompt in prompts), dtype=np.int64)  # short, unlike many prompts
+    return pd.factorize(hashes)[0].astype(np.int64)
 
 
 def _key(prompt: tuple[str, ...]) -> tuple[str, ...]:

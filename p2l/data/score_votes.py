@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64, Int64
 
 from p2l.data.adapters import SOFT_COLUMNS
 from p2l.data.measured_scores import MeasuredScores, MeasuredSource
+from p2l.data.prompt_overlap import prompt_groups
 from p2l.data.vote_checks import warn_of_doubts
 from p2l.data.vote_sources import VoteSplits
 from p2l.data.vote_table import VoteTable
@@ -20,9 +21,10 @@ from p2l.winner import OUTCOMES
 
 log = logging.getLogger(__name__)
 
-_OTHER_PROMPTS = "give the scores of other prompts, or data.val_share in place of data.val"
+_OTHER_PROMPTS = "give the scores of other prompts"
 _CHUNK = 4_000_000  # pairs in memory at once
 _FEW_DECIDED = 0.9  # share of pairs that are ties or both bad
+_OR_A_SHARE = ", or data.val_share in place of data.val"
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,9 @@ class ScoreVotes:
                 f"{kinds[0]:,.0f}",
                 f"{kinds[1]:,.0f}",
             )
-        warn_of_doubts(tables, _OTHER_PROMPTS)
-        return VoteSplits(**tables, advice=_OTHER_PROMPTS)
+        advice = _OTHER_PROMPTS + _OR_A_SHARE * (self.val is not None)
+        warn_of_doubts(tables, advice)
+        return VoteSplits(**tables, advice=advice)
 
     def _check_decided(self, name: str, kinds: Float32[np.ndarray, " 2"], votes: int) -> None:
         """Warn if most pairs are ties or both bad; DataError if all to train on are: no leaderboard can be learned."""
@@ -206,12 +209,18 @@ class ScoreVotes:
 
 
 def hold_out(measured: MeasuredScores, share: float, seed: int) -> tuple[MeasuredScores, MeasuredScores]:
-    """Return the scores of the prompts to train on, and of a random share of the prompts."""
-    order = np.random.default_rng(seed).permutation(len(measured))
-    count = round(share * len(measured))
-    if not 0 < count < len(measured):
-        raise DataError(f"no prompt is left to hold out or to train on: {share:.2%} of {len(measured)} prompts")
-    return measured.rows(np.sort(order[count:])), measured.rows(np.sort(order[:count]))
+    """Return the scores of the prompts to train on, and of a random share of the prompts.
+
+    Prompts of several keys that differ only in case and spaces are one, and lie on one side.
+    """
+    group = prompt_groups(measured.prompts)
+    prompts = int(group.max(initial=-1)) + 1
+    order = np.random.default_rng(seed).permutation(prompts)
+    count = round(share * prompts)
+    if not 0 < count < prompts:
+        raise DataError(f"no prompt is left to hold out or to train on: {share:.2%} of {prompts} prompts")
+    held_out = np.isin(group, order[:count])
+    return measured.rows(np.flatnonzero(~held_out)), measured.rows(np.flatnonzero(held_out))
 
 
 def _over(measured: MeasuredScores, models: tuple[str, ...], name: str) -> MeasuredScores:

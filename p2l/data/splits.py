@@ -7,6 +7,7 @@ import pandas as pd
 from jaxtyping import Bool, Int64
 
 from p2l.data.group_ids import GroupIds
+from p2l.data.prompt_overlap import prompt_groups
 from p2l.data.timestamps import read_times
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
@@ -20,9 +21,9 @@ def split_votes(table: VoteTable, share: float, by: SplitBy = "auto", seed: int 
 
     ``time`` holds out the last ``share`` of the votes by ``timestamp`` (numbers, or dates in ISO 8601), or, without
     that column, of the file; ``random`` a random ``share`` of the votes; ``prompt`` and ``conversation`` all the votes
-    of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. ``auto`` splits
-    by time, or by prompt if more than half of the votes that time holds out are on prompts that are trained on too.
-    Counts are rounded.
+    of a random ``share`` of the prompts or of the ``conversation_id``s, so that none is on both sides. Prompts that
+    differ only in case and spaces are one. ``auto`` splits by time, or by prompt if more than half of the votes that
+    time holds out are on prompts that are trained on too. Counts are rounded.
 
     Raises:
         ConfigError: a share outside (0, 1), or an unknown ``by``.
@@ -42,7 +43,9 @@ def split_votes(table: VoteTable, share: float, by: SplitBy = "auto", seed: int 
 
 def _size(table: VoteTable, by: SplitBy) -> int:
     """Return how many things a split divides: votes, prompts or conversations."""
-    return len(conversations(table).ids) if by == "conversation" else len(table.prompts if by == "prompt" else table)
+    if by == "conversation":
+        return len(conversations(table).ids)
+    return len(np.unique(_prompts(table))) if by == "prompt" else len(table)
 
 
 def _why_empty(size: int, share: float, by: SplitBy) -> str:
@@ -56,9 +59,11 @@ def _why_empty(size: int, share: float, by: SplitBy) -> str:
 def chosen_split(table: VoteTable, share: float) -> SplitBy:
     """Return what ``auto`` stands for: "time", or "prompt"; see ``split_votes``."""
     held_out = _last(by_time(table.frame), share)
-    if not 0 < round(share * len(table.prompts)) < len(table.prompts) or not held_out.any():
+    prompts = _prompts(table)
+    size = int(prompts.max()) + 1
+    if not 0 < round(share * size) < size or not held_out.any():
         return "time"
-    trained = np.isin(table.prompt_index[held_out], table.prompt_index[~held_out])
+    trained = np.isin(prompts[held_out], prompts[~held_out])
     return "prompt" if trained.mean() > _MOSTLY_SHARED else "time"
 
 
@@ -84,10 +89,15 @@ def _is_held_out(
     if by == "random":
         return _last(generator.permutation(len(table)), share)
     if by == "prompt":
-        return _of_random_groups(table.prompt_index, share, generator)
+        return _of_random_groups(_prompts(table), share, generator)
     if by == "conversation":
         return _of_random_groups(conversations(table).codes, share, generator)
     raise ConfigError(f"cannot split by {by!r}; choose one of {', '.join(get_args(SplitBy))}")
+
+
+def _prompts(table: VoteTable) -> Int64[np.ndarray, " votes"]:
+    """Return the prompt of each vote, numbered; those that differ only in case and spaces are one."""
+    return prompt_groups(table.prompts)[table.prompt_index]
 
 
 def _last(order: Int64[np.ndarray, " votes"], share: float) -> Bool[np.ndarray, " votes"]:

@@ -112,6 +112,39 @@ def test_calibration_prompts_that_are_tested_too_are_left_out(arguments, tmp_pat
     assert "2 of 32 prompts are tested too, and left out" in caplog.text
 
 
+@pytest.mark.parametrize("known", ["test", "null", "mixed"])
+def test_known_prompts_that_are_tested_too_are_counted_and_said(arguments, tmp_path, caplog, known):
+    """The whole file stands for known_scores by default; a prompt in other case and spaces is the same one."""
+    frame = pd.read_parquet(tmp_path / "scores.parquet")
+    tested = frame[frame.split == "test"].head(8)  # two prompts
+    again = tested.assign(prompt="  " + tested.prompt.str.upper(), prompt_id=tested.prompt_id + 1000)
+    pd.concat([again, frame[frame.split == "known"]]).assign(split="mixed").to_parquet(tmp_path / "mixed.parquet")
+    source = {"mixed": f"known_scores={tmp_path / 'mixed.parquet'}"}.get(
+        known, f"known_scores={tmp_path / 'scores.parquet'}"
+    )
+    assert call(*arguments[:-1], source, f"known_split={known}", "num_budgets=2") == 0
+    shared, of = {"test": (30, 30), "null": (30, 60), "mixed": (2, 32)}[known]
+    assert f"known_scores: {shared} of {of} prompts are tested too" in caplog.text
+    assert json.loads((tmp_path / "out" / "route_eval.json").read_text())["known_prompts_tested"] == shared
+
+
+def test_other_prompts_are_not_said_to_be_tested(arguments, tmp_path, caplog):
+    assert call(*arguments, "num_budgets=2") == 0
+    assert "tested too" not in caplog.text and "scores: LLMs that the checkpoint or another table lacks" in caplog.text
+    assert json.loads((tmp_path / "out" / "route_eval.json").read_text())["known_prompts_tested"] == 0
+
+
+@pytest.mark.parametrize("name", ["known_scores", "calibration"])
+def test_the_table_with_other_llms_is_named(arguments, tmp_path, caplog, name):
+    frame = pd.read_parquet(tmp_path / "scores.parquet")
+    path = tmp_path / "other.parquet"
+    frame.assign(model=frame.model.replace({"alpha": "0613", "beta": "0711"})).to_parquet(path)
+    given = f"known_scores={path}" if name == "known_scores" else f"calibration={{scores: {path}}}"
+    assert call(*arguments, given) == 2
+    assert f"{name} has 1 of them (0613, 0711, gamma, unknown)" in caplog.messages[-1]
+    assert "scores has 3 of them (alpha, beta, gamma, unknown)" in caplog.messages[-1]
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [

@@ -137,6 +137,33 @@ def test_a_rule_that_leaves_few_winners_is_said(tmp_path: Path, caplog: pytest.L
     assert "train: 95.0% of the pairs are ties or both bad" in caplog.text
 
 
+def test_one_prompt_under_many_keys_lies_on_one_side(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As repeated runs of a benchmark write it; case and spaces make no other prompt."""
+    rows = [
+        (i, f"{' ' * (i // 10)}Prompt {i % 10}", name, len(name) * i % 7 + ord(name[0]))
+        for i in range(40)
+        for name in NAMES
+    ]
+    source = write(
+        tmp_path / "s.csv",
+        [(i, p.upper() if i % 3 else p, m, s) for i, p, m, s in rows],
+        "prompt_id prompt model score",
+    )
+    splits = ScoreVotes(source, PairRule(), val_share=0.3).load()
+    sides = [{prompt[0].strip().lower() for prompt in part.prompts} for part in (splits.train, splits.val)]
+    assert list(map(len, sides)) == [7, 3] and not sides[0] & sides[1]
+    assert "trained on too" not in caplog.text
+
+
+def test_the_advice_of_shared_prompts_names_only_options_that_were_given(tmp_path, caplog) -> None:
+    rows = [(f"p{i}", name, float(i % 2 == NAMES.index(name))) for i in range(10) for name in NAMES]
+    train, again = write(tmp_path / "s.csv", rows), write(tmp_path / "again.csv", rows)
+    ScoreVotes(train, PairRule(), test=again, val_share=0.3).load()
+    assert "test: 7 of 10 prompts" in caplog.text and "in place of data.val" not in caplog.text
+    ScoreVotes(train, PairRule(), val=again).load()
+    assert "or data.val_share in place of data.val" in caplog.text
+
+
 def test_validation_scores_have_the_list_of_the_training_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     train = write(tmp_path / "t.csv", [("p", "ant", 1), ("p", "bee", 0), ("p", "cat", 0)])
     val = write(tmp_path / "v.csv", [("q", "dog", 1), ("q", "cat", 1), ("q", "ant", 0)])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from p2l.data.splits import SplitBy, keep_prompts, split_votes
+from p2l.data.splits import SplitBy, chosen_split, keep_prompts, split_votes
 from p2l.data.vote_sources import FileVotes
 from p2l.data.vote_table import VoteTable
 from p2l.errors import ConfigError, DataError
@@ -54,6 +54,15 @@ def test_a_group_is_never_on_both_sides(by: SplitBy, group: str, num_votes: int,
     train, held_out = split_votes(table, share, by)
     assert not set(train.frame[group]) & set(held_out.frame[group])
     assert held_out.frame[group].nunique() == round(share * table.frame[group].nunique())
+
+
+def test_prompts_that_differ_only_in_case_and_spaces_lie_on_one_side() -> None:
+    prompts = [f"{' ' * (i % 4)}{'WHAT is' if i % 3 else 'what  is'} {i // 12}?" for i in range(120)]
+    train, held_out = split_votes(votes(120, prompt=prompts), 0.3, "prompt")
+    sides = [{" ".join(prompt.split()).lower() for prompt in part.frame["prompt"]} for part in (train, held_out)]
+    assert list(map(len, sides)) == [7, 3] and not sides[0] & sides[1]
+    turns = [f"what is {i % 10}?" + " " * (i // 20) for i in range(120)]  # the last votes repeat all the prompts
+    assert chosen_split(votes(120, prompt=turns), 0.1) == "prompt"
 
 
 def test_random_splits_differ_with_the_seed() -> None:
