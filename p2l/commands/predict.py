@@ -22,7 +22,7 @@ from p2l.composition.config_objects import make
 from p2l.data.batches import PromptLoader
 from p2l.data.encoding import encode_prompts
 from p2l.data.prompt_cells import read_prompt_column
-from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt, text_turns_of
 from p2l.data.readers import read_table
 from p2l.errors import ConfigError, DataError, PromptError
 from p2l.files import whole_file
@@ -85,7 +85,7 @@ class PredictionJob:
     def run(self, checkpoint: Checkpoint, trainer: Trainer, model_path: str) -> Path:
         """Predict the prompts that are left, then write ``output``: the data set with ``coefs`` and ``eta``.
 
-        A row whose prompt is not text gets nulls; how many is logged. On all ranks; rank 0 writes.
+        A row whose prompt is not text, or is empty, gets nulls; how many is logged. On all ranks; rank 0 writes.
         """
         if self.costs and checkpoint.cost_facts is None:
             raise ConfigError(f"costs: {model_path} predicts no costs; p2l fit-costs adds them")
@@ -229,12 +229,12 @@ def _of_one_type(column: pd.Series) -> pd.Series:
 
 
 def _unique_prompts(column: pd.Series) -> tuple[np.ndarray, list[Prompt]]:
-    """Return the index of each row's prompt among the distinct ones (-1: not text), and the distinct ones."""
+    """Return the index of each row's prompt among the distinct ones (-1: no text), and the distinct ones."""
     seen: dict[tuple[str, ...], int] = {}
     rows = np.full(len(column), -1, dtype=np.int64)
     for i, value in enumerate(column):
         try:
-            rows[i] = seen.setdefault(turns_of(value), len(seen))
+            rows[i] = seen.setdefault(text_turns_of(value), len(seen))
         except PromptError:
             continue
     if (rows < 0).any():

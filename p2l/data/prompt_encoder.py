@@ -147,3 +147,11 @@ def turns_of(prompt: object) -> tuple[str, ...]:
         if not isinstance(turn, str):
             raise PromptError(f"every user turn must be a string; turn {position} is {type(turn).__name__}")
     return turns
+
+
+def text_turns_of(prompt: object) -> tuple[str, ...]:
+    """Return the user turns of a prompt; PromptError for anything but text, and if no turn holds any."""
+    turns = turns_of(prompt)
+    if not any(map(str.strip, turns)):
+        raise PromptError(f"expected a text to rank models for; got {prompt!r}, which is empty")
+    return turns

@@ -1,6 +1,7 @@
 """The forms in which a caller may give prompts, and the user turns they hold."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -8,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.adapters import adapt
-from p2l.data.chats import messages_of, user_turns
+from p2l.data.chats import messages_of, other_parts, user_turns
 from p2l.data.hub_dataset import HubDataset, is_dataset
 from p2l.data.prompt_cells import read_prompt_column
-from p2l.data.prompt_encoder import turns_of
+from p2l.data.prompt_encoder import text_turns_of, turns_of
 from p2l.data.readers import describe, read_table, source_name
 from p2l.errors import DataError, PromptError
 
@@ -19,6 +20,9 @@ Chat: TypeAlias = Sequence[Mapping[str, Any]]
 ManyPrompts: TypeAlias = Path | pd.Series | pd.DataFrame | np.ndarray | HubDataset | Sequence[Any]
 Turns: TypeAlias = tuple[str, ...]
 
+log = logging.getLogger(__name__)
+
+_TABLES = tuple(suffix + end for suffix in (".csv", ".tsv", ".json", ".jsonl", ".parquet") for end in ("", ".gz"))
 EXPECTED = (
     "expected a string or a list of chat messages (one prompt); or, for many, a list or Series of prompts, or a table "
     "with a column prompt (DataFrame, datasets.Dataset, Path, list of dicts)"
@@ -38,8 +42,10 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
     list, Series or array each item is a prompt: a string, a list of user turns, or a chat. Of a table (DataFrame,
     ``datasets.Dataset``, ``Path`` of a file, list of dicts) the column ``prompt`` is read.
 
+    Logs a warning if parts of a chat are no text and so not read, and if a string is the path of an existing table.
+
     Raises:
-        PromptError: another type, or an item that is no prompt, with its position.
+        PromptError: another type, or an item that is no prompt or holds no text, with its position.
         DataError: a table without a column ``prompt``, or a file that cannot be read.
 
     >>> read_prompts("What is 1+1?")
@@ -50,22 +56,53 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
     [('What is 1+1?',)]
     """
     if is_one_prompt(prompts):
-        return [_turns(prompts)]
+        return _read_all([prompts], place=lambda _: "")
     if isinstance(prompts, (Path, pd.DataFrame)) or is_dataset(prompts) or _is_rows(prompts):
         prompts = _prompt_column(prompts)
     elif isinstance(prompts, pd.Series):
         prompts = read_prompt_column(prompts, f"column {prompts.name}")
     if not isinstance(prompts, (Sequence, pd.Series, np.ndarray)) or isinstance(prompts, bytes):
         raise PromptError(f"{EXPECTED}; got {describe(prompts)}")
-    return [_turns(prompt, f"prompt {position}: ") for position, prompt in enumerate(prompts)]
+    return _read_all(prompts, place="prompt {}: ".format)
 
 
-def _turns(prompt: object, where: str = "") -> Turns:
+def _read_all(prompts: Iterable[object], place: Callable[[int], str]) -> list[Turns]:
+    unread: dict[str, int] = {}
+    found = [_turns(prompt, place(position), unread) for position, prompt in enumerate(prompts)]
+    if unread:
+        parts = ", ".join(f"{kind} {count:,}" for kind, count in unread.items())
+        log.warning("parts of messages that are no text are not read (chats that have them): %s", parts)
+    if path := next((turn for turns in found for turn in turns if _is_table_path(turn)), None):
+        log.warning("the text %r is taken as a prompt; for the prompts of this file give pathlib.Path(%r)", path, path)
+    return found
+
+
+def _turns(prompt: object, where: str, unread: dict[str, int]) -> Turns:
+    """Return the user turns; count the kinds of parts that are no text in ``unread``."""
     try:
         messages = messages_of(prompt)
-        return turns_of(prompt if messages is None else user_turns(messages))
+        if messages is None:
+            return text_turns_of(prompt)
+        kinds = other_parts(messages)
+        turns = turns_of(user_turns(messages))
+        if not any(map(str.strip, turns)):
+            raise PromptError(f"the user's messages hold no text ({', '.join(kinds) or 'they are empty'})")
     except PromptError as error:
         raise PromptError(f"{where}{error}") from None
+    for kind in kinds:
+        unread[kind] = unread.get(kind, 0) + 1
+    return turns
+
+
+def _is_table_path(text: str) -> bool:
+    return text.lower().endswith(_TABLES) and _is_file(text)
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long, or with characters that no path has
+        return False
 
 
 def _is_rows(value: object) -> bool:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float32
 
 from p2l.data.prompt_cells import read_prompt_column
-from p2l.data.prompt_encoder import turns_of
+from p2l.data.prompt_encoder import text_turns_of, turns_of
 from p2l.data.ranking_models import check_named_models, check_unused_eta
 from p2l.data.text_lists import parse_list, read_lists
 from p2l.errors import DataError, PromptError
@@ -131,7 +131,7 @@ def _distinct(frame: pd.DataFrame, columns: Columns, source: str) -> tuple[pd.Da
     values = [_labels(frame[name]) for name in columns.categories]
     for row, value in enumerate(column):
         try:
-            turns = turns_of(value)
+            turns = text_turns_of(value)
         except PromptError:
             bad.append(row)
             continue

@@ -145,6 +145,16 @@ def test_rows_without_text_get_nulls_and_are_counted(tiny_checkpoint, tmp_path, 
     assert "2 of 4 rows hold no prompt (row 1 first)" in caplog.text
 
 
+def test_empty_prompts_get_nulls_too(tiny_checkpoint, tmp_path, caplog):
+    rows = ["hi", "", " \n\u3000", ["", "\t"], [{"role": "user", "content": [{"type": "image_url"}]}], ["", "there"]]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": row}) for row in rows), encoding="utf-8")
+    frame = pd.read_parquet(run(PredictionJob(str(path), str(tmp_path / "o.parquet"), names=True), tiny_checkpoint))
+    for name in ("coefs", "eta", "top_model", "ranks"):
+        assert frame[name].isna().tolist() == [False, True, True, True, True, False]
+    assert "4 of 6 rows hold no prompt (row 1 first)" in caplog.text
+
+
 def test_an_interrupted_run_goes_on_where_it_was(dataset, tiny_checkpoint, tmp_path, monkeypatch):
     whole = pd.read_parquet(
         run(PredictionJob(dataset, str(tmp_path / "whole.parquet"), token_budget=20), tiny_checkpoint)

@@ -16,6 +16,7 @@ CHAT = [
     {"role": "assistant", "content": "Hi!"},
     {"role": "user", "content": [{"type": "text", "text": "What is 1+1?"}, {"type": "image_url", "image_url": {}}]},
 ]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
 TURNS = ("Hello.", "What is 1+1?")
 MANY = [("one",), ("two", "more")]
 
@@ -68,6 +69,15 @@ def test_a_list_of_strings_is_many_prompts_and_none_is_none() -> None:
         ([["fine", None]], "prompt 0: .*turn 1 is NoneType"),
         ([{"role": "assistant", "content": "Hi!"}], "at least one user turn"),
         ([{"text": "Hi!"}], "got dict"),
+        ("", "expected a text to rank models for; got ''"),
+        (["fine", [" ", "\n\u3000"]], "prompt 1: expected a text"),
+        (pd.DataFrame({"prompt": ["fine", " "]}), "prompt 1: expected a text"),
+        ([{"role": "user", "content": [IMAGE]}], r"the user's messages hold no text \(image_url\)"),
+        ([{"role": "user", "content": "\t"}, {"role": "assistant", "content": "text"}], "hold no text"),
+        (
+            ["fine", [{"role": "user", "content": [IMAGE, {"type": "input_audio"}]}]],
+            r"prompt 1: .*\(image_url, input_audio\)",
+        ),
     ],
 )
 def test_what_is_no_prompt_is_named_with_its_place(prompts: object, message: str) -> None:
@@ -86,3 +96,26 @@ def test_other_types_are_named_with_what_is_taken() -> None:
 def test_a_table_without_prompts_names_its_columns() -> None:
     with pytest.raises(DataError, match="the table has no column prompt; it has: text"):
         read_prompts(pd.DataFrame({"text": ["hi"]}))
+
+
+def test_parts_that_are_no_text_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    silent = {"role": "user", "content": [{"type": "tool_result", "content": "42"}, IMAGE, IMAGE]}
+    assert read_prompts([CHAT, "plain", [*CHAT, silent]])[0] == TURNS
+    assert "no text are not read (chats that have them): image_url 2, tool_result 1" in caplog.text
+    caplog.clear()
+    read_prompts(["plain", [{"role": "user", "content": [{"type": "text", "text": "x"}]}]])
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("name", ["prompts.csv", "Votes.JSONL.gz"])
+def test_the_path_of_a_table_as_text_is_a_prompt_with_a_warning(name, tmp_path, caplog) -> None:
+    path = str(tmp_path / name)
+    for prompts in (path, ["one", path]):
+        read_prompts(prompts)
+        assert not caplog.text
+    (tmp_path / name).write_text("prompt\none\n")
+    for prompts in (path, ["one", path], [["one", path]]):
+        assert (path,) in [turns[-1:] for turns in read_prompts(prompts)]
+        assert f"the text {path!r} is taken as a prompt" in caplog.text and "pathlib.Path" in caplog.text
+        caplog.clear()
+    read_prompts(["long " * 10_000 + ".csv", "null\0.csv", "two\nlines.csv"])

@@ -67,9 +67,9 @@ def test_spaces_around_labels_do_not_make_another_group(tiny_checkpoint) -> None
 
 
 def test_rows_without_text_are_left_out_and_counted(tiny_checkpoint, caplog) -> None:
-    frame = pd.DataFrame({"prompt": pd.Series(["hi", None, True, []], dtype=object)})
+    frame = pd.DataFrame({"prompt": pd.Series(["hi", None, True, [], " ", ["", "\t"]], dtype=object)})
     assert len(rank_table(frame, tiny_checkpoint, Columns())) == 1
-    assert "3 of 4 rows hold no prompt (row 1 first)" in caplog.text
+    assert "5 of 6 rows hold no prompt (row 1 first)" in caplog.text
     with pytest.raises(DataError, match="no row of column 'prompt' holds a prompt"):
         rank_table(frame.iloc[1:], tiny_checkpoint, Columns())
 
