@@ -151,11 +151,12 @@ class LeaderboardJob:
             with write_whole(folder / f"{stem}.csv") as file:
                 table.to_csv(file, index=False)
             with whole_file(folder / f"{stem}.png") as path:
-                title = f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes"
+                title = f"{name}: {found.family.name}, {found.size}"
                 plot_intervals(table, title=title, level=self.level).savefig(path, dpi=120, format="png")
             summary[name] = {
                 "family": found.family.name,
                 "votes": found.votes.sum() / 2,
+                "weighted": found.weighted,
                 "log_loss": found.log_loss,
                 "eta": None if found.ranking.eta is None else float(found.ranking.eta),
                 "effects": found.effect_table(self.level).astype(object).replace({np.nan: None}).to_dict("records"),
@@ -172,15 +173,16 @@ class LeaderboardJob:
         if "identified" in table:
             table = table.sort_values("identified", ascending=False, kind="stable")
         part = f", {self.top} of {len(table)} models" if len(table) > self.top else ""
-        shown = Table(title=f"{name}: {found.family.name}, {found.votes.sum() / 2:,.0f} votes{part}")
-        for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", "votes"):
+        shown = Table(title=f"{name}: {found.family.name}, {found.size}{part}")
+        weight, form = ("weight", ",.1f") if found.weighted else ("votes", ",.0f")
+        for column in ("rank", "model", "elo", f"{self.level:.0%} interval", "win rate", weight):
             shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")
         for row in table.head(self.top).itertuples():
             ranks = str(row.rank_best) if row.rank_best == row.rank_worst else f"{row.rank_best}-{row.rank_worst}"
             known = getattr(row, "identified", True)
             interval = f"{row.elo_low:+.0f} to {row.elo_high:+.0f}" if known else "not identified"
             elo, win_rate = (f"{row.elo:+.0f}", f"{row.win_rate:.1%}") if known else ("?", "?")
-            shown.add_row(ranks, row.model, elo, interval, win_rate, f"{row.votes:,.0f}")
+            shown.add_row(ranks, row.model, elo, interval, win_rate, f"{row.votes:{form}}")
         console.print(shown)
         for note in found.notes:
             console.print(f"note: {note}", markup=False, highlight=False)

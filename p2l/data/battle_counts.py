@@ -48,14 +48,18 @@ class BattleCounts:
     def __repr__(self) -> str:
         return f"BattleCounts({self.num_votes:,} votes, {len(self.models):,} models)"
 
+    @property
+    def is_hard(self) -> bool:
+        """Whether every vote has one outcome and weight 1."""
+        return self.hard is not None
+
     @classmethod
     def of(cls, votes: BattleTable) -> "BattleCounts":
         """Count the votes of a table in memory."""
         pairs = Pairs.of(votes.model_a, votes.model_b, votes.models)
         shares = (votes.outcome_shares * votes.weight[:, None]).astype(np.float64)
         moments = pairs.moments(shares[:, :, None] * shares[:, None, :])
-        hard = (votes.outcome_shares.max(axis=1, initial=0) == 1).all() and (votes.weight == 1).all()
-        return pairs.counts(pairs.sums(shares), moments, len(votes), all_hard=bool(hard))
+        return pairs.counts(pairs.sums(shares), moments, len(votes), all_hard=votes.is_hard)
 
 
 @dataclass(frozen=True)

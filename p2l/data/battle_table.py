@@ -59,6 +59,11 @@ class BattleTable:
     def __repr__(self) -> str:
         return f"BattleTable({len(self):,} votes, {len(self.models):,} models)"
 
+    @property
+    def is_hard(self) -> bool:
+        """Whether every vote has one outcome and weight 1."""
+        return bool((self.outcome_shares.max(axis=1, initial=0) == 1).all() and (self.weight == 1).all())
+
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, models: Sequence[str] | None = None) -> "BattleTable":
         """Convert rows that are all valid battles; ``models`` as in ``load_battles``."""

@@ -120,6 +120,7 @@ def fit(
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
         notes=_notes(rows, likelihood, minimum, component, found, ridge) + _weakness(rows, family, clusters, bootstrap),
+        weighted=pair_weights == "uniform" or not battles.is_hard,
     )
 
 

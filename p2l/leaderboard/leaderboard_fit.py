@@ -45,6 +45,8 @@ class LeaderboardFit:
         samples: the same parameters fitted to each bootstrap resample, or None.
         effects: of the covariates, by name: nats for a difference of 1; NaN if the votes do not determine it.
         votes: weight of the votes with evidence that each model took part in.
+        weighted: whether votes have weights or shares of outcomes, or count by their pairs, so that ``votes`` are sums
+            of weights.
         component: of the comparison graph, for each model, 0 the largest; -1 for a model without votes.
         identified: whether the votes bound the strength of each model; else only the ridge does.
         log_loss: nats a vote, on these votes.
@@ -65,14 +67,21 @@ class LeaderboardFit:
     log_loss: float
     converged: bool
     notes: tuple[str, ...]
+    weighted: bool = False
+
+    @property
+    def size(self) -> str:
+        """The votes with evidence: their number, or their total weight if they are weighted."""
+        total = self.votes.sum() / 2
+        return f"votes of total weight {total:,.1f}" if self.weighted else f"{total:,.0f} votes"
 
     def table(self, level: float = 0.95) -> pd.DataFrame:
         """Return the models that have votes, best first, with intervals at ``level``.
 
         Columns: rank, rank_best and rank_worst (what the intervals of differences allow), model, coef, low and high
         (nats), elo, elo_low and elo_high (points above the mean model), win_rate (against each other model, ties half),
-        votes (integers unless weighted), component if the graph has several, and identified if a model is not. The mean
-        and the other models are the identified ones, if there are any.
+        votes (integers; sums of weights if weighted), component if the graph has several, and identified if a model is
+        not. The mean and the other models are the identified ones, if there are any.
         """
         check_level(level)
         voted = np.flatnonzero(self.component >= 0)
@@ -123,7 +132,7 @@ class LeaderboardFit:
 
     def __repr__(self) -> str:
         notes = f"; {len(self.notes)} notes" if self.notes else ""
-        size = f"{len(self.models)} models, {self.family.name}, {self.votes.sum() / 2:,.0f} votes"
+        size = f"{len(self.models)} models, {self.family.name}, {self.size}"
         return f"LeaderboardFit({size}: {best_models(self.table())}{notes})"
 
     def __str__(self) -> str:
@@ -131,7 +140,7 @@ class LeaderboardFit:
         return "\n".join([table, *(f"Note: {note}." for note in self.notes)])
 
     def _repr_html_(self) -> str:
-        title = f"{self.votes.sum() / 2:,.0f} votes, {self.family.name}, log loss {self.log_loss:.4f} nats a vote"
+        title = f"{self.size}, {self.family.name}, log loss {self.log_loss:.4f} nats a vote"
         notes = "".join(f"<p>Note: {escape(note)}.</p>" for note in self.notes)
         return leaderboard_html(escape(title), self.table()) + notes
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,37 @@ def test_labels_say_the_winner_in_every_category(tmp_path: Path) -> None:
     fits = LeaderboardJob(str(tmp_path / "labelled.jsonl"), "bt", str(tmp_path / "out"), categories=categories).run()
     assert list(fits) == list(categories)
     pd.testing.assert_frame_equal(fits["language=Chinese"].table(), expected)
+
+
+WEIGHTS = {
+    "one": ({"weight": 1.0}, "400 votes", "votes"),
+    "mixed": ({"weight": np.resize([0.5, 1.0, 2.0, 3.0], 400)}, "votes of total weight 650.0", "weight"),
+    "that sum to the number": ({"weight": np.resize([0.5, 1.5], 400)}, "votes of total weight 400.0", "weight"),
+    "soft": (
+        {"p_model_a": 0.5, "p_model_b": 0.25, "p_tie": 0.2, "p_both_bad": 0.05},
+        "votes of total weight 400.0",
+        "weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+@pytest.mark.parametrize("kind", WEIGHTS)
+def test_sums_of_weights_are_not_called_votes(tmp_path, capsys, kind, stream) -> None:
+    columns, size, header = WEIGHTS[kind]
+    path = tmp_path / "votes.parquet"
+    write_votes(path).assign(**columns).to_parquet(path)
+    found = LeaderboardJob(str(path), "grk", str(tmp_path / "out"), stream=stream == "true").run()["all"]
+    shown = capsys.readouterr().out
+    assert f"all: grk, {size}" in shown and re.search(rf"win rate\W+{header}\b", shown)
+    assert found.size == size and size in repr(found) and size in found._repr_html_()
+    summary = json.loads((tmp_path / "out" / "leaderboards.json").read_text())["categories"]["all"]
+    assert summary["weighted"] == (header == "weight")
+
+
+def test_votes_that_count_by_pair_have_weights() -> None:
+    votes = draw_votes(GRK, make_truth(GRK, 4), 100, np.random.default_rng(0))
+    assert not fit(votes, "grk").weighted and fit(votes, "grk", pair_weights="uniform").weighted
 
 
 def test_each_category_has_its_own_file(tmp_path: Path) -> None:
