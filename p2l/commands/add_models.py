@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from p2l.composition.config_objects import make
 from p2l.data.vote_table import VoteTable
 from p2l.data.winner_labels import WinnerMap
+from p2l.errors import ConfigError
 from p2l.files import whole_file, write_whole
 from p2l.leaderboard import leaderboard_table, plot_intervals
 from p2l.models import Checkpoint, save_checkpoint
@@ -83,6 +84,8 @@ class AddModelsJob:
         check_level(self.level)
         check_share("max_skipped_share", self.max_skipped_share)
         check_count("token_budget", self.token_budget)
+        if isinstance(self.new, str):
+            raise ConfigError(f"new={self.new}, but it is a list; give new=[{self.new}]")
         check_choice("precision", self.precision, get_args(Precision))
         check_row_options(self.penalties, self.folds, self.seed)
 

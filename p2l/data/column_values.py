@@ -176,7 +176,7 @@ def required_numbers(
     *,
     least: float = -np.inf,
     above: float = -np.inf,
-    advice: str = "write it without units, such as 0.001",
+    advice: str | None = None,
 ) -> pd.Series:
     """Return a column as float64, NaN for missing values and blank text.
 
@@ -190,12 +190,18 @@ def required_numbers(
     )
     if bad.size:
         bound = f" above {above:g}" if above > -np.inf else f" of at least {least:g}" if least > -np.inf else ""
-        wanted = f"finite numbers{bound}"
+        wanted, value = f"finite numbers{bound}", str(column.iloc[bad[0]])
         raise DataError(
             f"{source}, column {column.name}: expected {wanted}; row {column.index[bad[0]]} holds "
-            f"{str(column.iloc[bad[0]])[:60]!r} ({bad.size:,} such rows); {advice}"
+            f"{value[:60]!r} ({bad.size:,} such rows); {advice or _number_advice(value)}"
         )
     return found
+
+
+def _number_advice(value: str) -> str:
+    """Say what to do about a value: a number that something stands beside, or none."""
+    has_more = re.search(r"\d", value) and pd.isna(pd.to_numeric(value, errors="coerce"))
+    return "write it without units, such as 0.001" if has_more else "leave it empty if it is unknown"
 
 
 def numbers(column: pd.Series) -> Float64[np.ndarray, " votes"]:

@@ -155,3 +155,14 @@ def text_turns_of(prompt: object) -> tuple[str, ...]:
     if not any(map(str.strip, turns)):
         raise PromptError(f"expected a text to rank models for; got {prompt!r}, which is empty")
     return turns
+
+
+def check_prompts(option: str, prompts: Sequence[object]) -> None:
+    """Raise ConfigError, with position and value, if an option that lists prompts has an entry that is none."""
+    for position, prompt in enumerate(prompts):
+        try:
+            text_turns_of(prompt)
+        except PromptError as error:
+            raise ConfigError(
+                f"{option}: entry {position} is {prompt!r}: {error}. Quote numbers, as in {option}=[\"'7'\"]"
+            ) from None

@@ -156,6 +156,8 @@ def check_skipped(report: SkipReport | SkipCounts, max_skipped_share: float, sou
             else "the table contains no valid votes"
         )
         advice = f"\n{advise_labels(report)}" if UNKNOWN_WINNER in report.counts else ""
+        if UNKNOWN_MODEL in report.counts:
+            advice += "\nan unknown model is not in the list of models: correct the name, or leave its votes out"
         if NON_STRING_TURN in report.counts:
             advice += '\na prompt is a text or a list of texts; a text that looks like a list is written as ["[1, 2]"]'
         if BAD_SOFT_VOTE in report.counts or BAD_WEIGHT in report.counts:

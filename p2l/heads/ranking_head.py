@@ -47,7 +47,7 @@ class RankingHead(nn.Module):
         eta_from: Literal["hidden", "bottleneck"] = "hidden",
     ) -> None:
         super().__init__()
-        self.family = get_family(family) if isinstance(family, str) else family
+        self.family = family if isinstance(family, OutcomeFamily) else get_family(family)
         if rank is not None:
             most = min(hidden_size, num_models)
             check_count("head.rank", rank, most=most, of=f"hidden size {hidden_size}, models {num_models}")

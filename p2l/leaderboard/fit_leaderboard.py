@@ -53,7 +53,7 @@ def fit(
     *,
     ridge: float = RIDGE,
     pair_weights: PairWeights = "votes",
-    covariates: Mapping[str, Column] | Sequence[str] = (),
+    covariates: Mapping[str, Column] | Sequence[str] | str = (),
     cluster: Column | str | None = None,
     bootstrap: int = 0,
     seed: int = 0,
@@ -74,7 +74,8 @@ def fit(
         pair_weights: "uniform" divides the weight of a vote by the number of votes of its pair, so that every pair of
             models that met counts alike, however often it was sampled (inverse propensity).
         covariates: for each vote, by name, how much more of something (style, say) model a's answer had than model
-            b's; or names of columns of the table. They are not scaled: standardise them to compare their effects.
+            b's; or the name of a column of the table, or several. They are not scaled: standardise them to compare
+            their effects.
         cluster: for each vote, or the name of a column: votes of one cluster (prompt, user, session) are not treated
             as independent.
         bootstrap: number of resamples (of votes, or of clusters) for percentile intervals; 0: sandwich only.
@@ -93,12 +94,11 @@ def fit(
     0.75
     """
     check_fit_options(ridge, pair_weights, bootstrap, seed)
-    family = get_family(family) if isinstance(family, str) else family
+    family = family if isinstance(family, OutcomeFamily) else get_family(family)
     battles, columns = read_fit_votes(votes, bootstrap, each_vote=cluster is not None or bool(covariates))
     clusters = None if cluster is None else columns.clusters(cluster)
     codes = None if clusters is None else clusters.codes
-    named = covariates if isinstance(covariates, Mapping) else {name: name for name in covariates}
-    rows = gather(battles, {name: columns.get(column) for name, column in named.items()}, pair_weights)
+    rows = gather(battles, {name: columns.get(column) for name, column in _named(covariates).items()}, pair_weights)
     likelihood, shares = rows.likelihood(family), _evidence(rows, family)
     minimum = _minimum(likelihood, shares, ridge)
     component = components(rows, shares)
@@ -122,6 +122,13 @@ def fit(
         notes=_notes(rows, likelihood, minimum, component, found, ridge) + _weakness(rows, family, clusters, bootstrap),
         weighted=pair_weights == "uniform" or not battles.is_hard,
     )
+
+
+def _named(covariates: Mapping[str, Column] | Sequence[str] | str) -> Mapping[str, Column | str]:
+    """Return each covariate by name; a text is the name of one column."""
+    if isinstance(covariates, Mapping):
+        return covariates
+    return {name: name for name in ([covariates] if isinstance(covariates, str) else covariates)}
 
 
 @dataclass(frozen=True)

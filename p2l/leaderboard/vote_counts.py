@@ -176,11 +176,16 @@ def _covariate_columns(
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "votes covariates"] | None]:
     if not covariates:
         return (), None
-    columns = np.stack([pd.to_numeric(values, errors="coerce") for values in covariates.values()], axis=1)
-    columns = columns.astype(np.float64)
-    bad = np.flatnonzero(~np.isfinite(columns).all(axis=1))
+    columns = [_finite_numbers(name, values) for name, values in covariates.items()]
+    return tuple(covariates), np.stack(columns, axis=1)
+
+
+def _finite_numbers(name: str, values: np.ndarray) -> Float64[np.ndarray, " votes"]:
+    numbers = np.asarray(pd.to_numeric(pd.Series(values), errors="coerce"), dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers))
     if bad.size:
         raise DataError(
-            f"covariates must be finite numbers; they are not in {bad.size:,} votes, first in vote {bad[0]}"
+            f"covariate {name}: expected finite numbers; they are not in {bad.size:,} votes, first in vote {bad[0]}: "
+            f"{str(values[bad[0]])[:60]!r}; give a column of numbers, or drop these votes"
         )
-    return tuple(covariates), columns
+    return numbers

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from p2l.data.battle_table import BattleColumns
-from p2l.data.vote_checks import name_doubts
+from p2l.data.vote_checks import name_doubts, shown_names
 from p2l.data.vote_evidence import table_with_evidence
 from p2l.data.vote_frame import read_vote_frame
 from p2l.data.vote_table import REQUIRED_COLUMNS, VoteTable, convert_votes
@@ -37,8 +37,10 @@ def load_new_model_votes(
     and ``DataError`` if no model is new or one has no vote with evidence in ``family``.
     """
     frame = read_vote_frame(source, split, columns=columns, winner_map=winner_map)
-    names = tuple(new) if new is not None else _unknown(frame, known, source)
+    voted = _voted_models(frame, source)
+    names = tuple(new) if new is not None else tuple(sorted(voted - set(known)))
     _check_names(names, known, source, refit)
+    _check_voted(names, voted, known, source)
     for doubt in name_doubts({*known, *names}):
         log.warning("%s", doubt)
     models = (*known, *(name for name in names if name not in known))
@@ -56,10 +58,24 @@ def load_new_model_votes(
     return votes, names
 
 
-def _unknown(frame: pd.DataFrame, known: Sequence[str], source: str) -> tuple[str, ...]:
+def _voted_models(frame: pd.DataFrame, source: str) -> set[str]:
     columns = BattleColumns.of(frame, source, REQUIRED_COLUMNS)
-    found = {name for side in (columns.model_a, columns.model_b) for name in side.values if name is not None}
-    return tuple(sorted(found - set(known)))
+    return {name for side in (columns.model_a, columns.model_b) for name in side.values if name is not None}
+
+
+def _check_voted(names: tuple[str, ...], voted: set[str], known: Sequence[str], source: str) -> None:
+    """Raise DataError if no vote names a new model; the votes of a model outside the lists would be skipped."""
+    absent, others = sorted(set(names) - voted), sorted(voted - set(known) - set(names))
+    if absent:
+        has = (
+            f"models with votes that the checkpoint does not rank: {shown_names(others)}"
+            if others
+            else "it has no other new model"
+        )
+        raise DataError(
+            f"new: no vote of {source} is about {', '.join(map(repr, absent))}; {has}. Give new=[<names>], or leave it "
+            "out for all of them"
+        )
 
 
 def _check_names(names: tuple[str, ...], known: Sequence[str], source: str, refit: bool) -> None:

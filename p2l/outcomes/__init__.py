@@ -55,13 +55,12 @@ FAMILIES: dict[str, OutcomeFamily] = {f.name: f for f in (BT, BT_TIE, RK, RK_REP
 ALIASES = {"bag": "grk", "bt_tie": "bt-tie", "rk_reparam": "rk-reparam"}
 
 
-def get_family(name: str) -> OutcomeFamily:
+def get_family(name: object) -> OutcomeFamily:
     """Return the family of a published name or alias; ConfigError for any other."""
-    try:
-        return FAMILIES[ALIASES.get(name, name)]
-    except KeyError:
-        known = ", ".join((*FAMILIES, *ALIASES))
-        raise ConfigError(f"unknown likelihood family {name!r}; known: {known}") from None
+    if isinstance(name, str) and (family := FAMILIES.get(ALIASES.get(name, name))) is not None:
+        return family
+    known = ", ".join((*FAMILIES, *ALIASES))
+    raise ConfigError(f"unknown likelihood family {name!r}; known: {known}")
 
 
 __all__ = [

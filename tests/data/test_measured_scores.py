@@ -175,3 +175,23 @@ def test_scores_without_a_prompt_are_left_out_and_counted(blank, where, tmp_path
 def test_models_without_a_price_are_named(files, caplog):
     MeasuredSource(**files, split="test", cost_column=None, prices={"x": (3, 15), "z": (1, 1)}).load()
     assert "models without a price were left out: y" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("$0.5", "write it without units, such as 0.001"),
+        ("1,5", "write it without units, such as 0.001"),
+        ("3 points", "write it without units, such as 0.001"),
+        ("inf", "leave it empty if it is unknown"),
+        ("-Infinity", "leave it empty if it is unknown"),
+        ("good", "leave it empty if it is unknown"),
+        ("1e999", "leave it empty if it is unknown"),
+    ],
+)
+def test_the_advice_fits_the_value(tmp_path, value, advice) -> None:
+    path = tmp_path / "s.csv"
+    pd.DataFrame([("p", "x", "0.5"), ("p", "y", value)], columns=["prompt", "model", "score"]).to_csv(path, index=False)
+    with pytest.raises(DataError) as error:
+        MeasuredSource(str(path), key=None, with_costs=False).load()
+    assert repr(value) in str(error.value) and str(error.value).endswith(f"; {advice}")

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import normalizers
 
-from p2l.data.prompt_encoder import PLAIN_TEMPLATE, PromptEncoder, PromptFormat, prepare_tokenizer, turns_of
+from p2l.data.prompt_encoder import (
+    PLAIN_TEMPLATE,
+    PromptEncoder,
+    PromptFormat,
+    check_prompts,
+    prepare_tokenizer,
+    turns_of,
+)
 from p2l.errors import ConfigError, PromptError
 from p2l.models.byte_tokenizer import byte_tokenizer
 
@@ -167,3 +174,19 @@ def test_a_format_is_checked() -> None:
     with pytest.raises(ConfigError, match="at least 8"):
         PromptFormat(max_length=7)
     assert PromptFormat().to_dict() == {"max_length": 8192, "cls_position": "end"}
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        ([7, 1.5], r"examples: entry 0 is 7: .*got int. Quote numbers, as in examples=\[\"'7'\"\]"),
+        (["fine", ["a", 1.5]], r"examples: entry 1 is \['a', 1.5\]: .*turn 1 is float"),
+        (["fine", None], "examples: entry 1 is None"),
+        (["fine", " "], "examples: entry 1 is ' ': .*empty"),
+        ([{"role": "user", "content": "a"}], "examples: entry 0 is .*got dict"),
+    ],
+)
+def test_what_is_no_prompt_in_an_option_is_named_with_place_and_value(prompts, message) -> None:
+    check_prompts("examples", ["fine", ["two", "turns"]])
+    with pytest.raises(ConfigError, match=message):
+        check_prompts("examples", prompts)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from scipy.optimize import minimize
 from p2l.data.battle_table import BattleTable
 from p2l.data.simulated import SimulatedArena, load_prompts, simulate_votes
 from p2l.data.vote_table import VoteTable
-from p2l.errors import DataError
+from p2l.errors import ConfigError, DataError
 from p2l.leaderboard import fit, fit_subsets, fit_votes
 from p2l.outcomes import BT, BT_TIE, FAMILIES, GRK, RK, OutcomeFamily
 from tests.leaderboard.voting import draw_votes, expected_votes, frame, make_truth
@@ -157,6 +158,7 @@ def test_covariates_are_told_from_strength() -> None:
     names = np.array(["m0", "m1", "m2", "m3"])
     votes = pd.DataFrame({"model_a": names[model_a], "model_b": names[model_b], "winner": winner, "length": longer})
     found = fit(votes, "bt", covariates=["length"])
+    assert fit(votes, "bt", covariates="length").effects == found.effects
     assert found.effects["length"] == pytest.approx(0.7, abs=0.05)
     assert np.abs(found.ranking.coefs.numpy() - truth.coefs.numpy()).max() < 0.1
     effect = found.effect_table().loc[0]
@@ -221,8 +223,14 @@ def test_bad_input_is_said() -> None:
         fit(frame([("ant", "ant", "tie")]), BT_TIE)
     with pytest.raises(DataError, match="no column 'length'; the table has model_a, model_b, winner"):
         fit(frame(MIXED), BT_TIE, covariates=["length"])
-    with pytest.raises(DataError, match="finite numbers; they are not in 2 votes, first in vote 1"):
+    with pytest.raises(
+        DataError, match="covariate length: .*finite numbers; they are not in 2 votes, first in vote 1: 'nan'"
+    ):
         fit(frame(MIXED), BT_TIE, covariates={"length": [1.0, np.nan, 0.0, "long"]})
+    with pytest.raises(DataError, match="covariate winner: .* in 4 votes, first in vote 0: '[a-z_]+'"):
+        fit(frame(MIXED), BT_TIE, covariates=["winner"])
+    with pytest.raises(DataError, match="no column 'length'; the table has model_a, model_b, winner"):
+        fit(frame(MIXED), BT_TIE, covariates="length")
     with pytest.raises(DataError, match="a value for each of the 4 votes; got 3"):
         fit(frame(MIXED), BT_TIE, cluster=[1, 2, 3])
 
@@ -300,3 +308,10 @@ def test_fits_in_inference_mode() -> None:
     with torch.inference_mode():
         found = fit(frame(MIXED), GRK)
     torch.testing.assert_close(found.ranking.coefs.clone(), fit(frame(MIXED), GRK).ranking.coefs)
+
+
+@pytest.mark.parametrize("family", [None, 1, ["bt"], "bradley"])
+def test_what_is_no_family_is_named_with_those_that_are(family) -> None:
+    untyped = getattr(fit, "__wrapped__", fit)
+    with pytest.raises(ConfigError, match=rf"unknown likelihood family {re.escape(repr(family))}; known: bt, bt-tie"):
+        untyped(frame(MIXED), family)

@@ -40,10 +40,19 @@ def test_votes_with_no_new_model(tmp_path):
 
 def test_a_new_model_without_votes(tmp_path):
     file = write(tmp_path / "v.jsonl", ("ant", "zeta"))
-    with pytest.raises(DataError, match="no vote carries evidence under 'grk' on dog"):
+    with pytest.raises(DataError, match="no vote of .* is about 'dog'; it has no other new model. Give new="):
         load_new_model_votes(file, KNOWN, ["dog", "zeta"], GRK)
-    with pytest.raises(DataError, match="more than .* not valid votes|the table contains no valid votes"):
+    with pytest.raises(DataError, match="no vote of .* is about 'dog'; models .* does not rank: zeta. Give new="):
         load_new_model_votes(file, KNOWN, ["dog"], GRK)
+    with pytest.raises(DataError, match="no vote of .* is about 'cat'; models .* does not rank: zeta"):
+        load_new_model_votes(file, KNOWN, ["cat"], GRK, refit=True)
+
+
+def test_a_new_model_whose_votes_carry_no_evidence(tmp_path):
+    rows = [("p", "ant", "zeta", "model_a"), ("q", "bee", "zeta", "model_b"), ("r", "ant", "dog", "tie")]
+    pd.DataFrame(rows, columns=["prompt", "model_a", "model_b", "winner"]).to_csv(tmp_path / "v.csv", index=False)
+    with pytest.raises(DataError, match="no vote carries evidence under 'bt' on dog"):
+        load_new_model_votes(str(tmp_path / "v.csv"), KNOWN, ["dog", "zeta"], BT)
 
 
 def test_ties_are_no_evidence_for_bt(tmp_path):
@@ -55,7 +64,7 @@ def test_ties_are_no_evidence_for_bt(tmp_path):
 
 def test_a_model_that_is_neither_known_nor_new_is_reported(tmp_path):
     pairs = (("ant", "zeta"), ("ant", "zebra"))
-    with pytest.raises(DataError, match="unknown model: 1 .row 1."):
+    with pytest.raises(DataError, match=r"unknown model: 1 .row 1.[\s\S]*not in the list of models: correct the name"):
         load_new_model_votes(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK)
     votes, _ = load_new_model_votes(write(tmp_path / "v.jsonl", *pairs), KNOWN, ["zeta"], GRK, max_skipped_share=0.5)
     assert len(votes) == 1

@@ -1,6 +1,6 @@
 """Plot cost against quality of routing policies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def plot_routing(results: Sequence[Mapping[str, Any]]) -> Figure:
     for axis in axes[: len(results) : columns]:
         axis.set_ylabel("mean score")
     free = any(cost <= 0 for result in results for cost, _ in result["singles"].values())
-    notes = [_BAND_NOTE, _FREE_NOTE if free else ""]
+    notes = [_BAND_NOTE, _FREE_NOTE if free else "", _oracle_note(axes, results)]
     for axis, result in zip(axes, results):
         axis.set_xlim(*_cost_limits(results if same_unit else [result]))
         log_scale(axis, "x", "{x:g}")
@@ -134,6 +134,14 @@ def _places(axis: Axes, result: Mapping[str, Any]) -> dict[str, tuple[float, flo
 def _bottom(axis: Axes) -> float:
     low, high = axis.get_ylim()
     return low + EDGE * (high - low)
+
+
+def _oracle_note(axes: Iterable[Axes], results: Sequence[Mapping[str, Any]]) -> str:
+    """Say how far the oracle's line goes on above the scale, which it would squeeze; "" if it does not."""
+    scores = [result["curves"].get("oracle", {}).get("quality", []) for result in results]
+    best = [max((score for score in one if score is not None), default=-np.inf) for one in scores]
+    above = [f"{score:.3g}" for axis, score in zip(axes, best) if score > axis.get_ylim()[1]]
+    return f"the oracle goes on above the scale, to {' and '.join(above)}" if above else ""
 
 
 def _cost_limits(results: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

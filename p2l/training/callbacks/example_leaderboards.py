@@ -12,7 +12,8 @@ from rich.table import Table
 from p2l.console import table_console
 from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
-from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt, check_prompts, turns_of
+from p2l.drawing import best_of
 from p2l.leaderboard import leaderboard_tables, plot_leaderboards
 from p2l.ranking.leaderboard_table import warned
 from p2l.training.callbacks.end_of_run import EndOfRun
@@ -25,6 +26,7 @@ class ExampleLeaderboards(EndOfRun):
     """Prints the top of each example prompt's leaderboard and writes ``leaderboards.png``; W&B gets the plot."""
 
     def __init__(self, folder: str, prompts: Sequence[Prompt], top: int = 8) -> None:
+        check_prompts("example_prompts", prompts)
         self.folder, self.prompts, self.top = Path(folder), list(prompts), top
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
@@ -51,7 +53,9 @@ class ExampleLeaderboards(EndOfRun):
         if warning := next((table.attrs.get("warning") for table in tables), None):
             console.print(f"Warning: this model is {warning}.", style="bold red", markup=False)
         for title, table in zip(titles, tables, strict=True):
-            console.print(shorten(title, 70, placeholder=" ..."), style="italic", markup=False)
+            part = best_of(self.top, len(table))
+            heading = shorten(title, 70, placeholder=" ...") + (f" ({part})" if part else "")
+            console.print(heading, style="italic", markup=False)
             shown = Table()
             for column in ("rank", "model", "coef", "elo", "win rate"):
                 shown.add_column(column, justify="left" if column == "model" else "right", overflow="fold")

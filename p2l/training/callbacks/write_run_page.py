@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from p2l.data import VoteDataModule
 from p2l.data.encoding import encode_prompts
-from p2l.data.prompt_encoder import Prompt, turns_of
+from p2l.data.prompt_encoder import Prompt, check_prompts, turns_of
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.leaderboard import leaderboard_tables
@@ -50,6 +50,7 @@ class WriteRunPage(RankingCallback, EndOfRun):
 
     def __init__(self, folder: str, prompts: Sequence[Prompt] = (), name: str = "") -> None:
         super().__init__()
+        check_prompts("example_prompts", prompts)
         self.folder, self.prompts = Path(folder), list(prompts)
         self.record = RunRecord(name=name, status=RUNNING)
         self._history: MetricHistory | None = None

@@ -57,6 +57,21 @@ def test_a_policy_of_one_point_has_a_marker_and_an_interval(jitter: float) -> No
     assert {line.get_marker() for line in plot_routing([once]).axes[0].lines} == {"D"}
 
 
+def test_an_oracle_above_the_scale_is_said_with_its_best_score() -> None:
+    inside, above = routing_result(2), routing_result(3, 1)
+    above["curves"]["oracle"]["quality"][-1] = 5.4321
+    for results, said in (
+        ([inside], ""),
+        ([above], "5.43"),
+        ([inside, above], "5.43"),
+        ([above, above], "5.43 and 5.43"),
+    ):
+        caption = plot_routing(results).legends[0].get_title().get_text().replace("\n", " ").lower()
+        assert ("the oracle goes on above the scale, to " + said in caption) if said else "the oracle" not in caption
+    without = {**inside, "curves": {name: curve for name, curve in inside["curves"].items() if name != "oracle"}}
+    assert plot_routing([without])
+
+
 @pytest.mark.parametrize("results", [[], [{**routing_result(2), "singles": {}}], [{**routing_result(2), "curves": {}}]])
 def test_missing_parts_are_no_error(results) -> None:
     plot_routing(results).draw_without_rendering()
