@@ -152,9 +152,14 @@ def turns_of(prompt: object) -> tuple[str, ...]:
 def text_turns_of(prompt: object) -> tuple[str, ...]:
     """Return the user turns of a prompt; PromptError for anything but text, and if no turn holds any."""
     turns = turns_of(prompt)
-    if not any(map(str.strip, turns)):
+    if not holds_text(turns):
         raise PromptError(f"expected a text to rank models for; got {prompt!r}, which is empty")
     return turns
+
+
+def holds_text(turns: Sequence[str]) -> bool:
+    """Return whether a turn has a character that can be seen."""
+    return any(map(str.strip, turns))
 
 
 def check_prompts(option: str, prompts: Sequence[object]) -> None:

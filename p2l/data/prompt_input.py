@@ -12,7 +12,7 @@ from p2l.data.adapters import adapt
 from p2l.data.chats import messages_of, other_parts, user_turns
 from p2l.data.hub_dataset import HubDataset, is_dataset
 from p2l.data.prompt_cells import read_prompt_column
-from p2l.data.prompt_encoder import text_turns_of, turns_of
+from p2l.data.prompt_encoder import holds_text, text_turns_of, turns_of
 from p2l.data.readers import describe, read_table, source_name
 from p2l.errors import DataError, PromptError
 
@@ -34,7 +34,7 @@ def is_one_prompt(prompts: object) -> bool:
     return isinstance(prompts, str) or (not isinstance(prompts, np.ndarray) and messages_of(prompts) is not None)
 
 
-def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
+def read_prompts(prompts: str | Chat | ManyPrompts, *, allow_empty: bool = False) -> list[Turns]:
     """Return the user turns of each prompt.
 
     A string is one prompt, and so is a chat: a list of messages with ``role`` and ``content``, whose user messages
@@ -42,7 +42,8 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
     list, Series or array each item is a prompt: a string, a list of user turns, or a chat. Of a table (DataFrame,
     ``datasets.Dataset``, ``Path`` of a file, list of dicts) the column ``prompt`` is read.
 
-    Logs a warning if parts of a chat are no text and so not read, and if a string is the path of an existing table.
+    Logs a warning if parts of a chat are no text and so not read, if a string is the path of an existing table, and if
+    prompts are empty, where ``allow_empty`` takes them.
 
     Raises:
         PromptError: another type, or an item that is no prompt or holds no text, with its position.
@@ -56,19 +57,21 @@ def read_prompts(prompts: str | Chat | ManyPrompts) -> list[Turns]:
     [('What is 1+1?',)]
     """
     if is_one_prompt(prompts):
-        return _read_all([prompts], place=lambda _: "")
+        return _read_all([prompts], lambda _: "", allow_empty)
     if isinstance(prompts, (Path, pd.DataFrame)) or is_dataset(prompts) or _is_rows(prompts):
         prompts = _prompt_column(prompts)
     elif isinstance(prompts, pd.Series):
         prompts = read_prompt_column(prompts, f"column {prompts.name}")
     if not isinstance(prompts, (Sequence, pd.Series, np.ndarray)) or isinstance(prompts, bytes):
         raise PromptError(f"{EXPECTED}; got {describe(prompts)}")
-    return _read_all(prompts, place="prompt {}: ".format)
+    return _read_all(prompts, "prompt {}: ".format, allow_empty)
 
 
-def _read_all(prompts: Iterable[object], place: Callable[[int], str]) -> list[Turns]:
+def _read_all(prompts: Iterable[object], place: Callable[[int], str], allow_empty: bool) -> list[Turns]:
     unread: dict[str, int] = {}
-    found = [_turns(prompt, place(position), unread) for position, prompt in enumerate(prompts)]
+    found = [_turns(prompt, place(position), unread, allow_empty) for position, prompt in enumerate(prompts)]
+    if empty := [position for position, turns in enumerate(found) if not holds_text(turns)]:
+        log.warning("%d of %d prompts hold no text (prompt %d first)", len(empty), len(found), empty[0])
     if unread:
         parts = ", ".join(f"{kind} {count:,}" for kind, count in unread.items())
         log.warning("parts of messages that are no text are not read (chats that have them): %s", parts)
@@ -77,15 +80,15 @@ def _read_all(prompts: Iterable[object], place: Callable[[int], str]) -> list[Tu
     return found
 
 
-def _turns(prompt: object, where: str, unread: dict[str, int]) -> Turns:
+def _turns(prompt: object, where: str, unread: dict[str, int], allow_empty: bool) -> Turns:
     """Return the user turns; count the kinds of parts that are no text in ``unread``."""
     try:
         messages = messages_of(prompt)
         if messages is None:
-            return text_turns_of(prompt)
+            return turns_of(prompt) if allow_empty else text_turns_of(prompt)
         kinds = other_parts(messages)
         turns = turns_of(user_turns(messages))
-        if not any(map(str.strip, turns)):
+        if not holds_text(turns) and not allow_empty:
             raise PromptError(f"the user's messages hold no text ({', '.join(kinds) or 'they are empty'})")
     except PromptError as error:
         raise PromptError(f"{where}{error}") from None

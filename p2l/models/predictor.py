@@ -145,9 +145,10 @@ class Predictor:
 def predict(checkpoint: Checkpoint, prompts: str | ManyPrompts, *, token_budget: int = TOKEN_BUDGET) -> Ranking:
     """Return the ranking of each prompt, in their order: coefs (prompts, models) and eta (prompts,), float32, CPU.
 
-    ``Checkpoint.rank`` gives the same as leaderboards. Raises ``PromptError`` as ``p2l.data.read_prompts`` does.
+    ``Checkpoint.rank`` gives the same as leaderboards, but refuses empty prompts, which a warning counts here. Raises
+    ``PromptError`` as ``p2l.data.read_prompts`` does.
     """
-    turns = read_prompts(prompts)
+    turns = read_prompts(prompts, allow_empty=True)
     if not turns:
         return no_ranking(len(checkpoint.models), checkpoint.family)
     return rank_encoded(checkpoint.model, encode_prompts(checkpoint.encoder, turns), token_budget=token_budget)

@@ -98,6 +98,15 @@ def test_a_table_without_prompts_names_its_columns() -> None:
         read_prompts(pd.DataFrame({"text": ["hi"]}))
 
 
+def test_empty_prompts_are_counted_where_they_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    prompts = ["fine", " ", [{"role": "user", "content": [IMAGE]}], ["", "x"]]
+    assert read_prompts(prompts, allow_empty=True) == [("fine",), (" ",), ("",), ("", "x")]
+    assert "2 of 4 prompts hold no text (prompt 1 first)" in caplog.text
+    caplog.clear()
+    read_prompts(["fine", ["", "x"]], allow_empty=True)
+    assert not caplog.text
+
+
 def test_parts_that_are_no_text_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     silent = {"role": "user", "content": [{"type": "tool_result", "content": "42"}, IMAGE, IMAGE]}
     assert read_prompts([CHAT, "plain", [*CHAT, silent]])[0] == TURNS
