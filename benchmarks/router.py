@@ -177,7 +177,7 @@ def _headers(target: Target) -> list[tuple[str, str]]:
 
 
 def measure(
-    target: Target, process: "subprocess.Popen[bytes]", connections: int, seconds: float, folder: Path
+    target: Target, process: "subprocess.Popen[bytes]", connections: int, seconds: int, folder: Path
 ) -> Measured:
     """Run wrk once."""
     script = folder / "request.lua"
@@ -188,7 +188,7 @@ def measure(
         "wrk",
         "-t1",
         f"-c{connections}",
-        f"-d{seconds:g}s",
+        f"-d{seconds}s",
         "--latency",
         "--timeout",
         "30s",
@@ -282,7 +282,7 @@ def _litellm(command: str, url: str, folder: Path) -> Target:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--seconds", type=int, default=4, help="of each measurement, whole ones for wrk")
     parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--before", help="folder of another commit of this project, measured in the same run")
     parser.add_argument("--upstream", help="folder of the published code, which holds route/")
