@@ -35,6 +35,7 @@ COLUMNS = (
     "routed score",
 )
 PANEL, HEIGHT = 4.4, 4.0  # inches
+APART = 1.03  # factor between two curves' numbers of prompts, so that their bars can be told apart
 Row = Mapping[str, Any]
 
 
@@ -95,13 +96,14 @@ def figure_of(tables: Mapping[str, Sequence[Row]]) -> Figure:
 def _draw(axis: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
     counts = sorted({row["prompts"] for row in rows})
     axis.axhline(0, color="#444444", lw=0.8)
-    for kind in dict.fromkeys((row["backbone"], row["lever"]) for row in rows if row["backbone"]):
+    kinds = list(dict.fromkeys((row["backbone"], row["lever"]) for row in rows if row["backbone"]))
+    for at, kind in enumerate(kinds):
         own = [row for row in rows if (row["backbone"], row["lever"]) == kind]
         value, low, high = (
             np.array([row["loss minus marginal"][part] for row in own]) for part in ("value", "low", "high")
         )
         axis.errorbar(
-            [row["prompts"] for row in own],
+            [row["prompts"] * APART ** (at - (len(kinds) - 1) / 2) for row in own],
             value,
             (value - low, high - value),
             fmt=STYLES[kind[1]],
