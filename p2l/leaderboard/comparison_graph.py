@@ -2,12 +2,14 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from p2l.data.table_summary import connected_parts
 from p2l.leaderboard.vote_counts import VoteRows
 from p2l.ranking.leaderboard_table import reference_models
+
+_UNKNOWN = 30.0  # nats, 5,200 Elo points: the standard deviation of what no vote tells
 
 
 def components(rows: VoteRows, shares: Float[Tensor, "rows outcomes"]) -> Int64[np.ndarray, " models"]:
@@ -33,3 +35,23 @@ def centring(
             reference = torch.from_numpy(members[reference_models(identified[members])])
             matrix[torch.from_numpy(members)[:, None], reference] -= 1 / len(reference)
     return matrix
+
+
+def outside_parts(component: Int64[np.ndarray, " models"], shift_invariant: bool) -> Bool[np.ndarray, " models"]:
+    """Mark the models that no vote compares with the largest part; under a grounded family all are compared."""
+    return (component > 0) & shift_invariant
+
+
+def unknown_shifts(
+    component: Int64[np.ndarray, " models"], outside: Bool[np.ndarray, " models"]
+) -> Float64[np.ndarray, "models models"]:
+    """Return the covariance that the unknown shifts of the parts ``outside`` add, each by any amount."""
+    return _UNKNOWN**2 * ((component[:, None] == component) & outside[:, None])
+
+
+def drawn_shifts(
+    component: Int64[np.ndarray, " models"], outside: Bool[np.ndarray, " models"], resamples: int
+) -> Float64[np.ndarray, "resamples models"]:
+    """Return the same shifts for each resample."""
+    drawn = np.random.default_rng(0).normal(0, _UNKNOWN, (resamples, int(component.max()) + 1))
+    return drawn[:, component] * outside

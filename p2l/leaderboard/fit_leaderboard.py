@@ -17,7 +17,7 @@ from p2l.data.battle_table import BattleTable
 from p2l.data.group_ids import GroupIds
 from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
-from p2l.leaderboard.comparison_graph import centring, components
+from p2l.leaderboard.comparison_graph import centring, components, outside_parts
 from p2l.leaderboard.covariance import have_few_votes, sandwich
 from p2l.leaderboard.covariate_identification import EffectIdentification, identify_effects
 from p2l.leaderboard.fit_input import Column, Votes, read_fit_votes
@@ -116,7 +116,7 @@ def fit(
         effects=_effects(rows, parameters, found),
         votes=_votes_of_models(rows, shares),
         component=component,
-        identified=found.models,
+        identified=found.models & ~outside_parts(component, family.shift_invariant),
         log_loss=float(likelihood.value(minimum.parameters, shares[None]) / shares.sum()),
         converged=bool(minimum.converged[0]),
         notes=_notes(rows, likelihood, minimum, component, found, ridge) + _weakness(rows, family, clusters, bootstrap),

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 
 from p2l.errors import DataError
+from p2l.leaderboard.comparison_graph import drawn_shifts, outside_parts, unknown_shifts
 from p2l.options import check_level
 from p2l.outcomes import OutcomeFamily
 from p2l.ranking import leaderboard_table, pair_outcomes
@@ -48,7 +49,8 @@ class LeaderboardFit:
         weighted: whether votes have weights or shares of outcomes, or count by their pairs, so that ``votes`` are sums
             of weights.
         component: of the comparison graph, for each model, 0 the largest; -1 for a model without votes.
-        identified: whether the votes bound the strength of each model; else only the ridge does.
+        identified: whether the votes bound the strength of each model against the largest component; else only the
+            ridge does.
         log_loss: nats a vote, on these votes.
         converged: whether Newton's method reached the minimum.
         notes: warnings: what is not identified, models without votes, a disconnected comparison graph, few clusters, a
@@ -86,10 +88,14 @@ class LeaderboardFit:
         check_level(level)
         voted = np.flatnonzero(self.component >= 0)
         coefs = self.ranking.coefs.numpy()[voted]
-        covariance = self.covariance[np.ix_(voted, voted)]
-        samples = None if self.samples is None else self.samples[:, voted]
+        part = self.component[voted]
+        outside = outside_parts(part, self.family.shift_invariant)
+        covariance = self.covariance[np.ix_(voted, voted)] + unknown_shifts(part, outside)
+        samples = self.samples
+        if samples is not None:
+            samples = samples[:, voted] + drawn_shifts(part, outside, len(samples))
         models = [self.models[i] for i in voted]
-        about = {"component": self.component[voted], "identified": self.identified[voted]}
+        about = {"component": part, "identified": self.identified[voted]}
         reference = reference_models(self.identified[voted])
         more = interval_table(coefs, covariance, level, samples=samples, reference=reference).assign(
             model=models, votes=_counts(self.votes[voted]), **about

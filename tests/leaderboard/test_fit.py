@@ -315,3 +315,24 @@ def test_what_is_no_family_is_named_with_those_that_are(family) -> None:
     untyped = getattr(fit, "__wrapped__", fit)
     with pytest.raises(ConfigError, match=rf"unknown likelihood family {re.escape(repr(family))}; known: bt, bt-tie"):
         untyped(frame(MIXED), family)
+
+
+@pytest.mark.parametrize("bootstrap", [0, 60])
+def test_a_part_apart_has_no_rank_and_no_points_among_the_others(bootstrap: int) -> None:
+    """Within the part the order is known: isle1 beats isle2."""
+    names = [f"m{i}" for i in range(5)]
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    votes = [(a, b, winner) for a, b in pairs for winner in ["model_a"] * 6 + ["model_b"] * 4]
+    isles = [("isle1", "isle2", winner) for winner in ["model_a"] * 30 + ["model_b"] * 6]
+    found = fit(frame([*votes, *isles]), "bt", bootstrap=bootstrap)
+    table = found.table().set_index("model")
+    assert table["identified"].to_dict() == {name: not name.startswith("isle") for name in table.index}
+    assert table.loc["isle1", ["rank_best", "rank_worst"]].tolist() == [1, 6]
+    assert table.loc["isle2", ["rank_best", "rank_worst"]].tolist() == [2, 7]
+    isle = table.loc["isle1"]
+    assert (
+        isle["elo_high"] - isle["elo_low"] > 10_000 and table.loc["m0", "elo_high"] - table.loc["m0", "elo_low"] < 800
+    )
+    assert (
+        table.loc[names, "rank_worst"] - fit(frame(votes), "bt").table().set_index("model")["rank_worst"] >= 1
+    ).all()
