@@ -1,5 +1,6 @@
 """Offline, quiet and on one thread; shapes and types are checked at every call of p2l while tests run."""
 
+import gc
 import logging
 import os
 
@@ -27,6 +28,7 @@ from p2l.heads import RankingHead
 from p2l.models import Checkpoint, ModelRecipe
 
 torch.set_num_threads(1)
+gc.freeze()  # the libraries stay: the search for cycles in them takes a seventh of the time of tests
 settings.register_profile("p2l", deadline=None, derandomize=True)
 settings.load_profile("p2l")
 
