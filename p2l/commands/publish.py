@@ -102,8 +102,9 @@ def describe_published(
     recipe["published_from"] = (
         f"{source.name}{'' if step is None else f', step {step}'}{'' if own else ', without validation'}"
     )
-    if own:
-        recipe |= {"metrics": own} | ({"warning": warning} if (warning := warning_about(own)) else {})
+    recipe |= {"metrics": own} if own else {}
+    if warning := warning_about(own, recipe.get("unbounded", ())):
+        recipe["warning"] = warning
     facts, config = (_read_object(description / name) for name in ("p2l.json", "config.json"))
     return CardFacts(
         get_family(facts["family"]),

@@ -46,6 +46,7 @@ class VoteDataModule(LightningDataModule):
         super().__init__()
         self.source, self.plan, self.eval_token_budget = source, plan, eval_token_budget
         self.epochs = 1  # ``train`` sets it from the trainer
+        self.unbounded: tuple[str, ...] = ()  # models whose strength the training votes do not bound; ``train`` sets it
         self._votes = votes
         self._encoded: dict[str, EncodedPrompts] = {}
         self._encoder: PromptEncoder | None = None

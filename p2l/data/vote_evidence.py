@@ -10,14 +10,28 @@ from p2l.data.vote_table import VoteTable
 from p2l.errors import DataError
 from p2l.outcomes import OutcomeFamily
 from p2l.statistics.bootstrap import FEW_CLUSTERS
+from p2l.winner import OUTCOMES
 
 log = logging.getLogger(__name__)
 
 
 def with_evidence(splits: VoteSplits, family: OutcomeFamily) -> VoteSplits:
-    """Drop the votes without evidence in ``family``, and log their number; DataError if a table has no others."""
+    """Drop the votes without evidence in ``family``, and log their number; DataError if a table has no others.
+
+    Raises DataError too if all training votes are ties, or all are both bad: no model differs from another.
+    """
     tables = {name: table_with_evidence(name, table, family) for name, table in splits.items()}
+    _check_differences(tables["train"])
     return VoteSplits(**tables, advice=splits.advice)
+
+
+def _check_differences(train: VoteTable) -> None:
+    for outcome, shares in zip(OUTCOMES[2:], train.outcome_shares[:, 2:].T, strict=True):
+        if (shares == 1).all():
+            raise DataError(
+                f"all {len(train):,} training votes are {outcome.value}: nothing tells one model from another; check "
+                "the column winner (columns=, winner_map=), or give more votes"
+            )
 
 
 def table_with_evidence(name: str, table: VoteTable, family: OutcomeFamily) -> VoteTable:

@@ -39,7 +39,9 @@ class Checkpoint:
 
     @property
     def warning(self) -> str | None:
-        """Why not to trust the model: its validation loss was not below that of one leaderboard for all prompts."""
+        """Why not to trust the model: its validation loss was not below that of one leaderboard for all prompts, or the
+        training votes do not bound the strength of some models.
+        """
         return self.recipe.get("warning")
 
     @property

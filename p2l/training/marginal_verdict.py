@@ -1,8 +1,15 @@
-"""Whether a trained model is better than the marginal leaderboard, which ignores the prompt."""
+"""Whether a trained model is better than the marginal leaderboard, which ignores the prompt; what it cannot know."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import SupportsFloat
+
+import numpy as np
+
+from p2l.data.vote_checks import shown_names
+from p2l.data.vote_table import VoteTable
+from p2l.leaderboard import fit
+from p2l.outcomes import OutcomeFamily
 
 SURE = 2.0  # standard errors
 EXACT = 1e3  # a larger loss in float32 has not the digits from which the marginal's could be computed
@@ -18,12 +25,28 @@ ADVICE = (
 )
 
 
-def warning_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
-    """Return a warning if the validation loss in ``metrics`` is not below the marginal's; None if it is, or unknown.
+def unbounded_models(votes: VoteTable, family: OutcomeFamily) -> tuple[str, ...]:
+    """Return the models with votes whose strength these do not bound, or do not compare with the largest part."""
+    found = fit(votes.battles, family)
+    loose = (found.component > 0) | ((found.component == 0) & ~found.identified)
+    return tuple(found.models[i] for i in np.flatnonzero(loose))
 
-    ``p2l.models.Checkpoint.warning`` is this text, kept in ``training_config.json``: all that is made of the checkpoint
-    repeats it.
+
+def warning_about(metrics: Mapping[str, SupportsFloat], unbounded: Sequence[str] = ()) -> str | None:
+    """Return a warning if the validation loss in ``metrics`` is not below the marginal's, or models are ``unbounded``.
+
+    Else, or if the loss is unknown, None. ``p2l.models.Checkpoint.warning`` is this text, kept in
+    ``training_config.json``: all that is made of the checkpoint repeats it.
     """
+    loose = (
+        f"no judge of {shown_names(unbounded)}, whose strength the training votes do not bound (no loss, no win, or no "
+        "chain of votes to the others)"
+    )
+    found = [text for text in (_loss_warning(metrics), loose if unbounded else None) if text]
+    return "; it is ".join(found) or None
+
+
+def _loss_warning(metrics: Mapping[str, SupportsFloat]) -> str | None:
     if "val/log_loss_minus_marginal" not in metrics:
         return None
     loss, difference = (float(metrics[f"val/{name}"]) for name in ("log_loss", "log_loss_minus_marginal"))

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lightning import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -12,7 +12,7 @@ from p2l.data import VoteDataModule
 from p2l.errors import ConfigError
 from p2l.training.fit_loop import EndedFitLoop
 from p2l.training.lightning_module import P2LModule
-from p2l.training.marginal_verdict import ADVICE, UNVALIDATED, doubt_about, warning_about
+from p2l.training.marginal_verdict import ADVICE, UNVALIDATED, doubt_about, unbounded_models, warning_about
 from p2l.training.resume_point import checkpoint_to_resume, describe_resume, set_aside
 from p2l.training.sharding import data_parallel_size
 from p2l.training.step_count import num_steps
@@ -32,6 +32,7 @@ def train(
     """
     checkpoint = checkpoint_to_resume(resume)
     _plan_steps(datamodule, trainer)
+    datamodule.unbounded = unbounded_models(datamodule.votes.train, module.family)
     if trainer.is_global_zero:
         if checkpoint is None:
             set_aside(trainer.checkpoint_callbacks)
@@ -50,14 +51,14 @@ def train(
         trainer.test(module, datamodule, ckpt_path=best, weights_only=False)
         metrics |= trainer.callback_metrics
     if trainer.is_global_zero:
-        _say_verdict(metrics)
+        _say_verdict(metrics, datamodule.unbounded)
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _say_verdict(metrics: Mapping[str, Tensor]) -> None:
+def _say_verdict(metrics: Mapping[str, Tensor], unbounded: Sequence[str]) -> None:
     if "val/log_loss" not in metrics:
         log.warning("%s", UNVALIDATED)
-    elif warning := warning_about(metrics):
+    if warning := warning_about(metrics, unbounded):
         log.warning("This model is %s. %s", warning, ADVICE)
     elif doubt := doubt_about(metrics):
         log.warning("This model is %s.", doubt)

@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -93,6 +94,14 @@ def test_nothing_but_ties_is_an_error_under_bt() -> None:
     ties = VoteTable.from_frame(frame().query("winner == 'tie'"))
     with pytest.raises(DataError, match="no train vote carries evidence under 'bt'; all 5 are ties"):
         with_evidence(VoteSplits(ties), get_family("bt"))
+
+
+@pytest.mark.parametrize("outcome", ["tie", "tie (bothbad)"])
+def test_training_votes_of_one_outcome_tell_nothing(outcome: str) -> None:
+    alike = VoteTable.from_frame(frame().assign(winner=outcome))
+    with pytest.raises(DataError, match=rf"all 20 training votes are {re.escape(outcome)}: nothing tells"):
+        with_evidence(VoteSplits(alike), get_family("grk"))
+    assert with_evidence(VoteSplits(VoteTable.from_frame(frame()), val=alike), get_family("grk")).val is alike
 
 
 def test_columns_and_labels_are_mapped_on_the_command_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from p2l.leaderboard import aggregate, rank_prompts
 from p2l.models import Checkpoint, load_checkpoint
 from p2l.new_models.extend_checkpoint import extend_checkpoint, head_layers
 from p2l.training.marginal_verdict import absurd_loss, doubt_about, warning_about
-from tests.running import compose, run
+from tests.running import compose, on_votes, run
 
 NOT_BETTER = "not better than one leaderboard for all prompts"
 PROMPTS = ["What is 1+1?", "Write a poem."]
@@ -35,6 +35,31 @@ def test_the_warning_has_both_losses() -> None:
     warning = warning_about({"val/log_loss": 1.426, "val/log_loss_minus_marginal": 0.272})
     assert warning is not None and warning.startswith(NOT_BETTER)
     assert warning.endswith("its log loss is 1.4260, that of the marginal leaderboard 1.1540 (+0.2720 nats a vote)")
+
+
+def test_models_that_the_votes_do_not_bound_are_named_on_everything_that_is_made(tmp_path: Path, caplog) -> None:
+    """One model won all of its votes; two met nobody else."""
+    on_votes(tmp_path)
+    votes = pd.read_json(tmp_path / "votes.jsonl", lines=True)[["prompt", "model_a", "model_b", "winner"]]
+    known = sorted(set(votes["model_a"]))[0]
+    prompt = votes["prompt"].iloc[0]
+    apart = [("unbeaten", known)] * 3 + [("isle 1", "isle 2"), ("isle 2", "isle 1")]
+    more = pd.DataFrame([{"prompt": prompt, "model_a": a, "model_b": b, "winner": "model_a"} for a, b in apart])
+    pd.concat([votes, more]).to_json(tmp_path / "votes.jsonl", orient="records", lines=True)
+    named = "no judge of isle 1, isle 2, unbeaten, whose strength the training votes do not bound"
+    finished = run(tmp_path, "trainer.max_steps=1", "callbacks=none")
+    assert finished.datamodule.unbounded == ("isle 1", "isle 2", "unbeaten")
+    checkpoint = load_checkpoint(str(finished.folder / "checkpoint"))
+    assert named in (checkpoint.warning or "") and named in caplog.text
+    assert checkpoint.rank("hello").table().attrs["warning"] == checkpoint.warning
+    published = PublishJob(str(finished.folder), str(tmp_path / "published")).run()
+    assert named in (load_checkpoint(str(published)).warning or "")
+
+
+def test_the_warnings_of_loss_and_models_stand_together() -> None:
+    warning = warning_about({"val/log_loss": 1.5, "val/log_loss_minus_marginal": 0.1}, ["ant"])
+    assert warning is not None and warning.startswith(NOT_BETTER) and "; it is no judge of ant, whose" in warning
+    assert warning_about({}, ["ant"]) is not None and warning_about({}, []) is None
 
 
 def test_the_marginal_is_not_computed_from_a_huge_loss() -> None:

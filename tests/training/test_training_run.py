@@ -69,6 +69,7 @@ def test_eval_output_has_the_votes_and_their_rankings(finished):
     assert len(rows) == len(finished.datamodule.votes.val)
     assert {"prompt", "model_a", "model_b", "winner", "betas", "eta"} <= rows[0].keys()
     checkpoint = load_checkpoint(str(finished.folder / "checkpoint"))
+    assert rows[0]["models"] == list(checkpoint.models) and rows[7]["models"] is None
     ranking = predict(checkpoint, [rows[7]["prompt"]])
     assert rows[7]["betas"] == pytest.approx(ranking.coefs[0].tolist(), abs=1e-4)
     assert rows[7]["eta"] == pytest.approx(ranking.eta[0].item(), abs=1e-4)
@@ -81,7 +82,7 @@ def test_columns_that_json_cannot_hold_are_left_out_of_eval_output(tmp_path, cap
     with_images.to_parquet(tmp_path / "val.parquet")
     finished = run(tmp_path, f"data.val={tmp_path / 'val.parquet'}", "trainer.max_steps=1", "callbacks=none")
     rows = [json.loads(line) for line in (finished.folder / "eval_output.jsonl").read_text().splitlines()]
-    assert rows[0].keys() == {*votes.columns, "note", "betas", "eta"}
+    assert rows[0].keys() == {*votes.columns, "note", "betas", "eta", "models"}
     assert [row["prompt"] for row in rows] == votes["prompt"].tolist()
     assert "without the columns image, nested" in caplog.text
 

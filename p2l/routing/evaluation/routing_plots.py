@@ -34,6 +34,7 @@ _LABELS = {
     "oracle": "oracle",
 }
 _STYLES = {"single mixture": "--", "oracle": ":", "strict": "-.", "batch": "-."}
+_UNMIXED = ("strict", "best affordable single")  # reach no point between two of theirs: steps
 _BANDS = ("conservative stream", "per-prompt LP")  # without a conservative stream, that of the stream
 _BAND_NOTE = "bands: 95% intervals over prompts"
 _FREE_NOTE = "LLMs without a cost stand at the left edge"
@@ -92,7 +93,9 @@ def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], ba
     is_point = _is_one(columns["cost"]) and _is_one(columns["quality"])
     marker = "D" if is_point else ""  # where no line can be seen
     axis.plot(
-        columns["cost"], columns["quality"], style, marker=marker, ms=6, color=colour, lw=1.7, label=_LABELS[name]
+        *(columns["cost"], columns["quality"], style),
+        **{"marker": marker, "ms": 6, "color": colour, "lw": 1.7, "label": _LABELS[name]},
+        drawstyle="steps-post" if name in _UNMIXED else "default",
     )
     if band and is_point:
         axis.vlines(columns["cost"], columns["quality_low"], columns["quality_high"], color=colour, alpha=0.4, lw=1.7)

@@ -12,6 +12,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from p2l.data import VoteDataModule
+from p2l.data.ranking_models import MODELS
 from p2l.data.vote_table import VoteTable
 from p2l.evaluation.marginal_report import Comparison, compare_to_marginal
 from p2l.evaluation.vote_scores import score_votes, standard_error_of_difference
@@ -96,6 +97,7 @@ class EvaluateVotes(RankingCallback):
 def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
     """Write the votes as JSON lines with ``betas`` (coefficients) and ``eta`` of their prompt: the published file.
 
+    The first row names the LLMs of the coefficients (``models``), unless the votes have such a column.
     Columns that JSON cannot represent, such as images, are omitted and named in a warning.
     """
     fits = [name for name in votes.frame if _fits_json(votes.frame[[name]])]
@@ -104,6 +106,8 @@ def write_eval_output(path: Path, votes: VoteTable, rankings: Ranking) -> None:
     frame = votes.frame[fits].copy()
     betas = rankings.coefs.double().numpy().round(6)
     frame["betas"] = [betas[i].tolist() for i in votes.prompt_index]
+    if MODELS not in frame and len(frame):
+        frame[MODELS] = pd.Series([list(votes.models), *[None] * (len(frame) - 1)], index=frame.index, dtype=object)
     if rankings.eta is not None:
         frame["eta"] = rankings.eta.double().numpy()[votes.prompt_index]
     with write_whole(path) as file:

@@ -37,7 +37,7 @@ class ExampleLeaderboards(EndOfRun):
         if not trainer.is_global_zero:
             return
         tables = leaderboard_tables(data.models, rankings, module.model.head.family)
-        warning = warning_about(trainer.callback_metrics)
+        warning = warning_about(trainer.callback_metrics, data.unbounded)
         tables = [warned(table, warning) for table in tables]
         titles = [" / ".join(turns_of(prompt)) for prompt in self.prompts]
         self._print(titles, tables)

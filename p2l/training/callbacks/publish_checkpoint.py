@@ -49,6 +49,7 @@ class PublishCheckpoint(EndOfRun):
         # before the strategy shards the model
         if self.description is not None and stage == "fit" and trainer.is_global_zero:
             module, data = run_parts(trainer, pl_module)
+            self.recipe |= {"unbounded": list(data.unbounded)} if data.unbounded else {}
             save_description(self.description, Checkpoint(module.model, data.encoder, data.models, self.recipe))
 
     def finish(self, trainer: Trainer, module: P2LModule, data: VoteDataModule) -> None:
@@ -56,7 +57,7 @@ class PublishCheckpoint(EndOfRun):
         if not trainer.is_global_zero:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
-        warning = warning_about(metrics)
+        warning = warning_about(metrics, data.unbounded)
         posterior_head = module.model.head.posterior_head
         known = {"warning": warning, "posterior": None if posterior_head is None else posterior_head.posterior.report}
         recipe = {**self.recipe, "metrics": metrics, **{name: value for name, value in known.items() if value}}

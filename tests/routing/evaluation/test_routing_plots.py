@@ -57,6 +57,14 @@ def test_a_policy_of_one_point_has_a_marker_and_an_interval(jitter: float) -> No
     assert {line.get_marker() for line in plot_routing([once]).axes[0].lines} == {"D"}
 
 
+def test_a_policy_that_cannot_mix_is_drawn_as_steps() -> None:
+    result = routing_result(2)
+    lines = plot_routing([result]).axes[0].lines
+    steps = {line.get_label() for line in lines if line.get_drawstyle() == "steps-post"}
+    drawn = {"strict": "budget on each prompt (strict)", "best affordable single": "best affordable single LLM"}
+    assert steps == {label for name, label in drawn.items() if name in result["curves"]} and steps
+
+
 def test_an_oracle_above_the_scale_is_said_with_its_best_score() -> None:
     inside, above = routing_result(2), routing_result(3, 1)
     above["curves"]["oracle"]["quality"][-1] = 5.4321
