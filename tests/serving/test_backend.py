@@ -75,7 +75,7 @@ def test_the_router(backend: str, folder: Path, checkpoint: Checkpoint) -> None:
 
 @pytest.mark.parametrize("backend", CASES)
 def test_predict(backend: str, folder: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
-    pd.DataFrame({"prompt": [text for text in TEXTS if isinstance(text, str)]}).to_json(
+    pd.DataFrame({"prompt": [text for text in TEXTS if text and isinstance(text, str)]}).to_json(
         tmp_path / "prompts.jsonl", orient="records", lines=True
     )
     cfg = compose(
