@@ -52,7 +52,7 @@ def test_models_that_the_votes_do_not_bound_are_named_on_everything_that_is_made
     checkpoint = load_checkpoint(str(finished.folder / "checkpoint"))
     assert named in (checkpoint.warning or "") and named in caplog.text
     assert checkpoint.rank("hello").table().attrs["warning"] == checkpoint.warning
-    published = PublishJob(str(finished.folder), str(tmp_path / "published")).run()
+    published = PublishJob(str(finished.folder), str(tmp_path / "published"), checkpoint="last.ckpt").run()
     assert named in (load_checkpoint(str(published)).warning or "")
 
 

@@ -92,11 +92,10 @@ def _draw(axis: Axes, name: str, curve: Mapping[str, Sequence[float | None]], ba
     style, colour = _STYLES.get(name, "-"), COLOURS[name]
     is_point = _is_one(columns["cost"]) and _is_one(columns["quality"])
     marker = "D" if is_point else ""  # where no line can be seen
-    axis.plot(
-        *(columns["cost"], columns["quality"], style),
-        **{"marker": marker, "ms": 6, "color": colour, "lw": 1.7, "label": _LABELS[name]},
-        drawstyle="steps-post" if name in _UNMIXED else "default",
+    (line,) = axis.plot(
+        columns["cost"], columns["quality"], style, marker=marker, ms=6, color=colour, lw=1.7, label=_LABELS[name]
     )
+    line.set_drawstyle("steps-post" if name in _UNMIXED else "default")
     if band and is_point:
         axis.vlines(columns["cost"], columns["quality_low"], columns["quality_high"], color=colour, alpha=0.4, lw=1.7)
     elif band:
