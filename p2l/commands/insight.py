@@ -92,6 +92,8 @@ class InsightJob:
     ) -> RankedPrompts:
         frame = read_table(source, self.split, text=(*categories, self.column))
         columns = Columns(self.column, categories)
+        if "coefs" not in frame.columns:  # eval_output.jsonl of a run
+            frame = frame.rename(columns={"betas": "coefs"})
         if "coefs" in frame.columns:
             models, family = self._who(checkpoint, named_models(frame, source))
             return read_rankings(

@@ -29,13 +29,14 @@ from p2l.data.skip_report import (
 from p2l.data.vote_frame import read_vote_frame
 from p2l.data.winner_labels import WinnerMap, check_labels
 from p2l.errors import DataError
-from p2l.winner import OUTCOMES
+from p2l.winner import OUTCOMES, Outcome
 
 BATTLE_COLUMNS = ("model_a", "model_b", "winner")
 
 NUMBERS = {BAD_WEIGHT: ("weight",), BAD_SOFT_VOTE: SOFT_COLUMNS}  # the columns of each fault of numbers
 NO_WEIGHT = "all votes have weight 0, so that they tell nothing; expected some above 0"
 _SOFT_SUM_TOLERANCE = 1e-3
+_TIE = OUTCOMES.index(Outcome.TIE)
 _LARGEST_WEIGHT = np.finfo(np.float32).max
 
 
@@ -242,8 +243,10 @@ def check_weight(total: float, source: str) -> None:
 
 
 def less_probable(soft: Float64[np.ndarray, "votes 4"]) -> Bool[np.ndarray, "votes 4"]:
-    """Mark the outcomes of soft votes to which another one is preferred."""
-    return soft.max(axis=1, keepdims=True) > soft + _SOFT_SUM_TOLERANCE
+    """Mark the outcomes of soft votes to which another one is preferred; a tie also stands for equal chances."""
+    less = soft.max(axis=1, keepdims=True) > soft + _SOFT_SUM_TOLERANCE
+    less[:, _TIE] &= np.abs(soft[:, 0] - soft[:, 1]) > _SOFT_SUM_TOLERANCE
+    return less
 
 
 def other_winners(cells: DoubtfulCells) -> str:

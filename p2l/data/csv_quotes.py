@@ -12,7 +12,7 @@ from p2l.data.gzip_files import open_bytes, open_text, read_bytes
 from p2l.errors import DataError
 
 _BLOCK_BYTES = 2**24
-_RETURN_AT_START = re.compile(r"\n\r(?!\n)")
+_RETURN_AT_START = re.compile(r"\n[ \t]*\r(?!\n)")
 _LONGEST_FIELD = 2**31 - 1
 
 
@@ -42,7 +42,9 @@ def check_quotes(path: Path, encoding: str, separator: str) -> None:
 
 
 def check_returns(path: Path, encoding: str) -> None:
-    """Raise DataError, with the line, if a row starts with a carriage return without quotes: readers drop it."""
+    """Raise DataError, with the line, if a row starts with a carriage return without quotes, or blanks and one: readers
+    drop them.
+    """
     data = read_bytes(path)
     if b"\r" not in data:
         return

@@ -31,7 +31,6 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     try:
         encoding, separator, header = _header(path)
-        check_quotes(path, encoding, separator)
         check_returns(path, encoding)
         frame = _read_whole_rows(path, encoding, separator, header)
         if frame is None:
@@ -90,7 +89,8 @@ def _read(path: Path, encoding: str, separator: str) -> pd.DataFrame:
 
 
 def _header(path: Path) -> tuple[str, str, list[str]]:
-    """Return the encoding, the separator and the names of the columns; check the first row, which pandas does not."""
+    """Return the encoding, the separator and the names of the columns; check quotes, and the first row, which pandas
+    does not."""
     with open_bytes(path) as file:
         encoding = encoding_of(file.read(4))
     separator = _named_separator(path, encoding) or ("\t" if ".tsv" in path.suffixes else None)
@@ -99,6 +99,7 @@ def _header(path: Path) -> tuple[str, str, list[str]]:
     (_, header), *first = found[separator]
     if len(header) == 1:
         _check_other_separators(path, encoding)
+    check_quotes(path, encoding, separator)
     for line, fields in first:
         _check_width(path, line, fields, len(header), separator)
     names = [name.strip() for name in header if name.strip()]

@@ -70,11 +70,16 @@ def name_doubts(names: Iterable[str]) -> Iterator[str]:
     alike: dict[str, list[str]] = {}
     for model in names:
         alike.setdefault(_plain(model), []).append(model)
-    if several := [" and ".join(same) for same in alike.values() if len(same) > 1]:
+    if several := [" and ".join(map(_visible, same)) for same in alike.values() if len(same) > 1]:
         yield (
             f"{len(several)} names differ only in case, spaces, hyphens, the way their characters are encoded, letters "
             f"of other alphabets that look alike or a final .0, and each is a model of its own: {shown_names(several)}"
         )
+
+
+def _visible(name: str) -> str:
+    """Return a name with escapes for the characters that cannot be seen."""
+    return "".join(f"\\u{ord(letter):04x}" if unicodedata.category(letter) == "Cf" else letter for letter in name)
 
 
 def _prompt_doubts(prompts: Sequence[Sequence[str]]) -> Iterator[str]:

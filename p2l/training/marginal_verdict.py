@@ -12,6 +12,7 @@ from p2l.leaderboard import fit
 from p2l.outcomes import OutcomeFamily
 
 SURE = 2.0  # standard errors
+SEEN = 5e-5  # nats a vote: smaller differences are shown as 0.0000
 EXACT = 1e3  # a larger loss in float32 has not the digits from which the marginal's could be computed
 UNVALIDATED = (
     "there are no validation votes: nothing shows whether this model is better than one leaderboard for all prompts; "
@@ -65,6 +66,8 @@ def doubt_about(metrics: Mapping[str, SupportsFloat]) -> str | None:
     difference, error = (
         float(metrics.get(f"val/log_loss_minus_marginal{suffix}", math.nan)) for suffix in ("", "_error")
     )
+    if -SEEN < difference < 0:
+        return "no different from one leaderboard for all prompts: on validation votes its log loss is the same"
     if difference < 0 and -difference < SURE * error:
         return (
             f"better than one leaderboard for all prompts by {-difference:.4f} nats a vote on validation votes, which "

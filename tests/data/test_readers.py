@@ -141,6 +141,7 @@ BROKEN_FILES = {
     "empty_list.json": (b"[]", "holds no rows"),
     "broken.parquet": (b"PAR1 this is not parquet", "cannot be read as parquet"),
     "broken.csv": (b'a,b\n1,2\n3,"4\n', "cannot be read as CSV: the row at line 3 .* never closes"),
+    "open.csv": (b'a,b\n"1,2\n3,4\n', "cannot be read as CSV: the row at line 2 .* never closes"),
     "ragged.csv": (b"a,b\n1,2\n3,4,5\n", "cannot be read as CSV.*line 3"),
     "latin.csv": ("a\nGröße\n".encode("latin-1"), "cannot be read as CSV.*utf-8"),
     "broken.csv.gz": (b"not gzip", "cannot be read as CSV"),

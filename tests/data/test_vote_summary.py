@@ -146,6 +146,7 @@ def test_names_that_look_alike_are_a_doubt(other: str) -> None:
     name = "mod\u00e9le-1" if "\u0301" in other else "mod\u00e8le-1"
     doubts = " ".join(table_doubts("train", table(("p", name, "b", "tie"), ("p", other, "b", "tie"))))
     assert "1 names differ only in" in doubts
+    assert ("\\u200b" in doubts) == ("\u200b" in other)
 
 
 @pytest.mark.parametrize(

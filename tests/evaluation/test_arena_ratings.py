@@ -52,10 +52,36 @@ def test_bad_files_are_errors(tmp_path) -> None:
     pd.DataFrame(ROWS).drop(columns="style_control").to_csv(csv, index=False)
     with pytest.raises(DataError, match="rates 'ant' twice in 'full'"):
         ArenaRatings.read(str(csv))
-    for text, message in [("{", "cannot be read as JSON"), ("{}", "no ratings"), ('{"full": {"ant": 3}}', "expected")]:
+    twice = '{"full": {"ant": {"rating": 1}, "ant": {"rating": 2}}}'
+    for text, message in [
+        ("{", "cannot be read as JSON"),
+        ("{}", "no ratings"),
+        ('{"full": {"ant": 3}}', "expected"),
+        ('{"full": {"ant": {"rating": true}}}', "expected"),
+        (twice, "a.json: the key 'ant' stands 2 times"),
+    ]:
         bad.write_text(text)
         with pytest.raises(DataError, match=message):
             ArenaRatings.read(str(bad))
+
+
+@pytest.mark.parametrize("flags", [(1, 0), ("yes", "no"), ("t", "f"), ("True", "")])
+def test_flags_of_style_control_are_read_as_everywhere(tmp_path, flags) -> None:
+    rows = pd.DataFrame({"model_name": ["x", "y"], "category": "all", "rating": [1200, 1100], "style_control": flags})
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    assert ArenaRatings.read(str(tmp_path / "a.csv")).by_category == {"all": {"y": 1100}}
+    rows.assign(style_control=["controlled", "no"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match="row 0: style_control must be true or false; got 'controlled'"):
+        ArenaRatings.read(str(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("gap", ["model_name", "category"])
+def test_a_row_without_a_name_is_an_error(tmp_path, gap) -> None:
+    rows = pd.DataFrame({"model_name": ["x", "y"], "category": "all", "rating": [1200, 1100]}).astype(object)
+    rows.loc[1, gap] = None
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=f"row 1: {gap} is missing; 1 of 2 rows lack it"):
+        ArenaRatings.read(str(tmp_path / "a.csv"))
 
 
 @pytest.mark.parametrize("rating", ["inf", "-Infinity", "NaN", "12 000"])

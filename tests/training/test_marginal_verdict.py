@@ -77,6 +77,8 @@ def test_a_difference_below_two_standard_errors_may_be_chance(difference: float,
     assert (doubt is not None) == doubts
     assert doubt is None or ("by 0.0190 nats" in doubt and "may be chance" in doubt and "0.0100" in doubt)
     assert doubt_about({"val/log_loss_minus_marginal": difference}) is None
+    same = doubt_about({"val/log_loss_minus_marginal": -8.9e-9, "val/log_loss_minus_marginal_error": 1e-10})
+    assert same is not None and same.startswith("no different from one leaderboard")
 
 
 def test_the_end_of_training_says_what_may_be_chance(tmp_path, caplog) -> None:
