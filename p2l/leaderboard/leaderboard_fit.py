@@ -1,5 +1,6 @@
 """The result of a fit to votes: the leaderboard, its uncertainty, and notes for the reader."""
 
+import logging
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -25,6 +26,8 @@ from p2l.types import Ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = [*COLUMNS_WITH_INTERVALS, "votes"]
 _LARGEST_EXACT = 2.0**53
@@ -108,6 +111,8 @@ class LeaderboardFit:
     def predict(self, model_a: str, model_b: str) -> dict[str, float]:
         """Return the probability of each outcome of ``model_a`` against ``model_b``, by name of the outcome.
 
+        Warns if the votes do not bound the strength of one: the probabilities are then those of the ridge.
+
         Raises:
             ConfigError: a model is not on the leaderboard; names the nearest one.
             DataError: a model has no votes, or the votes do not connect the two.
@@ -119,6 +124,10 @@ class LeaderboardFit:
             raise DataError(
                 f"no chain of votes connects {model_a} and {model_b}, so that they cannot be compared; add votes "
                 f"between the parts of the comparison graph"
+            )
+        if loose := [name for name in parts if not self.identified[self.models.index(name)]]:
+            log.warning(
+                "the votes do not bound the strength of %s: the probabilities rest on the ridge", " and ".join(loose)
             )
         return pair_outcomes(self.models, self.ranking, self.family, model_a, model_b)
 

@@ -65,10 +65,12 @@ def test_points_are_above_the_mean_of_all_if_none_is_bounded() -> None:
     assert not any("relative to" in note for note in found.notes)
 
 
-def test_the_win_rate_is_that_against_bounded_models() -> None:
+def test_the_win_rate_is_that_against_bounded_models(caplog: pytest.LogCaptureFixture) -> None:
     votes = frame([("ant", "bee", "model_a")] * 3 + [("ant", "bee", "model_b"), ("new", "ant", "model_a")])
     found = fit(votes, "bt")
     table = found.table().set_index("model")
     assert table.loc["ant", "win_rate"] == pytest.approx(found.predict("ant", "bee")["a wins"])
+    assert "do not bound" not in caplog.text
     of_new = np.mean([found.predict("new", name)["a wins"] for name in ("ant", "bee")])
+    assert "the votes do not bound the strength of new: the probabilities rest on the ridge" in caplog.text
     assert table.loc["new", "win_rate"] == pytest.approx(of_new)
