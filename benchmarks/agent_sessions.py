@@ -63,7 +63,7 @@ class Request(NamedTuple):
     is_turn: bool
     true: np.ndarray
     seen: np.ndarray
-    seen_anew: np.ndarray
+    seen_otherwise: np.ndarray
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -84,9 +84,9 @@ def draw_session(rng: np.random.Generator, noise: float) -> list[Request]:
             first = 0.0 if requests else length
             if sum(one.added + one.answer for one in requests) + first + added > LONGEST:
                 return requests
-            anew = sigmoid(STRENGTH - difficulty - noise * rng.normal())
+            otherwise = sigmoid(STRENGTH - difficulty - noise * rng.normal())
             tokens = int(added + first), int(answer) + 1
-            requests.append(Request(*tokens, pause, step == 0, sigmoid(STRENGTH - difficulty), seen, anew))
+            requests.append(Request(*tokens, pause, step == 0, sigmoid(STRENGTH - difficulty), seen, otherwise))
     return requests
 
 
@@ -128,9 +128,9 @@ def follow(replay: Replay, request: Request, price: float) -> int:
     return best(request.seen, OWN_COSTS, price)
 
 
-def follow_anew(replay: Replay, request: Request, price: float) -> int:
-    """The same where the text that is read differs from request to request, so that the scorer errs each time anew."""
-    return best(request.seen_anew, OWN_COSTS, price)
+def follow_other_texts(replay: Replay, request: Request, price: float) -> int:
+    """The same where the text that is read differs from request to request, so that its errors do too."""
+    return best(request.seen_otherwise, OWN_COSTS, price)
 
 
 def ours(mode: str, horizon: float) -> Policy:
@@ -234,7 +234,8 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
     sessions = [draw_session(rng, arguments.noise) for _ in range(arguments.sessions)]
-    policies = {"never switching": never, "following the scorer": follow, "following it, read anew": follow_anew}
+    policies = {"never switching": never, "following the scorer": follow}
+    policies |= {"following it, other texts read": follow_other_texts}
     policies |= {"ours, without the price of a switch": ours("per_turn", np.inf)}
     for horizon in arguments.horizon:
         suffix = f" (horizon {horizon:g})" if len(arguments.horizon) > 1 else ""
