@@ -11,7 +11,8 @@ from p2l.types import Ranking
 
 
 @pytest.mark.parametrize(("number", "part"), [(130, " (best 8 of 130 models)"), (9, " (best 8 of 9 models)"), (8, "")])
-def test_a_table_says_how_many_models_it_shows(number, part, capsys) -> None:
+def test_a_table_says_how_many_models_it_shows(number, part, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     tables = leaderboard_tables([f"m{i}" for i in range(number)], Ranking(torch.randn(2, number), None), BT)
     ExampleLeaderboards("out", ["one", "two"])._print(["one", "two " * 100], tables)
     lines = capsys.readouterr().out.splitlines()
