@@ -95,7 +95,7 @@ class InsightJob:
         if "coefs" not in frame.columns:  # eval_output.jsonl of a run
             frame = frame.rename(columns={"betas": "coefs"})
         if "coefs" in frame.columns:
-            models, family = self._who(checkpoint, named_models(frame, source))
+            models, family = self._who(checkpoint, frame, source)
             return read_rankings(
                 frame, models, family, columns, embedding=embedding, token_budget=self.token_budget, source=source
             )
@@ -106,16 +106,16 @@ class InsightJob:
         )
 
     def _who(
-        self, checkpoint: Checkpoint | None, named: tuple[str, ...] | None
+        self, checkpoint: Checkpoint | None, frame: pd.DataFrame, source: str
     ) -> tuple[tuple[str, ...], OutcomeFamily]:
-        """Return the LLMs and the family of rankings, whose table may have ``named`` the LLMs."""
+        """Return the LLMs and the family of rankings, whose table may name the LLMs."""
         if checkpoint is not None:
             return checkpoint.models, checkpoint.family
         own = _family_of_folder(self.models)
         if own is not None and self.family is not None and get_family(self.family) is not own:
             raise ConfigError(f"family={self.family}, but the checkpoint in {self.models} is of family {own.name}")
         family = get_family(self.family) if own is None and self.family is not None else own
-        models = named if self.models is None else read_model_list(self.models)
+        models = named_models(frame, source) if self.models is None else read_model_list(self.models)
         if models is None or family is None:
             raise ConfigError(
                 "rankings do not say which LLMs they rank, and in which family: give model_path=<checkpoint>, or "

@@ -12,7 +12,12 @@ from p2l.outcomes import OutcomeFamily
 
 log = logging.getLogger(__name__)
 
-MODELS, COEFS, ETA = "models", "coefs", "eta"
+MODELS, COEFS, ETA = "models", ("betas", "coefs"), "eta"
+
+
+def coefs_column(frame: pd.DataFrame) -> str | None:
+    """Return the column of the coefficients; None if there is none."""
+    return next((name for name in COEFS if name in frame.columns), None)
 
 
 def check_unused_eta(frame: pd.DataFrame, family: OutcomeFamily, source: str, option: str) -> None:
@@ -21,15 +26,18 @@ def check_unused_eta(frame: pd.DataFrame, family: OutcomeFamily, source: str, op
         log.warning("%s has eta, which family %s does not use; check %s", source, family.name, option)
 
 
-def named_models(frame: pd.DataFrame, source: str, coefs: str = COEFS) -> tuple[str, ...] | None:
-    """Return the LLM of each coefficient in the column ``coefs``; None if the table does not name them.
+def named_models(frame: pd.DataFrame, source: str) -> tuple[str, ...] | None:
+    """Return the LLM of each coefficient; None if the table does not name them.
 
     Raises DataError, naming ``source`` and the row, if two rows name other LLMs.
     """
-    if MODELS not in frame.columns or coefs not in frame.columns:
+    coefs = coefs_column(frame)
+    if MODELS not in frame.columns or coefs is None:
         return None
+    rows = np.flatnonzero(frame[MODELS].notna())  # eval_output.jsonl names them once
+    lists = (read_lists(frame[name].iloc[rows]) for name in (MODELS, coefs))
     first: tuple[str, ...] | None = None
-    for row, (names, numbers) in enumerate(zip(read_lists(frame[MODELS]), read_lists(frame[coefs]), strict=True)):
+    for row, names, numbers in zip(rows.tolist(), *lists, strict=True):
         if not isinstance(names, (list, np.ndarray)) or not isinstance(numbers, (list, np.ndarray)):
             continue
         if len(names) != len(numbers):  # a column of another meaning
@@ -42,9 +50,9 @@ def named_models(frame: pd.DataFrame, source: str, coefs: str = COEFS) -> tuple[
     return first
 
 
-def check_named_models(frame: pd.DataFrame, coefs: str, models: Sequence[str], source: str) -> None:
+def check_named_models(frame: pd.DataFrame, models: Sequence[str], source: str) -> None:
     """Raise DataError if the table names other LLMs than ``models``, or in another order."""
-    named = named_models(frame, source, coefs)
+    named = named_models(frame, source)
     if named is None or named == tuple(models):
         return
     at = next((i for i, pair in enumerate(zip(named, models)) if pair[0] != pair[1]), min(len(named), len(models)))

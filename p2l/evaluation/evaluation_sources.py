@@ -22,7 +22,7 @@ from p2l.data.vote_table import VoteTable, load_votes
 from p2l.data.winner_labels import WinnerMap
 from p2l.errors import ConfigError, DataError
 from p2l.evaluation.cost_report import evaluate_costs
-from p2l.evaluation.ranked_tables import COEFS, HIDDEN, EvaluationData, plain_votes, ranked_votes, read_checkpoint_file
+from p2l.evaluation.ranked_tables import HIDDEN, EvaluationData, plain_votes, ranked_votes, read_checkpoint_file
 from p2l.evaluation.ranked_votes import RankedVotes
 from p2l.files import write_whole
 from p2l.models import Checkpoint, load_checkpoint
@@ -119,7 +119,7 @@ class EvaluationSource:
         if not with_rankings:
             return plain_votes(frame, family, models, path, only_met=by_columns)
         if models is None:
-            models = next(filter(None, (named_models(frame, path, column) for column in COEFS)), None)
+            models = named_models(frame, path)
         if models is None:
             raise ConfigError("give model_list_path=<model_list.json>, or model_repo=<checkpoint folder or hub id>")
         return ranked_votes(frame, family, models, path, only_met=by_columns)

@@ -16,7 +16,7 @@ from jaxtyping import Int64, Shaped
 from p2l.data.adapters import adapt
 from p2l.data.battle_table import BattleTable, load_battles
 from p2l.data.json_rows import infer_numbers, parse_json
-from p2l.data.ranking_models import check_named_models, check_unused_eta
+from p2l.data.ranking_models import COEFS, ETA, check_named_models, check_unused_eta, coefs_column
 from p2l.data.readers import read_table
 from p2l.data.skip_report import UNKNOWN_MODEL
 from p2l.data.text_lists import read_lists
@@ -27,7 +27,7 @@ from p2l.types import Ranking
 
 log = logging.getLogger(__name__)
 
-COEFS, ETA, HIDDEN = ("betas", "coefs"), "eta", "last_hidden_state"
+HIDDEN = "last_hidden_state"
 _ROWS_SHOWN = 5
 
 
@@ -77,12 +77,12 @@ def ranked_votes(
     missing, non-numeric, or of another length than the list, or if the table names other LLMs (``models``).
     """
     frame = adapt(frame, source=source)
-    column = next((name for name in COEFS if name in frame.columns), None)
+    column = coefs_column(frame)
     if column is None or (family.num_eta and ETA not in frame.columns):
         needed = f"betas (or coefs){f' and eta, which family {family.name} needs' if family.num_eta else ''}"
         raise DataError(f"{source} needs columns {needed}; it has {', '.join(map(str, frame.columns))}")
     check_unused_eta(frame, family, source, "loss_type")
-    check_named_models(frame, column, model_list, source)
+    check_named_models(frame, model_list, source)
     battles, others, rows = _battles(frame, model_list, source, only_met=only_met)
     frame = frame.iloc[rows]
     coefs = _numbers(frame[column], rows, len(model_list), f"{source}: {column}", "the model list names")

@@ -107,7 +107,7 @@ def read_rankings(
     needed = ["coefs", *(["eta"] if family.num_eta else []), *(["last_hidden_state"] if embedding == HIDDEN else [])]
     _check_columns(frame, needed, source, "scripts/predict.py writes them (last_hidden_state with hidden=true)")
     check_unused_eta(frame, family, source, "family")
-    check_named_models(frame, "coefs", models, source)
+    check_named_models(frame, models, source)
     coefs = _matrix(frame["coefs"], source)
     if coefs.shape[1] != len(models):
         raise DataError(f"{source} ranks {coefs.shape[1]} LLMs, but {len(models)} are named; give its own checkpoint")
