@@ -1,5 +1,6 @@
 // One scenario with Anthropic's client for Node; prints {"found": ...} or {"error": ..., "status": ...}.
 const { Anthropic } = require("@anthropic-ai/sdk");
+const { run } = require("./run_scenario.cjs");
 const given = JSON.parse(process.argv[2]);
 const client = new Anthropic({ baseURL: given.base.replace(/\/v1$/, ""), apiKey: given.key, maxRetries: 0 });
 const asked = { model: "-", max_tokens: 4000, messages: given.hello };
@@ -43,10 +44,4 @@ const scenarios = {
   },
 };
 
-if (!scenarios[given.scenario]) {
-  console.log(JSON.stringify({ absent: true }));
-} else {
-  scenarios[given.scenario]()
-    .then((found) => console.log(JSON.stringify({ found })))
-    .catch((error) => console.log(JSON.stringify({ error: String(error.message), status: error.status })));
-}
+run(scenarios, given.scenario);

@@ -1,5 +1,6 @@
 // One scenario with OpenAI's client for Node and its Responses API; prints {"found": ...} or {"error": ..., "status": ...}.
 const { OpenAI } = require("openai");
+const { run } = require("./run_scenario.cjs");
 const given = JSON.parse(process.argv[2]);
 const client = new OpenAI({ baseURL: given.base, apiKey: given.key, maxRetries: 0 });
 const asked = { model: "-", input: given.hello };
@@ -43,10 +44,4 @@ const scenarios = {
   },
 };
 
-if (!scenarios[given.scenario]) {
-  console.log(JSON.stringify({ absent: true }));
-} else {
-  scenarios[given.scenario]()
-    .then((found) => console.log(JSON.stringify({ found })))
-    .catch((error) => console.log(JSON.stringify({ error: String(error.message), status: error.status })));
-}
+run(scenarios, given.scenario);

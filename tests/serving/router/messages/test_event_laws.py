@@ -12,7 +12,7 @@ from p2l.serving.router.api.message_events import MessageEvents
 from p2l.serving.router.upstream.providers.anthropic_messages import NATIVE, StreamParser
 from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.fakes import completion, delta
-from tests.serving.router.upstream.stream_grammars import ARGUMENTS, NAMES, SENT, TEXTS, Sent
+from tests.serving.router.upstream.stream_grammars import ARGUMENTS, NAMES, SENT, TEXTS, Sent, plain_wire
 from tests.serving.router.upstream.test_stream_fuzzing import read
 
 AS_CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}]}
@@ -106,8 +106,7 @@ def test_a_client_gets_what_another_provider_sent(kind: str) -> None:
     @given(SENT[kind])
     def check(sent: Sent) -> None:
         assume(len(sent.answer.choices) == 1)
-        wire = [b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n" for _, data in sent.events]
-        chunks, error = read(kind, wire)
+        chunks, error = read(kind, plain_wire(sent))
         if error is not None:
             assert sent.fails
             return

@@ -13,7 +13,7 @@ from p2l.serving.router.upstream.chat_answer import chunks_of
 from p2l.serving.router.upstream_error import UpstreamError
 from tests.serving.router.fakes import completion, delta
 from tests.serving.router.messages.test_event_laws import drawn
-from tests.serving.router.upstream.stream_grammars import SENT, Sent
+from tests.serving.router.upstream.stream_grammars import SENT, Sent, plain_wire
 from tests.serving.router.upstream.test_stream_fuzzing import read
 
 # OpenAI's own types, by the name of the event
@@ -122,8 +122,7 @@ def test_a_client_gets_what_a_provider_sent(kind: str) -> None:
     @given(SENT[kind])
     def check(sent: Sent) -> None:
         assume(len(sent.answer.choices) == 1)
-        wire = [b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n" for _, data in sent.events]
-        chunks, error = read(kind, wire)
+        chunks, error = read(kind, plain_wire(sent))
         if error is not None:
             assert sent.fails or sent.reordered
             return

@@ -91,6 +91,11 @@ def interleaved(draw: st.DrawFn, queues: list[list[Any]]) -> list[Any]:
     return items
 
 
+def plain_wire(sent: "Sent") -> list[bytes]:
+    """Each event of a stream as its provider writes it, without a name."""
+    return [b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n" for _, data in sent.events]
+
+
 @st.composite
 def wire(draw: st.DrawFn, events: list[tuple[str, bytes]]) -> bytes:
     """Events as an event stream, with any line end, heartbeats, and a byte order mark or none."""
